@@ -1,0 +1,45 @@
+# make demo    set up, then Tables 1 to 7 of the embedded default, figures and a report
+# make test    set up, then all tests
+# make check   lint and format
+# make lock    resolve the dependencies again
+# make ui      look at the runs in MLflow
+# make clean   remove the results of the embedded default (not the environment)
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test check lock ui clean
+
+setup: $(SETUP)
+
+$(SETUP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned packages into .venv (6 GB, some minutes)"
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(SETUP)
+
+demo: $(SETUP)
+	snakemake
+	@test results/mini/report.html -nt results/mini/tables/table1.receipt.json || snakemake --report results/mini/report.html
+	@echo "tables: results/mini/tables, figures: results/mini/figures, report: results/mini/report.html"
+
+test: $(SETUP)
+	pytest
+
+check: $(SETUP)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
+
+ui: $(SETUP)
+	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
+
+clean:
+	rm -rf results/mini/data results/mini/text results/mini/features results/mini/hypotheses results/mini/runs results/mini/plan results/mini/check results/mini/report.html logs .snakemake

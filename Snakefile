@@ -1,0 +1,68 @@
+# From data to Tables 1 to 7. Settings: params.yaml. Every rule calls the `reclip` command of its name;
+# which jobs there are, and which are stale, is decided in reclip/plan.py and reclip/jobs.py.
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from reclip.errors import ReclipError
+from reclip.plan import FIGURES, Plan
+
+min_version("9.0")
+
+PARAMS = config.get("params", "params.yaml")
+try:
+    PLAN = Plan.load(PARAMS)
+except ReclipError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = PLAN.root.as_posix()
+LOGS = f"logs/{PLAN.params.experiment}"
+RECLIP = f"RECLIP_PARAMS={PARAMS} reclip"
+
+
+wildcard_constraints:
+    dataset="|".join(PLAN.params.datasets),
+    run="|".join(PLAN.params.runs),
+    table="|".join(PLAN.params.tables) or "none",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/clip.smk"
+include: "workflow/rules/rectify.smk"
+include: "workflow/rules/distill.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [
+            path
+            for table in PLAN.params.tables
+            for path in PLAN.job("tabulate", table).outputs
+        ],
+        PLAN.job("plot", PLAN.params.experiment).outputs,
+
+
+# snakemake table4
+for _table in PLAN.params.tables:
+
+    rule:
+        name:
+            _table
+        input:
+            PLAN.job("tabulate", _table).outputs,
+
+
+if PLAN.params.check:
+
+    # snakemake mini_check
+    rule:
+        name:
+            f"{PLAN.params.experiment}_check"
+        input:
+            PLAN.job("check", PLAN.params.experiment).outputs,

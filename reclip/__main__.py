@@ -1,0 +1,3 @@
+from reclip.cli import main
+
+main()

@@ -1,0 +1,212 @@
+"""The command line: one subcommand a stage, and a few that look at or write the whole.
+
+Nothing heavy is imported before a command needs it: `reclip --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import click
+
+from reclip import __version__
+from reclip.errors import ReclipError
+from reclip.jobs import STAGES
+
+params_option = click.option(
+    "--params",
+    "params_path",
+    default="params.yaml",
+    envvar="RECLIP_PARAMS",
+    show_default=True,
+    help="Settings file.",
+)
+
+STAGE_HELP = {
+    "fetch": "Get a data set's archive, check and unpack it.",
+    "prepare": "Index a data set: photos, class names, label maps.",
+    "embed-text": "Embed the Query texts of a data set's classes.",
+    "cache-features": "Compute CLIP's dense features once.",
+    "hypothesise": "Guess which classes each image may hold.",
+    "rectify": "Learn the bias of CLIP, without labels.",
+    "pseudo-mask": "Write a teacher's masks of the training images.",
+    "distill": "Train a DeepLabV2 student on those masks.",
+    "probe": "Train a linear classifier on a student's frozen feature.",
+    "evaluate": "Measure a run on the val split.",
+    "tabulate": "Write one of the tables.",
+    "plot": "Draw the figures.",
+    "check": "Compare Query, rectified and distilled over the seeds.",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="reclip")
+def cli() -> None:
+    """Rectify the bias of CLIP for unsupervised semantic segmentation.
+
+    Each stage of the pipeline is a command; `snakemake` runs them all in order.
+    """
+
+
+def run_stage(stage: str, id: str | None, params_path: str, force: bool) -> None:
+    """Run one job by its stage and id, unless its output is up to date."""
+    from reclip.plan import Plan
+
+    plan = Plan.load(params_path)
+    job = plan.job(stage, id or plan.params.experiment)
+    reason = job.stale_because()
+    if reason is None and not force:
+        click.echo(f"{job.name}: up to date")
+        return
+    job.require_inputs()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    job.receipt.unlink(missing_ok=True)
+    job.write_wanted()
+    began = time.monotonic()
+    importlib.import_module(job.module).main(job)
+    computed = time.monotonic()
+    from reclip import tracking
+
+    tracking.mirror(plan, job)
+    click.echo(
+        f"{job.name}: done in {computed - began:.1f} s "
+        f"(+ {time.monotonic() - computed:.1f} s tracking)"
+    )
+
+
+def add_stage(stage: str) -> None:
+    kind = STAGES[stage][1]
+    options = [
+        params_option,
+        click.option("--force", is_flag=True, help="Run even if the output is up to date."),
+    ]
+    if kind != "experiment":
+        options.append(
+            click.option(f"--{kind}", "id", required=True, help=f"Which {kind}, by its name.")
+        )
+
+    def command(params_path: str, force: bool, id: str | None = None) -> None:
+        run_stage(stage, id, params_path, force)
+
+    for option in options:
+        command = option(command)
+    cli.command(stage, help=STAGE_HELP[stage])(command)
+
+
+for _stage in STAGES:
+    add_stage(_stage)
+
+
+@cli.command()
+@params_option
+@click.option("--verify", is_flag=True, help="Also compare each output's checksum.")
+def status(params_path: str, verify: bool) -> None:
+    """Say for every output whether it is fresh, or stale and why."""
+    from reclip.plan import Plan
+    from reclip.provenance import corrupted_outputs, read_receipt
+
+    stale = 0
+    for job in Plan.load(params_path).jobs:
+        reason = job.stale_because()
+        if reason is None and verify:
+            bad = corrupted_outputs(read_receipt(job.receipt), job.folder)
+            reason = f"changed on disk: {', '.join(bad[:3])}" if bad else None
+        stale += reason is not None
+        click.echo(
+            f"{'fresh' if reason is None else 'stale'}  {job.name}" + (f": {reason}" * bool(reason))
+        )
+    click.echo(f"{stale} stale" if stale else "everything is fresh")
+
+
+@cli.command()
+@params_option
+def plan(params_path: str) -> None:
+    """Resolve the settings of every job into results/<experiment>/plan/."""
+    from reclip.plan import Plan
+
+    jobs = Plan.load(params_path).jobs
+    for job in jobs:
+        job.write_wanted()
+    click.echo(f"{len(jobs)} jobs")
+
+
+@cli.command()
+@click.argument("preset", type=click.Choice(["mini", "voc"]))
+@click.option("--archive", help="voc: archive in the official layout.")
+@click.option("--folder", help="voc: unpacked folder in the official layout.")
+@click.option("--checkpoint", help="voc: file of ViT-B/16 weights in place of mini-clip.")
+@click.option("--limit", type=int, help="voc: the first N photos of each split only.")
+@click.option("--output", default="params.yaml", show_default=True, help="Settings file to write.")
+@click.option("--force", is_flag=True, help="Replace a settings file that is there.")
+def init(preset, archive, folder, checkpoint, limit, output, force) -> None:
+    """Write a settings file for an experiment."""
+    from reclip.presets import write_preset
+
+    if Path(output).exists() and not force:
+        raise ReclipError(f"'{output}' is there already: choose another --output or add --force")
+    path = write_preset(
+        preset, Path(output), archive=archive, folder=folder, checkpoint=checkpoint, limit=limit
+    )
+    hint = "" if output == "params.yaml" else f" --config params={output}"
+    click.echo(f"wrote {path}; now run: snakemake{hint}")
+
+
+@cli.command()
+@click.option("--output", default="results/mini/mini-clip", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--steps", type=int, help="Fewer steps, for a trial.")
+@click.option("--threads", default=2, show_default=True)
+def pretrain(output: str, seed: int, steps: int | None, threads: int) -> None:
+    """Train mini-clip on captioned scenes with planted biases."""
+    from reclip.clip.pretrain import PretrainSettings
+    from reclip.clip.pretrain import pretrain as run
+
+    settings = PretrainSettings() if steps is None else PretrainSettings(steps=steps)
+    run(settings, Path(output), seed=seed, threads=threads)
+
+
+@cli.command("sync-mlflow")
+@params_option
+def sync_mlflow(params_path: str) -> None:
+    """Log to MLflow every fresh result that is not there yet."""
+    from reclip import tracking
+    from reclip.plan import Plan
+
+    plan = Plan.load(params_path)
+    for job in plan.jobs:
+        if job.stale_because() is None:
+            tracking.mirror(plan, job)
+
+
+def _log_file() -> Path:
+    folder = Path("logs")
+    folder.mkdir(exist_ok=True)
+    return folder / "reclip-errors.log"
+
+
+def main() -> None:
+    """Entry point: a ReclipError is one sentence on stderr, its traceback goes to a log."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("stopped; run the same command again to go on", err=True)
+        sys.exit(130)
+    except ReclipError as error:
+        path = _log_file()
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+        click.echo(f"error: {error} (traceback in {path})", err=True)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""CLIP: loading, dense image features, text embeddings, pre-training of mini-clip."""

@@ -1,0 +1,82 @@
+"""Patch features of CLIP's image tower that live in the joint embedding space (Sec. 3.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from reclip.clip.load import Clip
+
+
+def interpolate_positional(
+    positional_embedding: Tensor, native_grid: tuple[int, int], grid: tuple[int, int]
+) -> Tensor:
+    """Positional embedding of another patch grid, without the class position.
+
+    positional_embedding (1 + h0*w0, width) with the class position first, native_grid (h0, w0) →
+    (h*w, width) for grid (h, w): bicubic, corners not aligned; the identity for an equal grid.
+    """
+    patches = positional_embedding[1:]
+    if tuple(grid) == tuple(native_grid):
+        return patches
+    image = patches.T.reshape(1, -1, *native_grid)
+    image = F.interpolate(image, size=tuple(grid), mode="bicubic", align_corners=False)
+    return image.flatten(2)[0].T
+
+
+def dense_features(
+    clip: Clip,
+    images: Tensor,
+    *,
+    residual: bool = True,
+    mlp: bool = True,
+    with_global: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Features of every patch, and on demand the ordinary global image feature.
+
+    images (B, 3, H, W) are normalised, of any size; they are padded with zeros at the right and
+    the bottom to whole patches. Returns features (B, h, w, D) of unit length, and with
+    `with_global` the class-token embedding (B, D), not normalised (None otherwise).
+
+    In the last block only the value path is kept: v = out_proj(v_proj(ln_1 x)), then + x with
+    `residual`, then + mlp(ln_2 v) with `mlp`; ln_post and the joint projection follow. The paper
+    (Sec. 3.1) describes v alone; the official code and MaskCLIP have both additions, hence the
+    defaults.
+    """
+    visual = clip.model.visual
+    height, width = images.shape[-2:]
+    patch = clip.patch_size
+    images = F.pad(images, (0, -width % patch, 0, -height % patch))
+
+    x = visual.conv1(images)
+    grid = tuple(x.shape[-2:])
+    positional = visual.positional_embedding
+    tokens = x.flatten(2).transpose(1, 2) + interpolate_positional(positional, clip.grid, grid)
+    class_token = (visual.class_embedding + positional[0]).expand(len(x), 1, -1)
+    x = visual.ln_pre(torch.cat([class_token.to(tokens.dtype), tokens], dim=1))
+    *blocks, last = visual.transformer.resblocks
+    for block in blocks:
+        x = block(x)
+    normed = last.ln_1(x)
+
+    attention = last.attn
+    span = slice(-attention.embed_dim, None)  # in_proj holds query, key and value in this order
+    v = F.linear(normed[:, 1:], attention.in_proj_weight[span], attention.in_proj_bias[span])
+    v = attention.out_proj(v)
+    if residual:
+        v = v + x[:, 1:]
+    if mlp:
+        v = v + last.mlp(last.ln_2(v))
+    z = F.normalize(visual.ln_post(v) @ visual.proj, dim=-1)
+    z = z.unflatten(1, grid)
+    if not with_global:
+        return z, None
+
+    # The class token is the only query whose full attention anyone reads.
+    g = x[:, :1] + attention(normed[:, :1], normed, normed, need_weights=False)[0]
+    g = g + last.mlp(last.ln_2(g))
+    return z, visual.ln_post(g[:, 0]) @ visual.proj

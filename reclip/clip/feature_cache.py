@@ -1,0 +1,100 @@
+"""The cached features of a data set on disk, and how they are read (memory-mapped).
+
+train.npy, val.npy    fp16 (T, D): the whole images' tokens, one image after another
+train-global.npy ...  fp32 (N, D): the image-level features
+views.npy             fp16 (V, N, h, w, D): the augmented views of the training images
+view-cells.npy        int16 (V, N, 2): rows and columns that hold image; the rest is padding
+manifest.json         ids, grids, offsets and sizes
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reclip.config import ImageSettings, ViewSettings
+from reclip.data.index import Item
+from reclip.data.views import View, draw_view
+from reclip.files import read_json
+
+
+class FeatureCache:
+    """Read access to what stage `cache-features` wrote."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return read_json(self.folder / "manifest.json")
+
+    @cached_property
+    def _tokens(self) -> dict[str, np.ndarray]:
+        return {s: np.load(self.folder / f"{s}.npy", mmap_mode="r") for s in ("train", "val")}
+
+    @cached_property
+    def views(self) -> np.ndarray:
+        """fp16 (V, N, h, w, D)."""
+        return np.load(self.folder / "views.npy", mmap_mode="r")
+
+    @cached_property
+    def view_cells(self) -> np.ndarray:
+        """int16 (V, N, 2)."""
+        return np.load(self.folder / "view-cells.npy")
+
+    @property
+    def norm(self) -> str:
+        return self.manifest["norm"]
+
+    @property
+    def patch(self) -> int:
+        return self.manifest["patch"]
+
+    @property
+    def crop(self) -> int:
+        """Side of a view in pixels."""
+        return self.view_settings.crop
+
+    @cached_property
+    def view_settings(self) -> ViewSettings:
+        return ViewSettings(**self.manifest["view_settings"])
+
+    @cached_property
+    def image_settings(self) -> ImageSettings:
+        return ImageSettings(**self.manifest["image_settings"])
+
+    def view(self, item: Item, number: int) -> View:
+        """The geometry and colour of a cached view."""
+        return draw_view(
+            item.id, item.height, item.width, number, self.view_settings, self.image_settings
+        )
+
+    def images(self, split: str) -> list[dict[str, Any]]:
+        """For each whole image: `id`, `offset`, `grid` (h, w), `size` in pixels when read."""
+        return self.manifest["splits"][split]
+
+    def whole(self, split: str, i: int) -> torch.Tensor:
+        """Features of whole image i: float32 (h, w, D), unit length."""
+        entry = self.images(split)[i]
+        height, width = entry["grid"]
+        tokens = self._tokens[split][entry["offset"] : entry["offset"] + height * width]
+        z = torch.from_numpy(np.array(tokens)).float()
+        return torch.nn.functional.normalize(z, dim=-1).view(height, width, -1)
+
+    def globals(self, split: str) -> torch.Tensor:
+        """float32 (N, D), not normalised."""
+        return torch.from_numpy(np.load(self.folder / f"{split}-global.npy"))
+
+    def view_batch(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features float32 (B, h, w, D) of a view of some training images, and valid (B, h, w)."""
+        z = torch.from_numpy(np.array(self.views[number, rows])).float()
+        height, width = z.shape[1:3]
+        cells = torch.from_numpy(self.view_cells[number, rows].astype(np.int64))
+        valid = (torch.arange(height)[None, :, None] < cells[:, 0, None, None]) & (
+            torch.arange(width)[None, None, :] < cells[:, 1, None, None]
+        )
+        return torch.nn.functional.normalize(z, dim=-1), valid

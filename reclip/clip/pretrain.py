@@ -1,0 +1,275 @@
+"""Trains mini-clip: a CLIP of the usual architecture, small, on captioned scenes of the mini world.
+
+The packaged weights came from ``pretrain(PretrainSettings(), ...)``; their card, mini-clip.json,
+says with which seed, and records the biases that were planted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from safetensors.torch import save
+from tqdm import tqdm
+
+from reclip.data.world import WORLDS, draw_scene, scene_rng
+from reclip.data.world_bias import PlantedBias, deal_roles, draw_captioned_scene
+
+UNIVERSE = WORLDS["ade"]
+"""The world that mini-clip is trained on; the classes of the others are among its classes."""
+
+TEMPLATES = (
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a photo of {}.",
+    "a picture of {}.",
+    "a drawing of {}.",
+    "a photo of a small {}.",
+    "a photo of a large {}.",
+    "a photo of many {}.",
+    "a bright photo of {}.",
+    "a dark photo of {}.",
+    "there is {} in the scene.",
+    "{}.",
+)
+"""Caption templates; the class name takes the braces' place."""
+
+MODEL_CFG = {
+    "embed_dim": 64,
+    "vision_cfg": {
+        "image_size": 48,
+        "patch_size": 8,
+        "width": 96,
+        "layers": 3,
+        "head_width": 32,
+        "patch_dropout": 0.5,
+    },
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": 64,
+        "heads": 2,
+        "layers": 2,
+    },
+}
+"""open_clip's ``model_cfg`` of mini-clip; the fp16 weights stay under 8 MB."""
+
+MEAN = open_clip.OPENAI_DATASET_MEAN
+STD = open_clip.OPENAI_DATASET_STD
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """How mini-clip is trained; every value is our choice."""
+
+    steps: int = 5000
+    batch: int = 128
+    scenes: int = 12_000
+    """Size of the pre-rendered pool of biased scenes; flips and transposes multiply it by 8."""
+
+    lr: float = 2e-3
+    """Peak of the one-cycle schedule."""
+
+    weight_decay: float = 0.05
+    logit_scale: float = 1 / 0.07
+    """Initial value (Radford et al. 2021); learned, at most 100."""
+
+    bias: PlantedBias = field(default_factory=PlantedBias)
+
+
+def build_model(model_cfg: dict, seed: int) -> CLIP:
+    """open_clip's CLIP of ``model_cfg`` with weights drawn from ``seed``, in training mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CLIP(**model_cfg)
+
+
+def image_tensor(images: np.ndarray) -> torch.Tensor:
+    """uint8 (N, H, W, 3) -> normalised float32 (N, 3, H, W)."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def tokenize(class_names: tuple[str, ...]) -> torch.Tensor:
+    """Tokens int64 (C, T, 77) of each class name in each of the T templates."""
+    tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    texts = [template.format(name) for name in class_names for template in TEMPLATES]
+    return tokenizer(texts).view(len(class_names), len(TEMPLATES), -1)
+
+
+def multi_positive_loss(logits: torch.Tensor, mentioned: torch.Tensor) -> torch.Tensor:
+    """CLIP's symmetric loss where images and captions have several positives.
+
+    ``logits`` (B, C) of images against class captions, ``mentioned`` bool (B, C). The target of a
+    row (image) or column (caption) is uniform over its positives; those without any are left out.
+    """
+    loss = logits.new_zeros(())
+    for scores, positive in ((logits, mentioned), (logits.T, mentioned.T)):
+        kept = positive.any(1)
+        target = positive[kept].float()
+        loss = loss + F.cross_entropy(scores[kept], target / target.sum(1, keepdim=True)) / 2
+    return loss
+
+
+@torch.no_grad()
+def zero_shot_accuracy(model: CLIP, *, seed: int, scenes: int = 200) -> float:
+    """Share of uniform voc scenes (72 x 72 px) whose best of the 20 class texts is in the scene.
+
+    The model must have been built for, or its positional embedding resized to, the scenes' size.
+    """
+    world = WORLDS["voc"]
+    texts = F.normalize(class_texts(model, world.class_names), dim=-1)
+    size = (model.visual.image_size[0],) * 2
+    drawn = [draw_scene(world, scene_rng(seed, "zero-shot", i), size) for i in range(scenes)]
+    features = model.encode_image(image_tensor(np.stack([image for image, _ in drawn])))
+    best = (features @ texts.T).argmax(1).tolist()
+    hits = [b in label for b, (_, label) in zip(best, drawn, strict=True)]
+    return sum(hits) / len(hits)
+
+
+def class_texts(model: CLIP, class_names: tuple[str, ...]) -> torch.Tensor:
+    """Mean over the templates of the normalised text embeddings, (C, D)."""
+    tokens = tokenize(class_names)
+    features = model.encode_text(tokens.flatten(0, 1), normalize=True)
+    return features.unflatten(0, tokens.shape[:2]).mean(1)
+
+
+def _encode_short(model: CLIP, tokens: torch.Tensor, length: int) -> torch.Tensor:
+    """``model.encode_text`` of texts that end within ``length`` tokens, at less cost.
+
+    Exact: attention is causal, so that the padding after the end token changes nothing.
+    """
+    x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+    x = x[torch.arange(len(x)), tokens.argmax(-1)] @ model.text_projection
+    return F.normalize(x, dim=-1)
+
+
+def _render_pool(
+    settings: PretrainSettings, seed: int, progress: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images float32 (N, 3, S, S) and mentioned bool (N, C) of the pre-training scenes."""
+    roles = deal_roles(UNIVERSE, settings.bias)
+    size = MODEL_CFG["vision_cfg"]["image_size"]
+    drawn = [
+        draw_captioned_scene(UNIVERSE, settings.bias, roles, scene_rng(seed, "pretrain", i), size)
+        for i in tqdm(range(settings.scenes), "draw scenes", disable=not progress)
+    ]
+    images = np.stack([image for image, _, _ in drawn])
+    return image_tensor(images), torch.from_numpy(np.stack([m for _, _, m in drawn]))
+
+
+def _flip(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One of the square's eight symmetries, the same for the whole batch."""
+    choice = int(torch.randint(8, (), generator=generator))
+    dims = [d for bit, d in ((1, -1), (2, -2)) if choice & bit]
+    images = images.flip(dims) if dims else images
+    return images.transpose(-1, -2) if choice & 4 else images
+
+
+def pretrain(
+    settings: PretrainSettings,
+    out_dir: Path,
+    *,
+    seed: int,
+    threads: int,
+    progress: bool = True,
+) -> dict:
+    """Trains mini-clip and writes mini-clip.safetensors, .json and .log to ``out_dir``.
+
+    Deterministic for one machine, ``seed`` and ``threads``. Returns the card, the .json's content.
+    """
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(seed)
+    images, mentioned = _render_pool(settings, seed, progress)
+    model = build_model(MODEL_CFG, seed)
+    model.logit_scale.data.fill_(math.log(settings.logit_scale))
+
+    # Only rows of tokens that captions use are trained: a small embedding stands in for the table.
+    # Sorted ids keep their order, so that the end token stays the largest, where the text is read.
+    table = model.token_embedding
+    used, tokens = tokenize(UNIVERSE.class_names).unique(return_inverse=True)
+    model.token_embedding = torch.nn.Embedding.from_pretrained(table.weight[used], freeze=False)
+
+    decayed = [
+        p for p in model.parameters() if p.ndim >= 2 and p is not model.token_embedding.weight
+    ]
+    ids = {id(p) for p in decayed}
+    plain = [p for p in model.parameters() if id(p) not in ids]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+        lr=settings.lr,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.lr, total_steps=settings.steps, pct_start=0.1
+    )
+    # The model's patch dropout, alone, draws from torch's global generator.
+    rng_state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    log = []
+    running = 0.0
+    length = int(tokens.argmax(-1).max()) + 1
+    classes = torch.arange(len(UNIVERSE.class_names))
+    bar = tqdm(range(1, settings.steps + 1), "train mini-clip", disable=not progress)
+    for step in bar:
+        picked = torch.randint(len(images), (settings.batch,), generator=generator)
+        template = torch.randint(len(TEMPLATES), classes.shape, generator=generator)
+        image = model.encode_image(_flip(images[picked], generator), normalize=True)
+        text = _encode_short(model, tokens[classes, template], length)
+        loss = multi_positive_loss(model.logit_scale.exp() * image @ text.T, mentioned[picked])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        model.logit_scale.data.clamp_(max=math.log(100))
+        running += loss.item()
+        if step % 100 == 0 or step == settings.steps:
+            mean = running / (step % 100 or 100)
+            running = 0.0
+            log.append(f"step {step} loss {mean:.4f} scale {model.logit_scale.exp():.1f}")
+            bar.set_postfix_str(log[-1])
+            print(log[-1], flush=True)
+    torch.random.set_rng_state(rng_state)
+    table.weight.data[used] = model.token_embedding.weight.data
+    model.token_embedding = table
+    return _write(model.half().float().eval(), settings, Path(out_dir), seed, threads, log)
+
+
+def _write(
+    model: CLIP, settings: PretrainSettings, out_dir: Path, seed: int, threads: int, log: list[str]
+) -> dict:
+    weights = save({name: p.half().contiguous() for name, p in model.state_dict().items()})
+    card = {
+        "model_cfg": MODEL_CFG,
+        "image_mean": MEAN,
+        "image_std": STD,
+        "command": f"reclip pretrain --seed {seed} --threads {threads}",
+        "seed": seed,
+        "threads": threads,
+        "settings": asdict(settings),
+        "class_names": UNIVERSE.class_names,
+        "templates": TEMPLATES,
+        "zero_shot_accuracy": zero_shot_accuracy(model, seed=seed),
+        "torch": torch.__version__,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    out_dir.mkdir(parents=True, exist_ok=True)
+    texts = {"json": json.dumps(card, indent=2) + "\n", "log": "\n".join(log) + "\n"}
+    contents = {suffix: text.encode() for suffix, text in texts.items()} | {"safetensors": weights}
+    for suffix, content in contents.items():
+        part = out_dir / f"mini-clip.{suffix}.part"
+        part.write_bytes(content)
+        os.replace(part, out_dir / f"mini-clip.{suffix}")
+    return card

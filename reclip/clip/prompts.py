@@ -1,0 +1,48 @@
+"""Prompt templates of the Query text, and the VOC class names. Imports neither torch nor open_clip.
+
+A class is a list of names (synonyms); most classes have one.
+"""
+
+from __future__ import annotations
+
+from reclip.errors import ReclipError
+
+# The official code's spellings: W_q, and with it every published figure, depends on them.
+VOC_CLASSES: tuple[tuple[str, ...], ...] = tuple(
+    (name,)
+    for name in (
+        "airplane", "bicycle", "bird", "boat", "bottle",
+        "bus", "car", "cat", "chair", "cow",
+        "dining table", "dog", "horse", "motorbike", "person",
+        "potted plant", "sheep", "sofa", "train", "tv monitor",
+    )
+)  # fmt: skip
+
+IN_THE_SCENE = (
+    "there is a {} in the scene.",
+    "there is the {} in the scene.",
+    "this is a {} in the scene.",
+    "this is the {} in the scene.",
+    "this is one {} in the scene.",
+)
+
+TEMPLATE_SETS = ("single", "imagenet", "reclip")
+
+
+def templates(name: str) -> list[str]:
+    """Templates of a named set, each with one `{}` for the class name.
+
+    "single": "a photo of a {}."; "imagenet": the 80 ImageNet templates of CLIP; "reclip": these 80
+    and 5 "in the scene" ones, in the official code's order (the paper, Sec. 3.1, says "several").
+    Raises ReclipError for another name. The two long sets import open_clip (seconds).
+    """
+    if name == "single":
+        return ["a photo of a {}."]
+    if name not in TEMPLATE_SETS:
+        raise ReclipError(
+            f"There is no template set {name!r}; choose one of {', '.join(TEMPLATE_SETS)}."
+        )
+    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+
+    imagenet = [fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES]
+    return imagenet + list(IN_THE_SCENE) if name == "reclip" else imagenet

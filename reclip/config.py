@@ -1,0 +1,335 @@
+"""`params.yaml` as typed models: every setting, its default and where that default comes from.
+
+Sources in the comments: *paper* (section), *official* (the authors' code, CVPR-era recipe), *ours*.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from reclip.errors import ReclipError
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ComputeSettings(Settings):
+    """Where a job computes. Fixed threads: their number changes the last bits of a sum."""
+
+    device: str = "auto"
+    threads: int = Field(1, gt=0)  # a job; the front ends run several jobs side by side
+
+
+class ClipSettings(Settings):
+    """The frozen CLIP and how its dense features are read (paper Sec. 3.1)."""
+
+    model: str = "ViT-B-16"  # paper Sec. 4.1
+    pretrained: str | None = None  # open_clip tag, e.g. "openai"
+    checkpoint: str | None = None  # a weights file instead of a tag
+    activation: Literal["default", "gelu", "quick_gelu"] = "default"
+    block_ln_eps: float | None = None  # official: 1e-6 in the visual blocks; None: the model's own
+    residual: bool = True  # official (after MaskCLIP): the last block keeps its residual
+    mlp: bool = True  # official (after MaskCLIP): ... and its MLP
+    norm: Literal["clip", "imagenet"] = "clip"  # official CVPR recipe: imagenet
+
+
+class WorldSource(Settings):
+    """A procedurally drawn data set (`reclip.data.world`)."""
+
+    kind: Literal["world"]
+    world: Literal["voc", "context", "ade"]
+    train: int = Field(400, gt=0)
+    val: int = Field(200, gt=0)
+    seed: int = 0
+
+
+class VocSource(Settings):
+    """PASCAL VOC 2012 in its official layout, from an archive or an unpacked folder.
+
+    With neither, the official archive is downloaded.
+    """
+
+    kind: Literal["voc"]
+    archive: str | None = None
+    sha256: str | None = None  # of the archive; checked before anything is unpacked
+    folder: str | None = None
+    limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> VocSource:
+        if self.archive and self.folder:
+            raise ValueError("give `archive` or `folder`, not both")
+        return self
+
+
+class ImageSettings(Settings):
+    """Whole-image evaluation: resize so that the short side is `short_side` (None: own size)."""
+
+    short_side: int | None = Field(None, gt=0)
+    long_side: int = Field(2048, gt=0)  # official: (2048, short side), aspect ratio kept
+
+
+class PromptSettings(Settings):
+    templates: Literal["single", "imagenet", "reclip"] = "reclip"  # official: 85 templates
+
+
+class ViewSettings(Settings):
+    """Seeded augmented views of the training images, cached once and cycled through."""
+
+    count: int = Field(4, gt=0)  # ours: a bounded set stands for endless redraws
+    seed: int = 0
+    crop: int = Field(512, gt=0)  # official, VOC
+    scale: tuple[float, float] = (0.5, 2.0)  # official
+    flip: float = Field(0.5, ge=0, le=1)  # official
+    photometric: bool = True  # official: brightness, contrast, saturation, hue
+
+
+class HypothesisSettings(Settings):
+    """Which classes an image may hold (paper Sec. 3.4)."""
+
+    threshold: float = 23.0  # official, VOC: 100 × cosine
+    fallback_k: int = Field(2, gt=0)  # official, VOC: the top K where none passes
+    image: Literal["whole", "centre_crop"] = "whole"  # official: centre crop; paper: the image
+
+
+class OptimiserSettings(Settings):
+    """SGD with the poly schedule (paper Sec. 4.1); momentum from the official code."""
+
+    lr: float = Field(0.01, gt=0)
+    min_lr: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0005, ge=0)
+    power: float = Field(0.9, gt=0)
+
+
+class RectifySettings(OptimiserSettings):
+    """Learning the bias of CLIP (paper Sec. 3.2 to 3.4)."""
+
+    reference: bool = True
+    learn_query: bool = False  # Table 3's variant
+    positional: bool = True
+    combine: Literal["subtract", "add"] = "subtract"  # Table 5
+    prompt_length: int = Field(73, gt=0)  # paper Sec. 3.2
+    class_slots: Literal["any", "official"] = "any"  # official: three token slots for a name
+    normalise_reference: Literal["frobenius", "row", "none"] = "frobenius"  # official
+    positional_channels: Literal["class", "one"] = "class"  # official; "one" (paper) cancels
+    positional_hidden: tuple[int, int] = (512, 256)  # official
+    positional_final_relu: bool = True  # official
+    gumbel_scale: float = Field(1000.0, gt=0)  # official
+    gumbel_tau: float = Field(1.0, gt=0)  # official
+    tau: float = Field(0.01, gt=0)  # Eq. 5; official: one over CLIP's logit scale of 100
+    pool_over: Literal["all", "mask"] = "all"  # paper: global average pooling of Z_g
+    epochs: int = Field(200, gt=0)  # official, VOC
+    batch: int = Field(16, gt=0)  # official's file says 16 (its loader ran 1)
+
+
+class DistillSettings(OptimiserSettings):
+    """The DeepLabV2 student (paper Sec. 3.5)."""
+
+    min_lr: float = Field(1e-4, ge=0)  # official
+    backbone: str = "resnet50c"  # official: ResNet-50 v1c, OS 8
+    backbone_args: dict[str, Any] = {}
+    pretrained: bool = True
+    checkpoint: str | None = None
+    head: Literal["classifier", "query", "query_reference", "query_reference_positional"] = (
+        "query_reference"  # paper Table 6
+    )
+    branch_relu: bool = False  # ours: CLIP's features have both signs; official: true
+    alpha: float = Field(0.5, ge=0)  # paper Sec. 3.5: weight of the feature loss
+    beta: float = Field(0.5, ge=0)  # paper Sec. 3.5: weight of the text loss
+    logit_scale: float = Field(1.0, gt=0)  # official: cosines enter the mask loss unscaled
+    tau: float = Field(0.01, gt=0)  # of the text loss, as in rectification
+    feature_resolution: Literal["image", "grid"] = "image"  # paper: resized to the image
+    gumbel_scale: float = Field(1000.0, gt=0)
+    gumbel_tau: float = Field(1.0, gt=0)
+    epochs: int = Field(100, gt=0)  # official, VOC
+    batch: int = Field(16, gt=0)  # official
+
+
+class ProbeSettings(OptimiserSettings):
+    """Linear classification on the frozen student feature (after MaskContrast; paper Sec. 4.2)."""
+
+    lr: float = Field(0.1, gt=0)  # MaskContrast
+    weight_decay: float = Field(1e-4, ge=0)  # MaskContrast
+    epochs: int = Field(60, gt=0)  # MaskContrast
+    batch: int = Field(16, gt=0)  # MaskContrast
+
+
+class EvaluateSettings(Settings):
+    distance_bins: int = Field(8, gt=1)  # ours: Fig. 1(a) does not say
+
+
+class TrackingSettings(Settings):
+    """Where MLflow mirrors the results; `MLFLOW_TRACKING_URI` overrides `uri`."""
+
+    enabled: bool = True
+    uri: str = "sqlite:///mlflow.db"
+
+
+class SeedSettings(Settings):
+    """Seeds of each kind of run; a table cell is the mean over them."""
+
+    rectify: tuple[int, ...] = (0, 1, 2)
+    distill: tuple[int, ...] = (0,)
+    probe: tuple[int, ...] = (0,)
+
+
+# Sections that a data set may override for all of its runs.
+DATASET_SECTIONS: dict[str, type[Settings]] = {
+    "image": ImageSettings,
+    "prompts": PromptSettings,
+    "views": ViewSettings,
+    "hypotheses": HypothesisSettings,
+    "rectify": RectifySettings,
+    "distill": DistillSettings,
+    "probe": ProbeSettings,
+}
+
+
+class DatasetSettings(Settings):
+    source: WorldSource | VocSource = Field(discriminator="kind")
+    image: dict[str, Any] = {}
+    prompts: dict[str, Any] = {}
+    views: dict[str, Any] = {}
+    hypotheses: dict[str, Any] = {}
+    rectify: dict[str, Any] = {}
+    distill: dict[str, Any] = {}
+    probe: dict[str, Any] = {}
+
+
+class RunSettings(Settings):
+    """One row of one table: a data set, a method, and what differs from the sections above."""
+
+    dataset: str
+    method: Literal["query", "rectify", "distill", "probe"]
+    teacher: str | None = None  # distill: the run whose masks teach
+    student: str | None = None  # probe: the run whose feature is probed
+    seeds: tuple[int, ...] | None = None
+    rectify: dict[str, Any] = {}
+    distill: dict[str, Any] = {}
+    probe: dict[str, Any] = {}
+
+
+class Cell(Settings):
+    """A value of a table: the paper's, and the run that measures ours (none: cited only)."""
+
+    paper: float | None = None
+    run: str | None = None
+
+
+class Row(Settings):
+    row: str
+    marks: dict[str, str] = {}  # the paper's tick columns, e.g. {"LC": "✓"}
+    cells: dict[str, Cell]
+
+
+class Table(Settings):
+    title: str
+    rows: tuple[Row, ...]
+
+
+class Check(Settings):
+    """What `snakemake mini_check` compares, seed by seed."""
+
+    query: str
+    rectified: str
+    distilled: str
+
+
+class Params(Settings):
+    """The whole of `params.yaml`."""
+
+    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    compute: ComputeSettings = ComputeSettings()
+    clip: ClipSettings
+    image: ImageSettings = ImageSettings()
+    prompts: PromptSettings = PromptSettings()
+    views: ViewSettings = ViewSettings()
+    hypotheses: HypothesisSettings = HypothesisSettings()
+    rectify: RectifySettings = RectifySettings()
+    distill: DistillSettings = DistillSettings()
+    probe: ProbeSettings = ProbeSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    seeds: SeedSettings = SeedSettings()
+    datasets: dict[str, DatasetSettings]
+    runs: dict[str, RunSettings]
+    tables: dict[str, Table] = {}
+    check: Check | None = None
+
+
+def nearest(name: str, names: Any) -> str:
+    """`; did you mean X?` for the closest of `names`, or the list of them."""
+    names = sorted(str(n) for n in names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(names)}"
+
+
+def validate(model: type[Settings], data: Any, at: str = "") -> Any:
+    """`data` as a `model`; the first fault becomes one sentence with the key's full path."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join([*([at] if at else []), *(str(p) for p in first["loc"])])
+        if first["type"] == "extra_forbidden":
+            hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
+            raise ReclipError(f"params: unknown key '{path}'{hint}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
+        raise ReclipError(f"params: '{path}': {message[0].lower()}{message[1:]}{got}") from error
+
+
+def _fields_at(model: type[Settings], loc: tuple) -> set[str]:
+    """Names that the model at a location inside `model` knows."""
+    models = [model]
+    for part in loc:
+        if all(part in m.model_fields for m in models):
+            models = [c for m in models for c in _settings_in(m.model_fields[part].annotation)]
+        else:  # a key of a mapping, a position, or the tag that picks one of several
+            models = [m for m in models if _tag(m) == part] or models
+    return {name for m in models for name in m.model_fields}
+
+
+def _settings_in(annotation: Any) -> list[type[Settings]]:
+    """Settings models inside an annotation such as `dict[str, Model]` or `A | B`."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [m for arg in get_args(annotation) for m in _settings_in(arg)]
+
+
+def _tag(model: type[Settings]) -> str | None:
+    kind = model.model_fields.get("kind")
+    return get_args(kind.annotation)[0] if kind else None
+
+
+def load_params(path: str | Path) -> Params:
+    """Read and validate a params file.
+
+    Raises ReclipError: no such file, not YAML, unknown key, wrong type.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ReclipError(
+            f"no params file at '{path}': run from the project's folder, "
+            f"or write one with `reclip init`"
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ReclipError(
+            f"'{path}' is not valid YAML{where}: mend its indentation or quotes"
+        ) from error
+    if not isinstance(data, dict):
+        raise ReclipError(f"'{path}' holds no settings: it must be a mapping of sections")
+    return validate(Params, data)

@@ -1,0 +1,1 @@
+"""Datasets: indices, images, views, the mini world."""

@@ -1,0 +1,101 @@
+"""Reading photos and label maps, and writing label maps; every odd file gets one sentence."""
+
+from __future__ import annotations
+
+import colorsys
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from reclip.errors import ReclipError
+from reclip.files import atomic
+
+IGNORED = 255
+MAX_PIXELS = 200_000_000  # ours: beyond it, a file is more likely an attack than a photo
+
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+        return image
+    except FileNotFoundError as error:
+        raise ReclipError(f"no file '{path}': restore it or take it off the list") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ReclipError(
+            f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or leave it out"
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ReclipError(
+            f"'{path}' cannot be read as an image ({error}): replace it or leave it out"
+        ) from error
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """RGB uint8 (H, W, 3), upright by its EXIF orientation; grey, CMYK, 16-bit, alpha converted.
+
+    Transparent pixels are laid on white.
+    """
+    image = ImageOps.exif_transpose(_open(Path(path)))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        grey = np.asarray(image, np.float64)
+        image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGBA", rgba.size, "white")
+        image.alpha_composite(rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(H, W) as :func:`read_image` would return it, from the header alone."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except FileNotFoundError as error:
+        raise ReclipError(f"no file '{path}': restore it or take it off the list") from error
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombWarning) as error:
+        raise ReclipError(
+            f"'{path}' cannot be read as an image: replace it or leave it out"
+        ) from error
+    return (width, height) if turned else (height, width)
+
+
+def read_label(path: str | Path) -> np.ndarray:
+    """uint8 (H, W) class ids from a palette or grey PNG, as stored."""
+    image = _open(Path(path))
+    if image.mode not in ("P", "L", "1"):
+        raise ReclipError(
+            f"label '{path}' has mode {image.mode}, not one id a pixel: store it as a palette PNG"
+        )
+    return np.asarray(image, np.uint8)
+
+
+def palette(num_classes: int) -> list[int]:
+    """A colour a class, evenly spread over the hues, 255 (ignored) white; 768 flat values."""
+    flat = [255, 255, 255] * 256
+    for k in range(num_classes):
+        hue, ring = k * 0.618034 % 1.0, k % 3
+        rgb = colorsys.hsv_to_rgb(hue, (0.85, 0.55, 0.95)[ring], (0.95, 0.8, 0.6)[ring])
+        flat[3 * k : 3 * k + 3] = [round(255 * v) for v in rgb]
+    return flat
+
+
+def write_label(path: str | Path, label: np.ndarray, num_classes: int) -> None:
+    """Class ids (H, W) as a palette PNG, in one step."""
+    image = Image.fromarray(label.astype(np.uint8), mode=None).convert("L")
+    image = Image.frombytes("P", image.size, image.tobytes())
+    image.putpalette(palette(num_classes))
+    with atomic(path) as partial:
+        image.save(partial, "PNG", optimize=False)
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    with atomic(path) as partial:
+        Image.fromarray(image).save(partial, "PNG", optimize=False)

@@ -1,0 +1,38 @@
+"""Where tensors live, and the switches that make a run repeatable."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from reclip.config import ComputeSettings
+from reclip.errors import ReclipError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first GPU if there is one. Raises ReclipError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ReclipError(
+            f"params: 'compute.device': no device '{name}' here: use auto, cpu or cuda"
+        ) from error
+    return device
+
+
+def deterministic() -> None:
+    """Same settings and seed, same bytes on one machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def setup(compute: ComputeSettings) -> torch.device:
+    """The device of a stage, with repeatable arithmetic."""
+    deterministic()
+    torch.set_num_threads(compute.threads)
+    return pick_device(compute.device)

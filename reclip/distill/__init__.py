@@ -1,0 +1,1 @@
+"""Distillation: DeepLabV2 student, losses, training, linear probe."""

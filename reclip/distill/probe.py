@@ -1,0 +1,69 @@
+"""Stage `probe`: a linear classifier on the frozen student feature (LC of Table 1).
+
+The one place where training labels are read. After MaskContrast: everything frozen but one 1×1
+convolution, SGD, cross-entropy with 255 ignored; the last state counts, never the best on val.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from reclip.checkpoint import Checkpoint
+from reclip.clip.feature_cache import FeatureCache
+from reclip.data.images import IGNORED, read_label
+from reclip.data.index import DataSet
+from reclip.device import setup
+from reclip.distill.deeplab import SegmentationHead, Student
+from reclip.distill.view_batches import ViewBatches
+from reclip.files import atomic
+from reclip.jobs import Job
+from reclip.training import curve_file, each_seed, seed_file, train
+
+
+def main(job: Job) -> None:
+    """Write `seed-<s>.safetensors`, a Student whose head is the linear classifier."""
+    settings = job.settings["probe"]
+    device = setup(job.settings["compute"])
+    data = DataSet(job.inputs["data"].folder)
+    features = FeatureCache(job.inputs["features"].folder)
+    items = data.items("train")
+    truth = data.train_labels()
+    batches = ViewBatches(items, features, lambda item: read_label(truth[item.id]))
+
+    def train_one(seed: int, path: Path, checkpoint: Checkpoint) -> None:
+        student = Student.load(seed_file(job.inputs["student"].folder, seed)).to(device)
+        student.requires_grad_(False)
+        head = SegmentationHead("classifier", data.num_classes, student.deeplab.config["dim"])
+        nn.init.normal_(head.classifier.weight, std=0.01)  # MaskContrast
+        nn.init.zeros_(head.classifier.bias)
+        student.head = head.to(device)
+
+        def losses(epoch: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
+            student.deeplab.eval()  # batch statistics stay as distilled
+            images, labels = (t.to(device) for t in batches(epoch % len(features.views), rows))
+            logits, _ = student(images)
+            full = functional.interpolate(
+                logits, labels.shape[-2:], mode="bilinear", align_corners=False
+            )
+            return {"cross_entropy": functional.cross_entropy(full, labels, ignore_index=IGNORED)}
+
+        train(
+            student,
+            losses,
+            settings,
+            count=len(items),
+            seed=seed,
+            generators={},
+            checkpoint=checkpoint,
+            curve=curve_file(job.folder, seed),
+            label=f"probe {job.id}, seed {seed}",
+        )
+        with atomic(path) as partial:
+            student.save(partial)
+
+    each_seed(job, train_one)

@@ -1,0 +1,125 @@
+"""Stage `evaluate`: a run's metrics on the val split, whole images, last checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.data.images import read_label
+from reclip.data.index import DataSet, Item, write_table
+from reclip.device import setup
+from reclip.evaluate.location import DistanceBins
+from reclip.evaluate.metrics import ConfusionMatrix, summarise
+from reclip.evaluate.predict import predict_from_features
+from reclip.files import atomic, write_json
+from reclip.jobs import Job
+from reclip.rectify.hypotheses import read_hypotheses
+from reclip.rectify.model import Rectifier
+from reclip.training import seed_file
+
+
+def main(job: Job) -> None:
+    """Write metrics.json, and per seed the confusion matrix and the mIoU by distance."""
+    settings = job.settings
+    device = setup(settings["compute"])
+    data = DataSet(job.inputs["data"].folder)
+    features = FeatureCache(job.inputs["features"].folder)
+    items = data.items("val")
+    names = [synonyms[0] for synonyms in data.class_names]
+    results, matrices, distance_rows = [], [], []
+    for seed, predict in predictors(job, features, device):
+        confusion = ConfusionMatrix(data.num_classes)
+        distance = DistanceBins(data.num_classes, settings["evaluate"].distance_bins)
+        for i, item in enumerate(tqdm(items, desc=f"evaluate {job.id}", disable=None)):
+            with torch.inference_mode():
+                predicted = predict(i, item)
+            label = read_label(item.label)
+            confusion.update(predicted, label, str(item.label))
+            distance.update(predicted, label, str(item.label))
+        results.append(
+            {
+                "seed": seed,
+                "miou": 100 * confusion.miou(),
+                "pixel_accuracy": 100 * confusion.pixel_accuracy(),
+                "iou": [None if np.isnan(v) else 100 * float(v) for v in confusion.iou()],
+            }
+        )
+        matrices.append(confusion.matrix)
+        for k, (value, count) in enumerate(
+            zip(distance.miou_per_bin(), distance.counts, strict=True)
+        ):
+            edges = f"{distance.edges[k]:.4f}", f"{distance.edges[k + 1]:.4f}"
+            miou = "" if np.isnan(value) else f"{100 * value:.4f}"
+            distance_rows.append((seed, *edges, int(count), miou))
+    metrics = {
+        "run": job.id,
+        "dataset": settings["dataset"],
+        "method": settings["method"],
+        "split": "val",
+        "images": len(items),
+        "protocol": "whole",
+        "post_processing": "none",
+        "checkpoint": "last",
+        "classes": names,
+        "job": job.digest,
+        "seeds": results,
+        "miou": asdict(summarise([r["miou"] for r in results])),
+        "pixel_accuracy": asdict(summarise([r["pixel_accuracy"] for r in results])),
+    }
+    if "hypotheses" in job.inputs:
+        metrics["hypotheses"] = diagnose_hypotheses(job, data, items)
+    confusion_path = job.folder / "confusion.npy"
+    with atomic(confusion_path) as partial:
+        np.save(partial, np.stack(matrices))
+    distance_path = job.folder / "distance.csv"
+    write_table(distance_path, ("seed", "from", "to", "objects", "miou"), distance_rows)
+    write_json(job.outputs[0], metrics)
+    job.done([confusion_path, distance_path, job.outputs[0]])
+
+
+def predictors(
+    job: Job, features: FeatureCache, device: torch.device
+) -> Iterator[tuple[int | None, Callable[[int, Item], torch.Tensor]]]:
+    """For every seed (None: nothing was trained), image number and item to a class map."""
+    folder = job.inputs["model"].folder
+    for seed in job.settings["seeds"] or (None,):
+        if job.settings["method"] in ("query", "rectify"):
+            path = folder / "query.safetensors" if seed is None else seed_file(folder, seed)
+            model = Rectifier.load(path, device)
+            yield (
+                seed,
+                lambda i, item, model=model: predict_from_features(model, features, "val", i, item),
+            )
+        else:
+            yield seed, student_predictor(seed_file(folder, seed), features, device)
+
+
+def student_predictor(path: Path, features: FeatureCache, device: torch.device):
+    """The same for a distilled student (imports timm: seconds, so only where it is needed)."""
+    from reclip.distill.deeplab import Student
+    from reclip.distill.predict import predict_by_student
+
+    student = Student.load(path).to(device)
+    return lambda i, item: predict_by_student(student, features, item, device)
+
+
+def diagnose_hypotheses(job: Job, data: DataSet, items: list[Item]) -> dict[str, float]:
+    """Precision and recall of the val images' hypotheses: a diagnosis, nothing is chosen by it."""
+    path = job.inputs["hypotheses"].folder / "val.csv"
+    found = read_hypotheses(path, [item.id for item in items], data.num_classes)
+    truth = torch.zeros_like(found)
+    for i, item in enumerate(items):
+        present = [int(k) for k in np.unique(read_label(item.label)) if k < data.num_classes]
+        truth[i, present] = True
+    right = int((found & truth).sum())
+    return {
+        "precision": 100 * right / max(1, int(found.sum())),
+        "recall": 100 * right / max(1, int(truth.sum())),
+        "mean_per_image": float(found.sum(1).float().mean()),
+    }

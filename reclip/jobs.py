@@ -1,0 +1,138 @@
+"""A job: one stage on one data set, run or table, with its settings, inputs and folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from reclip import provenance
+from reclip.errors import ReclipError
+from reclip.files import canonical_json, read_json, write_text
+
+# stage -> (module with `main(job)`, what its id names). The order is the pipeline's.
+STAGES: dict[str, tuple[str, str]] = {
+    "fetch": ("reclip.data.fetch", "dataset"),
+    "prepare": ("reclip.data.prepare", "dataset"),
+    "embed-text": ("reclip.clip.embed_text", "dataset"),
+    "cache-features": ("reclip.clip.cache_features", "dataset"),
+    "hypothesise": ("reclip.rectify.hypothesise", "dataset"),
+    "rectify": ("reclip.rectify.train", "run"),
+    "pseudo-mask": ("reclip.rectify.pseudo_mask", "run"),
+    "distill": ("reclip.distill.train", "run"),
+    "probe": ("reclip.distill.probe", "run"),
+    "evaluate": ("reclip.evaluate.evaluate", "run"),
+    "tabulate": ("reclip.evaluate.tabulate", "table"),
+    "plot": ("reclip.evaluate.plot", "experiment"),
+    "check": ("reclip.evaluate.check", "experiment"),
+}
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON types."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a stage's `main(job)` gets.
+
+    Attributes:
+        stage: a key of STAGES.
+        id: name of the data set, run, table or experiment.
+        folder: where its outputs lie; the receipt lies there too.
+        settings: all that it may read of the params, as models or plain values.
+        inputs: the jobs whose outputs it may read, by role.
+        outputs: outputs known beforehand that other tools name (absolute or project-relative).
+    """
+
+    stage: str
+    id: str
+    folder: Path
+    plan_folder: Path
+    settings: dict[str, Any]
+    inputs: dict[str, Job] = field(default_factory=dict)
+    outputs: tuple[Path, ...] = ()
+    shares_folder: bool = False  # several jobs write there: the receipt carries the job's id
+
+    @property
+    def module(self) -> str:
+        return STAGES[self.stage][0]
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage} {self.id}"
+
+    @property
+    def receipt(self) -> Path:
+        return self.folder / (f"{self.id}.receipt.json" if self.shares_folder else "receipt.json")
+
+    @property
+    def wanted_file(self) -> Path:
+        return self.plan_folder / self.stage / f"{self.id}.json"
+
+    @cached_property
+    def wanted(self) -> dict[str, Any]:
+        """What the receipt of a fresh output holds (but for the list of outputs)."""
+        what = {
+            "stage": self.stage,
+            "id": self.id,
+            "settings": _plain(self.settings),
+            "modules": provenance.modules_used(self.module),
+            "inputs": {role: job.digest for role, job in sorted(self.inputs.items())},
+        }
+        return {**what, "digest": provenance.digest_of(what)}
+
+    @property
+    def digest(self) -> str:
+        return self.wanted["digest"]
+
+    def stale_because(self) -> str | None:
+        """Why the output is not that of the present settings; None if it is."""
+        receipt = provenance.read_receipt(self.receipt)
+        if receipt is None:
+            return "not made yet"
+        if receipt["digest"] != self.digest:
+            for part, label in (("settings", ""), ("modules", "changed: ")):
+                found = provenance.differences(receipt.get(part, {}), self.wanted[part])
+                if part == "modules" and found:
+                    return "source " + label + ", ".join(f.split(":")[0] for f in found)
+                if found:
+                    return "; ".join(found[:3])
+            changed = provenance.differences(receipt.get("inputs", {}), self.wanted["inputs"])
+            return "its input changed: " + ", ".join(c.split(":")[0] for c in changed)
+        gone = provenance.missing_outputs(receipt, self.folder)
+        return f"output missing or of another size: {', '.join(gone[:3])}" if gone else None
+
+    def write_wanted(self) -> None:
+        """Write the wanted settings where both front ends look; untouched if they are there."""
+        text = canonical_json(self.wanted)
+        if not self.wanted_file.is_file() or self.wanted_file.read_text("utf-8") != text:
+            write_text(self.wanted_file, text)
+
+    def require_inputs(self) -> None:
+        """Raises ReclipError if an input is missing or was made with other settings."""
+        for job in self.inputs.values():
+            reason = job.stale_because()
+            if reason:
+                raise ReclipError(
+                    f"{self.name} needs {job.name}, which is stale ({reason}): "
+                    f"run `snakemake {job.receipt}` first"
+                )
+
+    def done(self, outputs: list[Path]) -> None:
+        """Vouch for `outputs` (under `folder`, or beside it): write the receipt."""
+        provenance.write_receipt(self.receipt, self.wanted, self.folder, outputs)
+
+    def recorded_outputs(self) -> list[Path]:
+        """Paths of the outputs that the receipt names."""
+        return [self.folder / name for name in read_json(self.receipt)["outputs"]]

@@ -1,0 +1,62 @@
+"""Settings files that `reclip init` writes: complete, commented, validated before they are written."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from reclip.config import Params, validate
+from reclip.errors import ReclipError
+from reclip.files import file_sha256, write_text
+from reclip.plan import Plan
+
+
+def preset_text(name: str) -> str:
+    return (resources.files("reclip.presets") / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def write_preset(
+    name: str,
+    output: Path,
+    *,
+    archive: str | None = None,
+    folder: str | None = None,
+    checkpoint: str | None = None,
+    limit: int | None = None,
+) -> Path:
+    """Write preset `name` with the given source filled in; returns `output`.
+
+    Raises ReclipError: a file or folder that is not there, or options that the preset has not.
+    """
+    text = preset_text(name)
+    given = {"archive": archive, "folder": folder, "checkpoint": checkpoint, "limit": limit}
+    if name == "mini" and any(given.values()):
+        raise ReclipError("preset mini draws its own data: leave out the options for voc")
+    if name == "voc":
+        text = _fill_voc(text, **given)
+    Plan(validate(Params, yaml.safe_load(text)))
+    write_text(output, text)
+    return output
+
+
+def _fill_voc(text: str, archive, folder, checkpoint, limit) -> str:
+    """The VOC preset with its source and weights filled in, by whole lines."""
+    source = ["kind: voc"]
+    if archive:
+        if not Path(archive).is_file():
+            raise ReclipError(f"no archive '{archive}': give the path of a tar or zip file")
+        source += [f"archive: {archive}", f"sha256: {file_sha256(archive)}"]
+    if folder:
+        if not Path(folder).is_dir():
+            raise ReclipError(f"no folder '{folder}': give the path of the unpacked data")
+        source.append(f"folder: {folder}")
+    if limit:
+        source.append(f"limit: {limit}")
+    text = text.replace("source: {kind: voc}", f"source: {{{', '.join(source)}}}")
+    if checkpoint:
+        if not Path(checkpoint).is_file():
+            raise ReclipError(f"no checkpoint '{checkpoint}': give the path of a weights file")
+        text = text.replace("model: mini-clip", f"model: ViT-B-16\n  checkpoint: {checkpoint}")
+    return text

@@ -1,0 +1,152 @@
+"""What made an output: settings, source code and inputs, recorded beside it as `receipt.json`.
+
+A job's digest covers its resolved settings, the package modules that its stage uses, and the
+digests of the jobs it reads from. So one comparison, recorded digest against wanted digest, says
+whether an output is that of the settings on screen; modification times play no part, and the answer
+survives clones, `dvc checkout`, reverts and touched files.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from reclip.files import canonical_json, file_sha256, read_json, text_sha256, write_json
+
+PACKAGE = Path(__file__).parent
+
+# These reach a result only through the settings, which the digest holds anyway.
+INFRASTRUCTURE = {
+    "reclip",
+    "reclip.cli",
+    "reclip.config",
+    "reclip.errors",
+    "reclip.jobs",
+    "reclip.plan",
+    "reclip.provenance",
+    "reclip.tracking",
+}
+
+
+def _source(module: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "reclip" and _source(name)}
+
+
+def _canonical(node: Any) -> Any:
+    """A syntax tree without comments, layout, docstrings or empty fields.
+
+    Empty fields are what Python versions differ in, so the digest is the same under each.
+    """
+    if isinstance(node, ast.AST):
+        fields = {}
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(value, list) and value:
+                first = value[0]
+                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                    if isinstance(first.value.value, str):
+                        value = value[1:]
+            if value not in (None, []):
+                fields[name] = _canonical(value)
+        return [type(node).__name__, fields]
+    if isinstance(node, list):
+        return [_canonical(item) for item in node]
+    return node if isinstance(node, (str, int, float, bool)) or node is None else repr(node)
+
+
+@functools.cache
+def _parsed(module: str) -> tuple[str, frozenset[str]]:
+    path = _source(module)
+    if path is None:
+        raise ModuleNotFoundError(module)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    digest = text_sha256(json.dumps(_canonical(tree), sort_keys=True))
+    return digest, frozenset(_imports(tree))
+
+
+def modules_used(module: str) -> dict[str, str]:
+    """`module` and every package module that it imports, directly or not, each with its digest."""
+    digests: dict[str, str] = {}
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name in digests or name in INFRASTRUCTURE:
+            continue
+        digests[name], imports = _parsed(name)
+        todo += sorted(imports)
+    return dict(sorted(digests.items()))
+
+
+def code_digest(module: str) -> str:
+    return text_sha256(json.dumps(modules_used(module)))
+
+
+def write_receipt(path: Path, wanted: dict[str, Any], folder: Path, outputs: list[Path]) -> None:
+    """The wanted settings, with size and sha256 of each output; written last, so it vouches."""
+    listed = {
+        os.path.relpath(output, folder): {
+            "bytes": output.stat().st_size,
+            "sha256": file_sha256(output),
+        }
+        for output in sorted(outputs)
+    }
+    write_json(path, {**wanted, "outputs": listed})
+
+
+def read_receipt(path: Path) -> dict[str, Any] | None:
+    """The receipt at `path`; None where there is none or it is not whole."""
+    try:
+        receipt = read_json(path)
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return receipt if isinstance(receipt, dict) and "digest" in receipt else None
+
+
+def missing_outputs(receipt: dict[str, Any], folder: Path) -> list[str]:
+    """Outputs named in the receipt that are gone or of another size."""
+    gone = []
+    for name, facts in receipt.get("outputs", {}).items():
+        try:
+            if (folder / name).stat().st_size != facts["bytes"]:
+                gone.append(name)
+        except FileNotFoundError:
+            gone.append(name)
+    return gone
+
+
+def differences(recorded: Any, wanted: Any, at: str = "") -> list[str]:
+    """Each leaf that differs, as `key: old → new`."""
+    if isinstance(recorded, dict) and isinstance(wanted, dict):
+        found = []
+        for key in sorted(set(recorded) | set(wanted)):
+            path = f"{at}.{key}" if at else key
+            found += differences(recorded.get(key), wanted.get(key), path)
+        return found
+    return [] if recorded == wanted else [f"{at}: {recorded} → {wanted}"]
+
+
+def digest_of(data: Any) -> str:
+    return text_sha256(canonical_json(data))
+
+
+def corrupted_outputs(receipt: dict[str, Any], folder: Path) -> list[str]:
+    """Outputs whose checksum is not the recorded one."""
+    listed = receipt.get("outputs", {}).items()
+    return [name for name, facts in listed if file_sha256(folder / name) != facts["sha256"]]

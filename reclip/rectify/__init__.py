@@ -1,0 +1,1 @@
+"""Rectification: bias model, loss, training, hypotheses, pseudo-masks."""

@@ -1,0 +1,257 @@
+"""The bias model of the rectification stage (Secs. 3.2 to 3.4) and its light, trained form.
+
+`BiasModel` is trained and holds CLIP's text tower; `Rectifier` is what remains of it afterwards: a
+few small tensors from which logits are computed without CLIP.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reclip.clip.dense import interpolate_positional
+from reclip.errors import ReclipError
+
+if TYPE_CHECKING:
+    from reclip.clip.text import ReferenceEncoder
+
+Combine = Literal["subtract", "add"]
+FORMAT = "reclip-rectifier-1"
+
+
+class PositionalNet(nn.Sequential):
+    """Three 3x3 convolutions from positional embeddings to positional logits (Sec. 3.3).
+
+    (1, in_width, h, w) → (1, channels, h, w); each convolution is followed by batch normalisation
+    and ReLU, the last by ReLU only with `final_relu`. The paper gives the depth and the
+    normalisation; hidden widths, the final ReLU and one channel per class are the official code's.
+
+    With channels = 1 (the paper's Eq. 2) the positional logit is equal for all classes; it then
+    cancels in the softmax over classes, so neither masks, loss nor argmax depend on it and it gets
+    no gradient. That is why a channel per class is the default of every preset.
+    """
+
+    def __init__(
+        self,
+        in_width: int,
+        channels: int,
+        hidden: Sequence[int] = (512, 256),
+        final_relu: bool = True,
+    ) -> None:
+        widths = (in_width, *hidden, channels)
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(widths):
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, padding=1),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
+        super().__init__(*(layers if final_relu else layers[:-1]))
+        self.settings = {
+            "in_width": in_width,
+            "channels": channels,
+            "hidden": list(hidden),
+            "final_relu": final_relu,
+        }
+
+
+def positional_logits(
+    net: nn.Module, positional_embedding: Tensor, native_grid: tuple[int, int], grid: Sequence[int]
+) -> Tensor:
+    """M_p (h, w, channels) on `grid` (h, w) from the embedding (1 + h0*w0, width) of CLIP.
+
+    The net sees one image, so in training mode its batch statistics are over the grid's positions.
+    """
+    h, w = grid
+    pe = interpolate_positional(positional_embedding, native_grid, (h, w))
+    return net(pe.T.reshape(1, -1, h, w))[0].permute(1, 2, 0)
+
+
+def rectified_logits(
+    z: Tensor, w_query: Tensor, w_reference: Tensor | None, m_p: Tensor | None, combine: Combine
+) -> Tensor:
+    """M = M_q − (M_r + M_p) (Eqs. 2 and 3), or + for "add" (Table 5), for z (B, h, w, D).
+
+    One product Z (W_q ∓ W_r)ᵀ gives M_q ∓ M_r. Returns (B, h, w, C).
+    """
+    sign = -1.0 if combine == "subtract" else 1.0
+    head = w_query if w_reference is None else w_query + sign * w_reference
+    m = z @ head.T
+    return m if m_p is None else m + sign * m_p
+
+
+class BiasModel(nn.Module):
+    """Query, Reference and positional logits with a learnable bias.
+
+    w_query (C, D): fixed Query embeddings. positional_embedding (1 + h0*w0, width) and native_grid
+    (h0, w0): CLIP's. reference, positional: the learnable parts; None leaves a part out (Table 4).
+    query: an encoder that replaces w_query by a learnable Query (Table 3), its rows L2-normalised
+    as w_query's are.
+    reference_norm: "frobenius" divides W_r by the norm of the whole C×D matrix (official code, its
+    rows are then about C^-1/2 long), "row" gives rows of unit length, "none" leaves it.
+    combine: "subtract" the bias (Eq. 3) or "add" it (Table 5).
+
+    Raises ReclipError where the positional net has neither 1 nor C channels.
+    """
+
+    def __init__(
+        self,
+        w_query: Tensor,
+        positional_embedding: Tensor,
+        native_grid: tuple[int, int],
+        *,
+        reference: ReferenceEncoder | None = None,
+        query: ReferenceEncoder | None = None,
+        positional: PositionalNet | None = None,
+        reference_norm: Literal["frobenius", "row", "none"] = "frobenius",
+        combine: Combine = "subtract",
+    ) -> None:
+        super().__init__()
+        if positional is not None and positional.settings["channels"] not in (1, len(w_query)):
+            raise ReclipError(
+                f"The positional net has {positional.settings['channels']} channels; give it one"
+                f" for each of the {len(w_query)} classes, or a single one."
+            )
+        self.register_buffer("w_query", w_query.detach().clone())
+        self.register_buffer("positional_embedding", positional_embedding.detach().clone())
+        self.native_grid = tuple(native_grid)
+        self.reference = reference
+        self.query = query
+        self.positional = positional
+        self.reference_norm = reference_norm
+        self.combine: Combine = combine
+
+    def heads(self) -> tuple[Tensor, Tensor | None]:
+        """(W_q (C, D), normalised W_r (C, D) or None); runs the text tower for learnable parts."""
+        w_query = self.w_query if self.query is None else F.normalize(self.query(), dim=-1)
+        if self.reference is None:
+            return w_query, None
+        w_reference = self.reference()
+        if self.reference_norm == "frobenius":
+            w_reference = w_reference / torch.linalg.matrix_norm(w_reference)
+        elif self.reference_norm == "row":
+            w_reference = F.normalize(w_reference, dim=-1)
+        return w_query, w_reference
+
+    def positional_logits(self, grid: Sequence[int]) -> Tensor | None:
+        """M_p (h, w, C or 1) on a grid (h, w); None without a positional net."""
+        if self.positional is None:
+            return None
+        return positional_logits(self.positional, self.positional_embedding, self.native_grid, grid)
+
+    def forward(self, z: Tensor, heads: tuple[Tensor, Tensor | None] | None = None) -> Tensor:
+        """Rectified logits M (B, h, w, C) of dense features z (B, h, w, D) of unit length.
+
+        Pass the `heads()` of this step where they are needed elsewhere too (the loss reads W_q), so
+        that the text tower runs once.
+        """
+        w_query, w_reference = self.heads() if heads is None else heads
+        m_p = self.positional_logits(z.shape[1:3])
+        return rectified_logits(z, w_query, w_reference, m_p, self.combine)
+
+    @torch.no_grad()
+    def freeze(self) -> Rectifier:
+        """A copy of the trained parts that needs neither CLIP nor gradients."""
+        w_query, w_reference = self.heads()
+        pe = (self.positional_embedding, self.native_grid)
+        return Rectifier(w_query, w_reference, self.positional, *pe, combine=self.combine)
+
+
+class Rectifier(nn.Module):
+    """A trained bias model without CLIP: what it needs to compute logits, and no more.
+
+    Buffers `w_query` and `w_reference` (C, D), the latter normalised or None; `positional`, the
+    net, or None, with the positional embedding that it reads. A Query alone is a rectifier too.
+    Always in eval mode: batch normalisation uses the running statistics of training.
+    """
+
+    def __init__(
+        self,
+        w_query: Tensor,
+        w_reference: Tensor | None = None,
+        positional: PositionalNet | None = None,
+        positional_embedding: Tensor | None = None,
+        native_grid: tuple[int, int] = (0, 0),
+        combine: Combine = "subtract",
+    ) -> None:
+        super().__init__()
+        if positional is None:
+            positional_embedding = None
+        for name, tensor in (
+            ("w_query", w_query),
+            ("w_reference", w_reference),
+            ("positional_embedding", positional_embedding),
+        ):
+            self.register_buffer(name, None if tensor is None else tensor.detach().clone())
+        self.positional = copy.deepcopy(positional)
+        self.native_grid = tuple(native_grid)
+        self.combine: Combine = combine
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Rectifier:
+        """Stays in eval mode."""
+        return super().train(False)
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Rectified logits (B, h, w, C) of dense features z (B, h, w, D) of unit length."""
+        m_p = None
+        if self.positional is not None:
+            m_p = positional_logits(
+                self.positional, self.positional_embedding, self.native_grid, z.shape[1:3]
+            )
+        return rectified_logits(z, self.w_query, self.w_reference, m_p, self.combine)
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file; the same rectifier gives the same bytes."""
+        from safetensors.torch import save_file
+
+        settings = {
+            "format": FORMAT,
+            "native_grid": list(self.native_grid),
+            "combine": self.combine,
+            "positional": None if self.positional is None else self.positional.settings,
+        }
+        tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items()}
+        # One key: safetensors keeps several in no fixed order, and the bytes would differ.
+        save_file(tensors, path, metadata={"reclip": json.dumps(settings, sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Rectifier:
+        """Read a file of `save`. Raises ReclipError where there is none or it is another format."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                settings = json.loads((file.metadata() or {}).get("reclip", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except FileNotFoundError as error:
+            raise ReclipError(
+                f"There is no trained rectifier at {path}; run the rectify stage first."
+            ) from error
+        except SafetensorError as error:
+            raise ReclipError(
+                f"{path} is damaged ({error}); run the rectify stage again."
+            ) from error
+        if settings.get("format") != FORMAT:
+            raise ReclipError(
+                f"{path} is no rectifier of this version; run the rectify stage again."
+            )
+        net = settings["positional"]
+        rectifier = cls(
+            tensors["w_query"],
+            tensors.get("w_reference"),
+            None if net is None else PositionalNet(**net),
+            tensors.get("positional_embedding"),
+            settings["native_grid"],
+            settings["combine"],
+        )
+        rectifier.load_state_dict(tensors)
+        return rectifier.to(device)

@@ -1,0 +1,100 @@
+"""Stage `rectify`: learn the bias of CLIP on cached features, without labels (paper Sec. 3.4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reclip.checkpoint import Checkpoint
+from reclip.clip.feature_cache import FeatureCache
+from reclip.clip.load import Clip, load_clip
+from reclip.clip.text import ReferenceEncoder
+from reclip.config import RectifySettings
+from reclip.data.index import DataSet
+from reclip.device import setup
+from reclip.files import atomic
+from reclip.jobs import Job
+from reclip.rectify.hypotheses import read_hypotheses
+from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
+from reclip.rectify.model import BiasModel, PositionalNet, Rectifier
+from reclip.training import curve_file, each_seed, train
+
+
+def main(job: Job) -> None:
+    """Write `seed-<s>.safetensors` (a Rectifier) and its curve for every seed of the run."""
+    settings = job.settings["rectify"]
+    device = setup(job.settings["compute"])
+    clip = load_clip(job.settings["clip"], device)
+    classes = DataSet(job.inputs["data"].folder).class_names
+    features = FeatureCache(job.inputs["features"].folder)
+    w_query = Rectifier.load(job.inputs["text"].folder / "query.safetensors", device).w_query
+    ids = [entry["id"] for entry in features.images("train")]
+    found = read_hypotheses(job.inputs["hypotheses"].folder / "train.csv", ids, len(classes))
+
+    def train_one(seed: int, path: Path, checkpoint: Checkpoint) -> None:
+        model = build_model(clip, classes, w_query, settings).to(device)
+        noise = torch.Generator(device).manual_seed(seed)
+        train(
+            model,
+            lambda epoch, rows: losses(model, features, found, settings, noise, epoch, rows),
+            settings,
+            count=len(found),
+            seed=seed,
+            generators={"noise": noise},
+            checkpoint=checkpoint,
+            curve=curve_file(job.folder, seed),
+            label=f"rectify {job.id}, seed {seed}",
+        )
+        with atomic(path) as partial:
+            model.freeze().save(partial)
+
+    each_seed(job, train_one)
+
+
+def build_model(
+    clip: Clip, classes: list[list[str]], w_query: torch.Tensor, settings: RectifySettings
+) -> BiasModel:
+    """The bias model that the settings describe, around the frozen text tower."""
+
+    def encoder() -> ReferenceEncoder:
+        return ReferenceEncoder(clip, classes, settings.prompt_length, settings.class_slots)
+
+    positional = None
+    if settings.positional:
+        channels = len(classes) if settings.positional_channels == "class" else 1
+        width = clip.positional_embedding.shape[1]
+        positional = PositionalNet(
+            width, channels, settings.positional_hidden, settings.positional_final_relu
+        )
+    return BiasModel(
+        w_query,
+        clip.positional_embedding,
+        clip.grid,
+        reference=encoder() if settings.reference else None,
+        query=encoder() if settings.learn_query else None,
+        positional=positional,
+        reference_norm=settings.normalise_reference,
+        combine=settings.combine,
+    )
+
+
+def losses(
+    model: BiasModel,
+    features: FeatureCache,
+    hypotheses: torch.Tensor,
+    settings: RectifySettings,
+    noise: torch.Generator,
+    epoch: int,
+    rows: np.ndarray,
+) -> dict[str, torch.Tensor]:
+    """The contrastive loss (Eq. 5) of some training images, in the epoch's view."""
+    z, valid = features.view_batch(epoch % len(features.views), rows)
+    z, valid = z.to(noise.device), valid.to(noise.device)
+    heads = model.heads()
+    logits = model(z, heads).flatten(1, 2)
+    masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, noise)
+    pooled = masked_pool(masks, z.flatten(1, 2), valid.flatten(1), settings.pool_over)
+    wanted = hypotheses[rows].to(noise.device)
+    return {"contrastive": contrastive_loss(pooled, heads[0], wanted, settings.tau)}

@@ -1,0 +1,81 @@
+"""Fixtures of the golden tests: a seeded ViT-B/16, the official numbers and one VOC photo."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import seeded
+import torch
+from opencv import resize_linear
+from PIL import Image
+
+from reclip.clip.load import Clip, ClipSpec, clip_from_state_dict
+
+DATA = Path(__file__).parent / "data"
+PHOTOS = Path(__file__).parents[2] / "../shared/real/VOCtrainval-subset.tar"
+
+# "head": the official code as released last; "r0": its first version, of the CVPR paper.
+SPECS = {
+    "head": ClipSpec("ViT-B-16-quickgelu", block_ln_eps=1e-6),
+    "r0": ClipSpec("ViT-B-16-quickgelu", activation="gelu", block_ln_eps=1e-6),
+    "clip": ClipSpec("ViT-B-16-quickgelu"),
+}
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict:
+    return json.loads((DATA / "expected.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def arrays() -> dict[str, dict[str, np.ndarray]]:
+    return {name: dict(np.load(DATA / f"{name}.npz")) for name in ("text", "head", "r0")}
+
+
+@pytest.fixture(scope="session")
+def w_query(arrays) -> torch.Tensor:
+    return torch.from_numpy(arrays["text"]["query_weights"])
+
+
+@pytest.fixture(scope="session")
+def clips() -> dict[str, Clip]:
+    """The seeded CLIP under each recipe; the three share their tensors."""
+    state = {name: torch.from_numpy(t) for name, t in seeded.clip_state().items()}
+    out = {name: clip_from_state_dict(spec, state) for name, spec in SPECS.items()}
+    shared = out["head"].model.state_dict()
+    for clip in out.values():
+        clip.model.load_state_dict(shared, assign=True)
+        clip.model.requires_grad_(False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def photo(expected) -> np.ndarray:
+    """RGB uint8 (333, 500, 3)."""
+    if not PHOTOS.exists():
+        pytest.skip("needs the VOC photos beside the repository")
+    member = f"VOCdevkit/VOC2012/JPEGImages/{expected['photo']['id']}.jpg"
+    with tarfile.open(PHOTOS) as archive:
+        data = archive.extractfile(member).read()
+    assert hashlib.sha256(data).hexdigest() == expected["photo"]["jpeg_sha256"]
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def images(photo, expected) -> dict[str, torch.Tensor]:
+    """The photo as each recipe's evaluation sees it, (1, 3, H, W)."""
+    out = {}
+    for recipe in ("head", "r0"):
+        e = expected[recipe]
+        resized = resize_linear(photo, *e["size"])
+        assert hashlib.sha256(resized.tobytes()).hexdigest() == e["resized_rgb_u8_sha256"]
+        mean, std = (torch.tensor(e["config"][k]).view(3, 1, 1) for k in ("mean", "std"))
+        pixels = torch.from_numpy(resized).permute(2, 0, 1).float()
+        out[recipe] = ((pixels - mean) / std)[None]
+    return out

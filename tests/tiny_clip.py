@@ -1,0 +1,31 @@
+"""A CLIP of a few thousand weights (beside the token table), seeded, for unit tests."""
+
+from __future__ import annotations
+
+import torch
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+
+from reclip.clip.load import Clip
+
+TINY = {
+    "embed_dim": 12,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+}
+
+
+def tiny_model(seed: int = 0, **changes) -> CLIP:
+    """Weights large enough that no path through the towers is negligible."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIP(**{**TINY, **changes})
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def tiny_clip(seed: int = 0) -> Clip:
+    tokenizer = SimpleTokenizer(context_length=TINY["text_cfg"]["context_length"])
+    return Clip(tiny_model(seed), tokenizer, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -1,0 +1,74 @@
+# What the frozen CLIP says of texts and images, computed once.
+
+
+rule embed_text:
+    input:
+        wanted("embed-text", "dataset"),
+        upstream("embed-text", "dataset"),
+    output:
+        f"{RESULTS}/text/{{dataset}}/receipt.json",
+    log:
+        f"{LOGS}/embed-text/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/embed-text/{{dataset}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} embed-text --dataset {wildcards.dataset} >{log} 2>&1
+        """
+
+
+rule cache_features:
+    input:
+        wanted("cache-features", "dataset"),
+        upstream("cache-features", "dataset"),
+    output:
+        f"{RESULTS}/features/{{dataset}}/receipt.json",
+    log:
+        f"{LOGS}/cache-features/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/cache-features/{{dataset}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} cache-features --dataset {wildcards.dataset} >{log} 2>&1
+        """
+
+
+rule hypothesise:
+    input:
+        wanted("hypothesise", "dataset"),
+        upstream("hypothesise", "dataset"),
+    output:
+        f"{RESULTS}/hypotheses/{{dataset}}/receipt.json",
+    log:
+        f"{LOGS}/hypothesise/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/hypothesise/{{dataset}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} hypothesise --dataset {wildcards.dataset} >{log} 2>&1
+        """
+
+
+rule mini_clip:
+    output:
+        f"{RESULTS}/mini-clip/mini-clip.safetensors",
+        f"{RESULTS}/mini-clip/mini-clip.json",
+    log:
+        f"{LOGS}/mini-clip.log",
+    threads: 2
+    params:
+        reclip=RECLIP,
+        folder=f"{RESULTS}/mini-clip",
+    shell:
+        """
+        {params.reclip} pretrain --output {params.folder} --threads {threads} >{log} 2>&1
+        """

@@ -1,0 +1,39 @@
+# From archives and drawn worlds to indexed data sets.
+
+
+rule fetch:
+    input:
+        wanted("fetch", "dataset"),
+        upstream("fetch", "dataset"),
+    output:
+        f"{RESULTS}/raw/{{dataset}}/receipt.json",
+    log:
+        f"{LOGS}/fetch/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/fetch/{{dataset}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} fetch --dataset {wildcards.dataset} >{log} 2>&1
+        """
+
+
+rule prepare:
+    input:
+        wanted("prepare", "dataset"),
+        upstream("prepare", "dataset"),
+    output:
+        f"{RESULTS}/data/{{dataset}}/receipt.json",
+    log:
+        f"{LOGS}/prepare/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/prepare/{{dataset}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} prepare --dataset {wildcards.dataset} >{log} 2>&1
+        """

@@ -1,0 +1,39 @@
+# The DeepLabV2 student and the linear probe on it.
+
+
+rule distill:
+    input:
+        wanted("distill", "run"),
+        upstream("distill", "run"),
+    output:
+        f"{RESULTS}/runs/{{run}}/distill/receipt.json",
+    log:
+        f"{LOGS}/distill/{{run}}.log",
+    benchmark:
+        f"{LOGS}/distill/{{run}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} distill --run {wildcards.run} >{log} 2>&1
+        """
+
+
+rule probe:
+    input:
+        wanted("probe", "run"),
+        upstream("probe", "run"),
+    output:
+        f"{RESULTS}/runs/{{run}}/probe/receipt.json",
+    log:
+        f"{LOGS}/probe/{{run}}.log",
+    benchmark:
+        f"{LOGS}/probe/{{run}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} probe --run {wildcards.run} >{log} 2>&1
+        """

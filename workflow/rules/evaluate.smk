@@ -1,0 +1,21 @@
+# Metrics of every run on the val split.
+
+
+rule evaluate:
+    input:
+        wanted("evaluate", "run"),
+        upstream("evaluate", "run"),
+    output:
+        f"{RESULTS}/runs/{{run}}/metrics.json",
+        f"{RESULTS}/runs/{{run}}/evaluate/receipt.json",
+    log:
+        f"{LOGS}/evaluate/{{run}}.log",
+    benchmark:
+        f"{LOGS}/evaluate/{{run}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} evaluate --run {wildcards.run} >{log} 2>&1
+        """

@@ -1,0 +1,39 @@
+# Learning the bias of CLIP, and masks from what is rectified.
+
+
+rule rectify:
+    input:
+        wanted("rectify", "run"),
+        upstream("rectify", "run"),
+    output:
+        f"{RESULTS}/runs/{{run}}/rectify/receipt.json",
+    log:
+        f"{LOGS}/rectify/{{run}}.log",
+    benchmark:
+        f"{LOGS}/rectify/{{run}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} rectify --run {wildcards.run} >{log} 2>&1
+        """
+
+
+rule pseudo_mask:
+    input:
+        wanted("pseudo-mask", "run"),
+        upstream("pseudo-mask", "run"),
+    output:
+        f"{RESULTS}/runs/{{run}}/pseudo-mask/receipt.json",
+    log:
+        f"{LOGS}/pseudo-mask/{{run}}.log",
+    benchmark:
+        f"{LOGS}/pseudo-mask/{{run}}.tsv"
+    threads: PLAN.params.compute.threads
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} pseudo-mask --run {wildcards.run} >{log} 2>&1
+        """

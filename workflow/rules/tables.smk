@@ -1,0 +1,69 @@
+# Tables, figures and the check over seeds.
+FIGURE_TITLES = {
+    name: name.removesuffix(".png").replace("-", " ").capitalize() for name in FIGURES
+}
+
+
+rule tabulate:
+    input:
+        wanted("tabulate", "table"),
+        upstream("tabulate", "table"),
+    output:
+        f"{RESULTS}/tables/{{table}}.csv",
+        report(
+            f"{RESULTS}/tables/{{table}}.md",
+            category="Tables",
+            caption="../report/table.rst",
+            labels={"table": "{table}"},
+        ),
+        f"{RESULTS}/tables/{{table}}.receipt.json",
+    log:
+        f"{LOGS}/tabulate/{{table}}.log",
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} tabulate --table {wildcards.table} >{log} 2>&1
+        """
+
+
+rule plot:
+    input:
+        wanted("plot", "experiment"),
+        upstream("plot", "experiment"),
+    output:
+        [
+            report(
+                f"{RESULTS}/figures/{name}",
+                category="Figures",
+                caption=f"../report/{name.removesuffix('.png')}.rst",
+                labels={"figure": FIGURE_TITLES[name]},
+            )
+            for name in FIGURES
+        ],
+        f"{RESULTS}/figures/receipt.json",
+    log:
+        f"{LOGS}/plot.log",
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} plot >{log} 2>&1
+        """
+
+
+rule check:
+    input:
+        wanted("check", "experiment"),
+        upstream("check", "experiment"),
+    output:
+        f"{RESULTS}/check/check.md",
+        f"{RESULTS}/check/receipt.json",
+    log:
+        f"{LOGS}/check.log",
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} check >{log} 2>&1
+        """
