@@ -279,13 +279,19 @@ def validate(model: type[Settings], data: Any, at: str = "") -> Any:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = ".".join([*([at] if at else []), *(str(p) for p in first["loc"])])
+        path = ".".join([*([at] if at else []), *_written_path(first["loc"])])
         if first["type"] == "extra_forbidden":
             hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
             raise ReclipError(f"params: unknown key '{path}'{hint}") from error
         message = first["msg"].removeprefix("Value error, ")
         got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
         raise ReclipError(f"params: '{path}': {message[0].lower()}{message[1:]}{got}") from error
+
+
+def _written_path(loc: tuple) -> list[str]:
+    """The location as the file has it: without the tag by which a source's model was picked."""
+    tags = {_tag(m) for m in (WorldSource, VocSource)}
+    return [str(p) for i, p in enumerate(loc) if not (p in tags and i and loc[i - 1] == "source")]
 
 
 def _fields_at(model: type[Settings], loc: tuple) -> set[str]:

@@ -49,7 +49,15 @@ def images() -> Tensor:
 def test_each_term_alone_trains_the_backbone(student: Student, term: str) -> None:
     logits, feature = student(images())
     losses = distillation_loss(
-        logits, feature, LABELS, TEACHER, W_Q, HYPOTHESES, generator=rng(6), **GUMBEL
+        logits,
+        feature,
+        LABELS,
+        TEACHER,
+        W_Q,
+        HYPOTHESES,
+        logit_scale=student.head.logit_scale,
+        generator=rng(6),
+        **GUMBEL,
     )
     getattr(losses, term).backward()
     deeplab = student.deeplab
@@ -140,11 +148,10 @@ def test_total_is_eq_8() -> None:
     labels[:, :, 24:] = 255
 
     def losses(**kwargs: object):
-        return distillation_loss(
-            logits, feature, labels, TEACHER, W_Q, HYPOTHESES, generator=rng(15), **GUMBEL, **kwargs
-        )
+        kwargs = {"logit_scale": 20.0, "generator": rng(15), **GUMBEL, **kwargs}
+        return distillation_loss(logits, feature, labels, TEACHER, W_Q, HYPOTHESES, **kwargs)
 
-    full = losses(logit_scale=20.0)
+    full = losses()
     torch.testing.assert_close(full.total, full.mask + 0.5 * full.feature + 0.5 * full.text)
     torch.testing.assert_close(full.mask, mask_loss(20.0 * logits, labels))
     torch.testing.assert_close(

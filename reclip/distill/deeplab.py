@@ -74,7 +74,7 @@ class DeepLabV2(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to features (B, D, ceil(H/8), ceil(W/8)), not normalised."""
         x = self.backbone(images)[-1]
-        return torch.stack([branch(x) for branch in self.branches]).sum(dim=0)
+        return sum(branch(x) for branch in self.branches)
 
 
 class SegmentationHead(nn.Module):
@@ -92,8 +92,10 @@ class SegmentationHead(nn.Module):
             for the kinds with a reference.
         positional: the teacher's positional logits M_p on its own grid, (1, h, w), or (C, h, w)
             where it has a map for every class; for the last kind. They are resized to each input.
-        logit_scale: what the cross-entropy multiplies fixed-head logits by (`logit_scale` is 1
-            for `classifier`, which learns its own). Paper: silent. Official code: 1.
+        logit_scale: what the mask loss multiplies fixed-head logits by; always 1 for
+            `classifier`, which learns its own. Paper: silent. Official code: 1, at which the text
+            loss, which has no gradient there, outweighs the mask loss by far. Our choice: CLIP's
+            own scale, the 1 / tau of Eq. 5.
 
     Raises ValueError if a tensor that the kind needs is missing.
     """
@@ -107,7 +109,7 @@ class SegmentationHead(nn.Module):
         w_q: Tensor | None = None,
         w_r: Tensor | None = None,
         positional: Tensor | None = None,
-        logit_scale: float = 1.0,
+        logit_scale: float = 100.0,
     ) -> None:
         super().__init__()
         if kind not in get_args(HeadKind):

@@ -73,7 +73,9 @@ def text_loss(
         logits: (B, C, h, w) on the scale of the teacher's.
         w_q: query embeddings (C, D).
         hypotheses: (B, C) bool, the classes that each image is taken to hold.
-        gumbel_scale, gumbel_tau, tau, over: as in rectification.
+        gumbel_scale, gumbel_tau, tau, over, generator: see `reclip.rectify.loss`. With `over`
+            "mask" the gradient through the masks is an order of magnitude larger, and drowns the
+            mask loss.
         valid: (B, H, W) bool of any resolution; cells outside it enter no mask.
     """
     cells = None
@@ -102,9 +104,9 @@ def distillation_loss(
     w_q: Tensor,
     hypotheses: Tensor,
     *,
+    logit_scale: float,
     alpha: float = 0.5,
     beta: float = 0.5,
-    logit_scale: float = 1.0,
     resolution: Literal["image", "grid"] = "image",
     gumbel_scale: float,
     gumbel_tau: float,
@@ -119,8 +121,8 @@ def distillation_loss(
         labels: pseudo-labels (B, H, W); 255 marks pixels that count in none of the losses.
         teacher: CLIP's unit-length Z (B, D, h', w'), the same views; None only if alpha is 0.
         w_q, hypotheses, gumbel_scale, gumbel_tau, tau, over, generator: see `text_loss`.
+        logit_scale: the head's factor on the logits in the mask loss.
         alpha, beta: weights; both 0.5 in the paper, section 3.5.
-        logit_scale: the head's factor on the logits within the mask loss.
         resolution: where features are compared. `image` is the paper's: the pixels of the input.
             `grid` is the student's, 64 times fewer; at 512 x 512 and D = 512 `image` holds
             0.5 GB of float32 per image and tensor.

@@ -13,6 +13,16 @@ from reclip.files import file_sha256, write_text
 from reclip.plan import Plan
 
 
+# Lines of the VOC preset that differ with real CLIP weights: the official code's CVPR-era recipe.
+WITH_WEIGHTS = {
+    "  model: mini-clip": "  model: ViT-B-16\n  checkpoint: {checkpoint}\n  activation: gelu\n"
+    "  block_ln_eps: 1.0e-6\n  norm: imagenet",
+    "short_side: 96": "short_side: 512",
+    "crop: 96, scale: [0.8, 1.5]": "crop: 512, scale: [0.5, 2.0]",
+    ", positional_hidden: [64, 32]": "",
+}
+
+
 def preset_text(name: str) -> str:
     return (resources.files("reclip.presets") / f"{name}.yaml").read_text(encoding="utf-8")
 
@@ -58,5 +68,6 @@ def _fill_voc(text: str, archive, folder, checkpoint, limit) -> str:
     if checkpoint:
         if not Path(checkpoint).is_file():
             raise ReclipError(f"no checkpoint '{checkpoint}': give the path of a weights file")
-        text = text.replace("model: mini-clip", f"model: ViT-B-16\n  checkpoint: {checkpoint}")
+        for mini, real in WITH_WEIGHTS.items():
+            text = text.replace(mini, real.format(checkpoint=checkpoint))
     return text
