@@ -171,6 +171,31 @@ def pretrain(output: str, seed: int, steps: int | None, threads: int) -> None:
     run(settings, Path(output), seed=seed, threads=threads)
 
 
+@cli.command()
+@params_option
+def dvc(params_path: str) -> None:
+    """Write dvc.yaml from the settings: the same jobs as Snakemake's."""
+    from reclip.dvc_pipeline import pipeline_text
+    from reclip.files import write_text
+    from reclip.plan import Plan
+
+    write_text("dvc.yaml", pipeline_text(Plan.load(params_path)))
+    click.echo("wrote dvc.yaml; now run: dvc repro")
+
+
+@cli.command()
+@params_option
+def readme(params_path: str) -> None:
+    """Put the tables of the experiment into README.md, between its markers."""
+    from reclip.files import write_text
+    from reclip.plan import Plan
+    from reclip.readme import with_tables
+
+    path = Path("README.md")
+    write_text(path, with_tables(path.read_text(encoding="utf-8"), Plan.load(params_path)))
+    click.echo("wrote the tables into README.md")
+
+
 @cli.command("sync-mlflow")
 @params_option
 def sync_mlflow(params_path: str) -> None:

@@ -31,6 +31,11 @@ STAGES: dict[str, tuple[str, str]] = {
 }
 
 
+def is_hidden(path: Path) -> bool:
+    """Checkpoints and partial files, whose owners remove them."""
+    return path.name.startswith(".")
+
+
 def _plain(value: Any) -> Any:
     """Settings as JSON types."""
     if isinstance(value, BaseModel):
@@ -129,8 +134,16 @@ class Job:
                     f"run `snakemake {job.receipt}` first"
                 )
 
-    def done(self, outputs: list[Path]) -> None:
-        """Vouch for `outputs` (under `folder`, or beside it): write the receipt."""
+    def done(self, outputs: list[Path], *, prune: bool = True) -> None:
+        """Vouch for `outputs` (under `folder`, or beside it): write the receipt.
+
+        `prune` first removes what earlier settings left in the job's own folder.
+        """
+        if prune and not self.shares_folder:
+            kept = {path.resolve() for path in outputs}
+            for path in self.folder.rglob("*"):
+                if path.is_file() and path.resolve() not in kept and not is_hidden(path):
+                    path.unlink()
         provenance.write_receipt(self.receipt, self.wanted, self.folder, outputs)
 
     def recorded_outputs(self) -> list[Path]:

@@ -344,10 +344,10 @@ class Plan:
         inputs = {
             "data": self.job("prepare", dataset),
             "features": self.job("cache-features", dataset),
+            "hypotheses": self.job("hypothesise", dataset),
         }
         if settings.method == "query":
             inputs["model"] = self.job("embed-text", dataset)
-            inputs["hypotheses"] = self.job("hypothesise", dataset)
         else:
             inputs["model"] = self.job(settings.method, run)
         return self._make(

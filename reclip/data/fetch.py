@@ -38,7 +38,7 @@ def main(job: Job) -> None:
         unpack(archive, job.folder / "unpacked")
         root = voc.find_root(job.folder / "unpacked")
     write_json(job.folder / "source.json", {"root": str(root)})
-    job.done([job.folder / "source.json"])
+    job.done([job.folder / "source.json"], prune=False)
 
 
 def download(folder: Path) -> Path:

@@ -72,7 +72,7 @@ def main(job: Job) -> None:
         "miou": asdict(summarise([r["miou"] for r in results])),
         "pixel_accuracy": asdict(summarise([r["pixel_accuracy"] for r in results])),
     }
-    if "hypotheses" in job.inputs:
+    if settings["method"] == "query":
         metrics["hypotheses"] = diagnose_hypotheses(job, data, items)
     confusion_path = job.folder / "confusion.npy"
     with atomic(confusion_path) as partial:
