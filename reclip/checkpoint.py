@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 
 from reclip.files import atomic
 
+EVERY_SECONDS = 20.0  # ours: what a kill costs at most; RECLIP_CHECKPOINT_SECONDS overrides it
+
 
 class Checkpoint:
     """A training state beside the output it leads to, until the whole job is done.
@@ -19,9 +22,12 @@ class Checkpoint:
     go on from old weights. `finish` leaves a note that this output is whole, for a job of several.
     """
 
-    def __init__(self, output: Path, digest: str, every_seconds: float = 20.0):
+    def __init__(self, output: Path, digest: str, every_seconds: float | None = None):
+        self.output = output
         self.path = output.with_name(f".{output.stem}.checkpoint")
         self.digest = digest
+        if every_seconds is None:
+            every_seconds = float(os.environ.get("RECLIP_CHECKPOINT_SECONDS", EVERY_SECONDS))
         self.every_seconds = every_seconds
         self._saved_at = time.monotonic()
 
@@ -33,7 +39,9 @@ class Checkpoint:
         return saved["state"] if saved["digest"] == self.digest else None
 
     def finished(self) -> bool:
-        """Whether the output was completed under this digest."""
+        """Whether the output was completed under this digest, and is still there."""
+        if not self.output.is_file():
+            return False
         state = self.load()
         return state is not None and state.get("finished", False)
 

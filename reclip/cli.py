@@ -141,7 +141,9 @@ def plan(params_path: str) -> None:
 @click.option("--archive", help="voc: archive in the official layout.")
 @click.option("--folder", help="voc: unpacked folder in the official layout.")
 @click.option("--checkpoint", help="voc: file of ViT-B/16 weights in place of mini-clip.")
-@click.option("--limit", type=int, help="voc: the first N photos of each split only.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="voc: the first N photos of each split only."
+)
 @click.option("--output", default="params.yaml", show_default=True, help="Settings file to write.")
 @click.option("--force", is_flag=True, help="Replace a settings file that is there.")
 def init(preset, archive, folder, checkpoint, limit, output, force) -> None:
@@ -209,10 +211,16 @@ def sync_mlflow(params_path: str) -> None:
             tracking.mirror(plan, job)
 
 
-def _log_file() -> Path:
-    folder = Path("logs")
-    folder.mkdir(exist_ok=True)
-    return folder / "reclip-errors.log"
+def _log_traceback() -> str:
+    """Append the traceback to a log and say where; nothing where no log can be written."""
+    path = Path("logs") / "reclip-errors.log"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+    except OSError:
+        return ""
+    return f" (traceback in {path})"
 
 
 def main() -> None:
@@ -230,8 +238,5 @@ def main() -> None:
         click.echo("stopped; run the same command again to go on", err=True)
         sys.exit(130)
     except ReclipError as error:
-        path = _log_file()
-        with open(path, "a", encoding="utf-8") as log:
-            log.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n")
-        click.echo(f"error: {error} (traceback in {path})", err=True)
+        click.echo(f"error: {error}{_log_traceback()}", err=True)
         sys.exit(1)

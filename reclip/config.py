@@ -7,16 +7,37 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reclip.errors import ReclipError
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""Names of experiments, data sets, runs and tables stand in paths, commands and wildcards."""
+
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _distinct(values: tuple) -> tuple:
+    if len(set(values)) < len(values):
+        raise ValueError("each may be given only once")
+    return values
+
+
+def _ascending(values: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < values[0] <= values[1]:
+        raise ValueError("give the least and the greatest factor, both above 0")
+    return values
+
+
+Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ComputeSettings(Settings):
@@ -46,7 +67,7 @@ class WorldSource(Settings):
     world: Literal["voc", "context", "ade"]
     train: int = Field(400, gt=0)
     val: int = Field(200, gt=0)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class VocSource(Settings):
@@ -83,9 +104,9 @@ class ViewSettings(Settings):
     """Seeded augmented views of the training images, cached once and cycled through."""
 
     count: int = Field(4, gt=0)  # ours: a bounded set stands for endless redraws
-    seed: int = 0
+    seed: Seed = 0
     crop: int = Field(512, gt=0)  # official, VOC
-    scale: tuple[float, float] = (0.5, 2.0)  # official
+    scale: Annotated[tuple[float, float], AfterValidator(_ascending)] = (0.5, 2.0)  # official
     flip: float = Field(0.5, ge=0, le=1)  # official
     photometric: bool = True  # official: brightness, contrast, saturation, hue
 
@@ -175,9 +196,9 @@ class TrackingSettings(Settings):
 class SeedSettings(Settings):
     """Seeds of each kind of run; a table cell is the mean over them."""
 
-    rectify: tuple[int, ...] = (0, 1, 2)
-    distill: tuple[int, ...] = (0,)
-    probe: tuple[int, ...] = (0,)
+    rectify: Seeds = (0, 1, 2)
+    distill: Seeds = (0,)
+    probe: Seeds = (0,)
 
 
 # Sections that a data set may override for all of its runs.
@@ -210,7 +231,7 @@ class RunSettings(Settings):
     method: Literal["query", "rectify", "distill", "probe"]
     teacher: str | None = None  # distill: the run whose masks teach
     student: str | None = None  # probe: the run whose feature is probed
-    seeds: tuple[int, ...] | None = None
+    seeds: Seeds | None = None
     rectify: dict[str, Any] = {}
     distill: dict[str, Any] = {}
     probe: dict[str, Any] = {}
@@ -233,6 +254,13 @@ class Table(Settings):
     title: str
     rows: tuple[Row, ...]
 
+    @model_validator(mode="after")
+    def _rows_differ(self) -> Table:
+        names = [row.row for row in self.rows]
+        if len(set(names)) < len(names):
+            raise ValueError("two rows of a table have the same name")
+        return self
+
 
 class Check(Settings):
     """What `snakemake mini_check` compares, seed by seed."""
@@ -245,7 +273,7 @@ class Check(Settings):
 class Params(Settings):
     """The whole of `params.yaml`."""
 
-    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    experiment: Name
     compute: ComputeSettings = ComputeSettings()
     clip: ClipSettings
     image: ImageSettings = ImageSettings()
@@ -258,15 +286,17 @@ class Params(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
     tracking: TrackingSettings = TrackingSettings()
     seeds: SeedSettings = SeedSettings()
-    datasets: dict[str, DatasetSettings]
-    runs: dict[str, RunSettings]
-    tables: dict[str, Table] = {}
+    datasets: dict[Name, DatasetSettings]
+    runs: dict[Name, RunSettings]
+    tables: dict[Name, Table] = {}
     check: Check | None = None
 
 
 def nearest(name: str, names: Any) -> str:
     """`; did you mean X?` for the closest of `names`, or the list of them."""
     names = sorted(str(n) for n in names)
+    if not names:
+        return "; there is none"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
@@ -279,13 +309,19 @@ def validate(model: type[Settings], data: Any, at: str = "") -> Any:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = ".".join([*([at] if at else []), *_written_path(first["loc"])])
+        loc = tuple(part for part in first["loc"] if part != "[key]")  # a mapping's key is at fault
+        path = ".".join([*([at] if at else []), *_written_path(loc)])
         if first["type"] == "extra_forbidden":
             hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
             raise ReclipError(f"params: unknown key '{path}'{hint}") from error
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
+        got = "" if first["type"] == "missing" else f" (got {_short(first['input'])})"
         raise ReclipError(f"params: '{path}': {message[0].lower()}{message[1:]}{got}") from error
+
+
+def _short(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _written_path(loc: tuple) -> list[str]:
@@ -330,6 +366,8 @@ def load_params(path: str | Path) -> Params:
             f"no params file at '{path}': run from the project's folder, "
             f"or write one with `reclip init`"
         ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReclipError(f"'{path}' cannot be read as a params file: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""

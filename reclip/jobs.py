@@ -114,6 +114,8 @@ class Job:
                 if found:
                     return "; ".join(found[:3])
             changed = provenance.differences(receipt.get("inputs", {}), self.wanted["inputs"])
+            if not changed:
+                return "made by another job"
             return "its input changed: " + ", ".join(c.split(":")[0] for c in changed)
         gone = provenance.missing_outputs(receipt, self.folder)
         return f"output missing or of another size: {', '.join(gone[:3])}" if gone else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from reclip.config import (
     DATASET_SECTIONS,
+    Check,
     Params,
     RunSettings,
     Settings,
@@ -17,7 +18,7 @@ from reclip.config import (
 )
 from reclip.errors import ReclipError
 from reclip.jobs import STAGES, Job
-from reclip.weights import checkpoint_sha256
+from reclip.weights import checkpoint_sha256, weights_sha256
 
 
 class Plan:
@@ -53,6 +54,7 @@ class Plan:
         if params.check:
             for role, run in params.check.model_dump().items():
                 self._known_run(run, f"check.{role}")
+            self._check_roles(params.check)
 
     @classmethod
     def load(cls, path: str | Path = "params.yaml") -> Plan:
@@ -113,6 +115,13 @@ class Plan:
                 )
         if settings.method == "distill":
             self._check_head(run, settings)
+        if settings.method == "rectify":
+            given = self.rectify(run)
+            if not (given.reference or given.learn_query or given.positional):
+                raise ReclipError(
+                    f"params: '{at}.rectify' learns nothing: "
+                    f"set reference, learn_query or positional to true"
+                )
 
     def _check_head(self, run: str, settings: RunSettings) -> None:
         head = self.distill(run).head
@@ -127,6 +136,26 @@ class Plan:
             raise ReclipError(
                 f"params: 'runs.{run}.distill.head': teacher '{settings.teacher}' has no such head "
                 f"('{head}') to inherit; choose 'query' or another teacher"
+            )
+
+    def _check_roles(self, check: Check) -> None:
+        """Seeds are compared one by one, so the three runs must be one line of teaching."""
+        for role, run, method in (
+            ("query", check.query, "query"),
+            ("rectified", check.rectified, "rectify"),
+            ("distilled", check.distilled, "distill"),
+        ):
+            if self.params.runs[run].method != method:
+                raise ReclipError(f"params: 'check.{role}': '{run}' is no run of method {method}")
+        if self.params.runs[check.query].dataset != self.params.runs[check.rectified].dataset:
+            raise ReclipError(
+                f"params: 'check.query': '{check.query}' must be on the data set of "
+                f"'{check.rectified}'"
+            )
+        if self.params.runs[check.distilled].teacher != check.rectified:
+            raise ReclipError(
+                f"params: 'check.distilled': the teacher of '{check.distilled}' must be "
+                f"'{check.rectified}'"
             )
 
     def _known_run(self, run: str, at: str) -> None:
@@ -206,6 +235,7 @@ class Plan:
 
     def _fetch(self, dataset: str) -> Job:
         source = self.params.datasets[dataset].source
+        source = source.model_copy(update={"limit": None})  # what is unpacked does not depend on it
         return self._make("fetch", dataset, Path("raw") / dataset, {"source": source})
 
     def _prepare(self, dataset: str) -> Job:
@@ -301,12 +331,15 @@ class Plan:
     def _distill(self, run: str) -> Job:
         settings = self.params.runs[run]
         dataset = settings.dataset
+        weights = self.distill(run).checkpoint
+        backbone = {"weights": weights_sha256(weights, "distill.checkpoint")} if weights else {}
         return self._make(
             "distill",
             run,
             Path("runs") / run / "distill",
             {
                 "distill": self.distill(run),
+                **backbone,
                 "seeds": self.seeds(run),
                 "seeded_teacher": self.params.runs[settings.teacher].method == "rectify",
                 "compute": self.params.compute,

@@ -60,9 +60,9 @@ def _canonical(node: Any) -> Any:
         for name, value in ast.iter_fields(node):
             if name == "body" and isinstance(value, list) and value:
                 first = value[0]
-                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                    if isinstance(first.value.value, str):
-                        value = value[1:]
+                constant = first.value if isinstance(first, ast.Expr) else None
+                if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
+                    value = value[1:]
             if value not in (None, []):
                 fields[name] = _canonical(value)
         return [type(node).__name__, fields]
@@ -126,9 +126,12 @@ def missing_outputs(receipt: dict[str, Any], folder: Path) -> list[str]:
         try:
             if (folder / name).stat().st_size != facts["bytes"]:
                 gone.append(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             gone.append(name)
     return gone
+
+
+ABSENT = "absent"  # a key that one side has not; None is a value
 
 
 def differences(recorded: Any, wanted: Any, at: str = "") -> list[str]:
@@ -137,7 +140,7 @@ def differences(recorded: Any, wanted: Any, at: str = "") -> list[str]:
         found = []
         for key in sorted(set(recorded) | set(wanted)):
             path = f"{at}.{key}" if at else key
-            found += differences(recorded.get(key), wanted.get(key), path)
+            found += differences(recorded.get(key, ABSENT), wanted.get(key, ABSENT), path)
         return found
     return [] if recorded == wanted else [f"{at}: {recorded} → {wanted}"]
 

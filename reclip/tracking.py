@@ -45,7 +45,7 @@ def mirror(plan: Plan, job: Job) -> None:
     settings = plan.params.tracking
     if not settings.enabled:
         return
-    uri = os.environ.get("MLFLOW_TRACKING_URI", settings.uri)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.uri
     try:
         with _store_lock(uri):
             _mirror(plan, job, uri)
@@ -83,7 +83,10 @@ def _mirror(plan: Plan, job: Job, uri: str) -> None:
         experiment.experiment_id if experiment else client.create_experiment(plan.params.experiment)
     )
     known = client.search_runs([experiment_id], f"tags.`reclip.job` = '{job.digest}'")
-    logged = {run.data.tags.get("reclip.seed") for run in known}
+    logged = {run.data.tags.get("reclip.seed") for run in known if run.info.status == "FINISHED"}
+    for run in known:
+        if run.info.status != "FINISHED":  # an earlier attempt broke off
+            client.delete_run(run.info.run_id)
     parent = _parent(client, experiment_id, job)
     for child in children(job):
         if str(child.seed) in logged:

@@ -17,19 +17,27 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     return file_sha256(path)
 
 
+def weights_sha256(file: str, key: str) -> str:
+    """sha256 of the weights file that setting `key` names.
+
+    Raises ReclipError: the file is missing.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ReclipError(
+            f"params: '{key}': no file '{path}': put the weights there or change the path"
+        )
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
 def checkpoint_sha256(clip: ClipSettings) -> str:
     """sha256 of the weights file; of packaged weights as recorded; a tag stands for itself.
 
     Raises ReclipError: the checkpoint file is missing.
     """
     if clip.checkpoint:
-        path = Path(clip.checkpoint)
-        if not path.is_file():
-            raise ReclipError(
-                f"params: 'clip.checkpoint': no file '{path}': put the weights there or change the path"
-            )
-        stat = path.stat()
-        return _sha256(path, stat.st_size, stat.st_mtime_ns)
+        return weights_sha256(clip.checkpoint, "clip.checkpoint")
     if clip.model == "mini-clip":
         return read_json(PACKAGED / "mini-clip.json")["sha256"]
     return f"open_clip:{clip.model}:{clip.pretrained}"

@@ -21,7 +21,9 @@ from reclip.clip.pretrain import (
 )
 
 ASSETS = Path(str(files("reclip") / "assets"))
-FEW = PretrainSettings(steps=3, batch=8, scenes=16)
+FEW = PretrainSettings(
+    close_up_steps=2, scene_steps=2, close_ups=16, scenes=16, batch=8
+)
 
 
 @pytest.fixture(scope="module")

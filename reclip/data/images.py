@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,7 @@ from reclip.files import atomic
 IGNORED = 255
 MAX_PIXELS = 200_000_000  # ours: beyond it, a file is more likely an attack than a photo
 
-warnings.simplefilter("error", Image.DecompressionBombWarning)
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns above it, and refuses above twice as many
 
 
 def _open(path: Path) -> Image.Image:
@@ -26,30 +24,42 @@ def _open(path: Path) -> Image.Image:
         return image
     except FileNotFoundError as error:
         raise ReclipError(f"no file '{path}': restore it or take it off the list") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ReclipError(
-            f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or leave it out"
-        ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ReclipError(
-            f"'{path}' cannot be read as an image ({error}): replace it or leave it out"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> ReclipError:
+    return ReclipError(f"'{path}' cannot be read as an image ({error}): replace it or leave it out")
+
+
+def _too_large(path: str | Path) -> ReclipError:
+    return ReclipError(
+        f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or leave it out"
+    )
 
 
 def read_image(path: str | Path) -> np.ndarray:
     """RGB uint8 (H, W, 3), upright by its EXIF orientation; grey, CMYK, 16-bit, alpha converted.
 
-    Transparent pixels are laid on white.
+    Transparent pixels are laid on white. White is 65535 in a 16-bit file, and the brightest pixel
+    in one of 32 bits, which has no white of its own.
     """
-    image = ImageOps.exif_transpose(_open(Path(path)))
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        grey = np.asarray(image, np.float64)
-        image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGBA", rgba.size, "white")
-        image.alpha_composite(rgba)
-    return np.asarray(image.convert("RGB"))
+    opened = _open(Path(path))
+    try:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+            grey = np.asarray(image, np.float64).clip(0)
+            white = 65535 if image.mode.startswith("I;16") else max(grey.max(), 1)
+            image = Image.fromarray((grey / white * 255).round().astype(np.uint8))
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            image = Image.new("RGBA", rgba.size, "white")
+            image.alpha_composite(rgba)
+        return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -60,10 +70,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except FileNotFoundError as error:
         raise ReclipError(f"no file '{path}': restore it or take it off the list") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombWarning) as error:
-        raise ReclipError(
-            f"'{path}' cannot be read as an image: replace it or leave it out"
-        ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
     return (width, height) if turned else (height, width)
 
 
@@ -74,7 +84,7 @@ def read_label(path: str | Path) -> np.ndarray:
         raise ReclipError(
             f"label '{path}' has mode {image.mode}, not one id a pixel: store it as a palette PNG"
         )
-    return np.asarray(image, np.uint8)
+    return np.array(image, np.uint8)
 
 
 def palette(num_classes: int) -> list[int]:

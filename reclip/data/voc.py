@@ -16,7 +16,7 @@ MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
 
 
 def find_root(folder: Path) -> Path:
-    """The folder that holds `ImageSets/Segmentation`, at or below `folder`.
+    """The folder that holds `ImageSets/Segmentation`, at or below `folder`; of several, VOC2012.
 
     Raises ReclipError if there is none.
     """
@@ -29,12 +29,18 @@ def find_root(folder: Path) -> Path:
             f"'{folder}' holds no VOC data ('{marker}' is missing): "
             f"point to the folder or archive with VOCdevkit/VOC2012"
         )
-    return found[0].parents[2]
+    roots = [path.parents[2] for path in found]
+    return next((root for root in roots if root.name == "VOC2012"), roots[0])
 
 
 def read_split(root: Path, split: str) -> list[tuple[str, Path, Path]]:
-    """(id, photo, mask) of each line of `ImageSets/Segmentation/<split>.txt`, in its order."""
+    """(id, photo, mask) of each line of `ImageSets/Segmentation/<split>.txt`, in its order.
+
+    Raises ReclipError: no such list, or a listed photo is missing.
+    """
     listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
+    if not listing.is_file():
+        raise ReclipError(f"there is no '{listing}': restore the list of the {split} photos")
     ids = [line.strip() for line in listing.read_text(encoding="utf-8").splitlines()]
     entries = []
     for id in filter(None, ids):

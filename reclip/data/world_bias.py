@@ -33,10 +33,6 @@ class PlantedBias:
     stuff: float = 0.5
     """Chance that a scene has a background of stuff instead of a neutral one."""
 
-    close_up: float = 0.5
-    """Chance that a scene is one surface that fills the frame; without close-ups the classes are
-    learned several times more slowly."""
-
     seed: int = 0
     """Deals the ranks, the order within each pair and the places, independently of one another."""
 
@@ -73,28 +69,33 @@ def draw_captioned_scene(
     Returns image uint8 (S, S, 3), label uint8 (S, S) as :func:`reclip.data.world.draw_scene` and
     mentioned bool (C,): the classes that are visible, and companions that need not be.
     """
-    count = len(world.class_names)
-    things, stuff = [], []
-    if rng.uniform() < bias.close_up:
-        # As a single band of stuff, any class fills the frame.
-        stuff = _draw(np.arange(count), roles, rng, 1)
-    else:
-        things = [
-            Thing(
-                label,
-                _place(bool(roles.is_central[label]), bias, rng, size),
-                rng.uniform(0.15, 0.3) * size,
-            )
-            for label in _draw(world.objects, roles, rng, rng.integers(1, 4))
-        ]
-        if rng.uniform() < bias.stuff:
-            stuff = _draw(world.stuff, roles, rng, rng.integers(1, 3))
+    things = [
+        Thing(
+            label,
+            _place(bool(roles.is_central[label]), bias, rng, size),
+            rng.uniform(0.15, 0.3) * size,
+        )
+        for label in _draw(world.objects, roles, rng, rng.integers(1, 4))
+    ]
+    stuff = []
+    if rng.uniform() < bias.stuff:
+        stuff = _draw(world.stuff, roles, rng, rng.integers(1, 3))
     image, label = paint_scene(world, things, stuff, rng, (size, size))
+    count = len(world.class_names)
     mentioned = np.bincount(label.ravel(), minlength=256)[:count] >= size * size // 100
     for shown in np.flatnonzero(mentioned):
         if shown in roles.companion and rng.uniform() < bias.companion:
             mentioned[roles.companion[shown]] = True
     return image, label, mentioned
+
+
+def draw_close_up(
+    world: World, rng: np.random.Generator, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """An unbiased image uint8 (S, S, 3) that one class fills, and mentioned bool (C,)."""
+    shown = int(rng.integers(len(world.class_names)))
+    image, _ = paint_scene(world, [], [shown], rng, (size, size))
+    return image, np.arange(len(world.class_names)) == shown
 
 
 def _draw(classes: np.ndarray, roles: Roles, rng: np.random.Generator, count: int) -> list[int]:

@@ -26,16 +26,16 @@ HUES: dict[str, float] = {
 HUE_SD = 9.0
 """Standard deviation of a region's hue around its class's, in degrees."""
 
-NOISE_SD = (8.0, 22.0)
+NOISE_SD = (5.0, 16.0)
 """Range of the standard deviation of a scene's pixel noise, in grey levels."""
 
-PERIOD = (4.0, 5.5)
+PERIOD = (3.2, 4.2)
 """Range of a texture's period in pixels; below the patch size, so that a patch shows the texture."""
 
 ANGLE_SD = 0.06
 """Standard deviation of a texture's direction around a multiple of 45 degrees, in radians."""
 
-CONTRAST = (0.45, 0.85)
+CONTRAST = (0.55, 0.9)
 """Range of the relative darkness of a texture's dark parts; small contrast makes textures alike."""
 
 
@@ -51,12 +51,12 @@ def _plane(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray,
 
 def _stripes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     u, v = _plane(size, rng)
-    return np.sin(u + rng.uniform(0.0, 0.7) * np.sin(0.6 * v)) > 0
+    return np.sin(u + rng.uniform(0.0, 0.5) * np.sin(0.5 * v)) > 0
 
 
 def _waves(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     u, v = _plane(size, rng)
-    return np.sin(u + rng.uniform(1.0, 2.2) * np.sin(0.6 * v)) > 0
+    return np.sin(u + rng.uniform(1.2, 2.0) * np.sin(0.5 * v)) > 0
 
 
 def _dots(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from reclip.errors import ReclipError
 from reclip.evaluate.metrics import summarise
 from reclip.files import read_json, write_json, write_text
 from reclip.jobs import Job
 
 
 def main(job: Job) -> None:
-    """Write check.json and check.md: the differences, seed by seed, with 95% intervals."""
+    """Write check.json and check.md: the differences, seed by seed, with 95% intervals.
+
+    A single seed has no interval, and then nothing is said of whether the difference is real.
+    """
     check = job.settings["check"]
     scores = {}
     for role, run in check.model_dump().items():
@@ -28,8 +30,6 @@ def main(job: Job) -> None:
     ]
     results = {}
     for name, values in gains.items():
-        if len(values) < 2:
-            raise ReclipError(f"params: '{name}' needs at least two seeds for an interval")
         summary = summarise(values)
         results[name] = {
             "values": values,
@@ -37,8 +37,11 @@ def main(job: Job) -> None:
             "low": summary.low,
             "high": summary.high,
         }
-        above = "yes" if summary.low > 0 else "no"
-        interval = f"{summary.low:.2f} to {summary.high:.2f}"
+        if summary.low is None:
+            interval, above = "–", "unknown: one seed"
+        else:
+            interval = f"{summary.low:.2f} to {summary.high:.2f}"
+            above = "yes" if summary.low > 0 else "no"
         lines.append(f"| {name} | {len(values)} | {summary.mean:.2f} | {interval} | {above} |")
     write_json(job.folder / "check.json", results)
     write_text(job.outputs[0], "\n".join(lines) + "\n")

@@ -124,10 +124,11 @@ def markdown(id: str, title: str, cells: list[Measured], experiment: str) -> str
     lines += [_line([*head, "source"]), _line(["---"] * (len(head) + 1))]
     for row, found in by_row.items():
         first = next(iter(found.values()))
+        measured = any(cell.run for cell in found.values())
         line = [row, *(first.marks.get(k, "") for k in marks)]
         for dataset in datasets:
             line += _values(found.get(dataset))
-        lines.append(_line([*line, "measured" if first.run else "cited"]))
+        lines.append(_line([*line, "measured" if measured else "cited"]))
     lines += ["", _verdict(cells)]
     return "\n".join(lines) + "\n"
 

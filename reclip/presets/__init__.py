@@ -1,7 +1,8 @@
-"""Settings files that `reclip init` writes: complete, commented, validated before they are written."""
+"""Settings files that `reclip init` writes: complete, commented, validated beforehand."""
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from reclip.config import Params, validate
 from reclip.errors import ReclipError
 from reclip.files import file_sha256, write_text
 from reclip.plan import Plan
-
 
 # Lines of the VOC preset that differ with real CLIP weights: the official code's CVPR-era recipe.
 WITH_WEIGHTS = {
@@ -57,11 +57,11 @@ def _fill_voc(text: str, archive, folder, checkpoint, limit) -> str:
     if archive:
         if not Path(archive).is_file():
             raise ReclipError(f"no archive '{archive}': give the path of a tar or zip file")
-        source += [f"archive: {archive}", f"sha256: {file_sha256(archive)}"]
+        source += [f"archive: {json.dumps(archive)}", f"sha256: {json.dumps(file_sha256(archive))}"]
     if folder:
         if not Path(folder).is_dir():
             raise ReclipError(f"no folder '{folder}': give the path of the unpacked data")
-        source.append(f"folder: {folder}")
+        source.append(f"folder: {json.dumps(folder)}")
     if limit:
         source.append(f"limit: {limit}")
     text = text.replace("source: {kind: voc}", f"source: {{{', '.join(source)}}}")
@@ -69,5 +69,5 @@ def _fill_voc(text: str, archive, folder, checkpoint, limit) -> str:
         if not Path(checkpoint).is_file():
             raise ReclipError(f"no checkpoint '{checkpoint}': give the path of a weights file")
         for mini, real in WITH_WEIGHTS.items():
-            text = text.replace(mini, real.format(checkpoint=checkpoint))
+            text = text.replace(mini, real.format(checkpoint=json.dumps(checkpoint)))
     return text

@@ -3,8 +3,7 @@
 
 rule embed_text:
     input:
-        wanted("embed-text", "dataset"),
-        upstream("embed-text", "dataset"),
+        needs("embed-text", "dataset"),
     output:
         f"{RESULTS}/text/{{dataset}}/receipt.json",
     log:
@@ -22,8 +21,7 @@ rule embed_text:
 
 rule cache_features:
     input:
-        wanted("cache-features", "dataset"),
-        upstream("cache-features", "dataset"),
+        needs("cache-features", "dataset"),
     output:
         f"{RESULTS}/features/{{dataset}}/receipt.json",
     log:
@@ -41,8 +39,7 @@ rule cache_features:
 
 rule hypothesise:
     input:
-        wanted("hypothesise", "dataset"),
-        upstream("hypothesise", "dataset"),
+        needs("hypothesise", "dataset"),
     output:
         f"{RESULTS}/hypotheses/{{dataset}}/receipt.json",
     log:

@@ -1,25 +1,26 @@
-# Two input functions for every rule. A job's inputs are the receipts of the jobs it reads from, whose
-# times do not count, and its own plan file, which looks new if and only if the output is stale.
+# Staleness is decided before the DAG is built, by digests (reclip/provenance.py). Snakemake is told by
+# times alone: a stale job's plan file is newer than its output; all that is fresh is equally old, so
+# that clones, pulls and touched files rerun nothing.
+FRESH, OLDER = 1_000_000_000, 0
+
+for _job in PLAN.jobs:
+    _job.write_wanted()
+    if _job.stale_because() is None:
+        os.utime(_job.wanted_file, (OLDER, OLDER))
+        for _path in (_job.receipt, *_job.outputs):
+            os.utime(_path, (FRESH, FRESH))
+    else:
+        os.utime(_job.wanted_file)
 
 
-def upstream(stage, kind):
-    """Receipts of the jobs that this one reads."""
+def needs(stage, kind):
+    """Input function: the job's plan file and the receipts of the jobs that it reads."""
 
     def paths(wildcards):
         job = PLAN.job(stage, getattr(wildcards, kind, PLAN.params.experiment))
-        return [ancient(other.receipt.as_posix()) for other in job.inputs.values()]
+        return [
+            job.wanted_file.as_posix(),
+            *(i.receipt.as_posix() for i in job.inputs.values()),
+        ]
 
     return paths
-
-
-def wanted(stage, kind):
-    """The job's plan file, touched as its staleness says."""
-
-    def path(wildcards):
-        job = PLAN.job(stage, getattr(wildcards, kind, PLAN.params.experiment))
-        job.write_wanted()
-        fresh = job.stale_because() is None
-        os.utime(job.wanted_file, (0, 0) if fresh else None)
-        return job.wanted_file.as_posix()
-
-    return path

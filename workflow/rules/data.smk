@@ -3,8 +3,7 @@
 
 rule fetch:
     input:
-        wanted("fetch", "dataset"),
-        upstream("fetch", "dataset"),
+        needs("fetch", "dataset"),
     output:
         f"{RESULTS}/raw/{{dataset}}/receipt.json",
     log:
@@ -22,8 +21,7 @@ rule fetch:
 
 rule prepare:
     input:
-        wanted("prepare", "dataset"),
-        upstream("prepare", "dataset"),
+        needs("prepare", "dataset"),
     output:
         f"{RESULTS}/data/{{dataset}}/receipt.json",
     log:

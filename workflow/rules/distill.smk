@@ -3,8 +3,7 @@
 
 rule distill:
     input:
-        wanted("distill", "run"),
-        upstream("distill", "run"),
+        needs("distill", "run"),
     output:
         f"{RESULTS}/runs/{{run}}/distill/receipt.json",
     log:
@@ -22,8 +21,7 @@ rule distill:
 
 rule probe:
     input:
-        wanted("probe", "run"),
-        upstream("probe", "run"),
+        needs("probe", "run"),
     output:
         f"{RESULTS}/runs/{{run}}/probe/receipt.json",
     log:

@@ -3,8 +3,7 @@
 
 rule evaluate:
     input:
-        wanted("evaluate", "run"),
-        upstream("evaluate", "run"),
+        needs("evaluate", "run"),
     output:
         f"{RESULTS}/runs/{{run}}/metrics.json",
         f"{RESULTS}/runs/{{run}}/evaluate/receipt.json",

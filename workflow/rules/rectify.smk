@@ -3,8 +3,7 @@
 
 rule rectify:
     input:
-        wanted("rectify", "run"),
-        upstream("rectify", "run"),
+        needs("rectify", "run"),
     output:
         f"{RESULTS}/runs/{{run}}/rectify/receipt.json",
     log:
@@ -22,8 +21,7 @@ rule rectify:
 
 rule pseudo_mask:
     input:
-        wanted("pseudo-mask", "run"),
-        upstream("pseudo-mask", "run"),
+        needs("pseudo-mask", "run"),
     output:
         f"{RESULTS}/runs/{{run}}/pseudo-mask/receipt.json",
     log:

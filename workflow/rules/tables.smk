@@ -6,8 +6,7 @@ FIGURE_TITLES = {
 
 rule tabulate:
     input:
-        wanted("tabulate", "table"),
-        upstream("tabulate", "table"),
+        needs("tabulate", "table"),
     output:
         f"{RESULTS}/tables/{{table}}.csv",
         report(
@@ -29,8 +28,7 @@ rule tabulate:
 
 rule plot:
     input:
-        wanted("plot", "experiment"),
-        upstream("plot", "experiment"),
+        needs("plot", "experiment"),
     output:
         [
             report(
@@ -54,8 +52,7 @@ rule plot:
 
 rule check:
     input:
-        wanted("check", "experiment"),
-        upstream("check", "experiment"),
+        needs("check", "experiment"),
     output:
         f"{RESULTS}/check/check.md",
         f"{RESULTS}/check/receipt.json",
