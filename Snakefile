@@ -19,7 +19,7 @@ except ReclipError as error:
 
 RESULTS = PLAN.root.as_posix()
 LOGS = f"logs/{PLAN.params.experiment}"
-RECLIP = f"RECLIP_PARAMS={PARAMS} reclip"
+RECLIP = f"RECLIP_PARAMS={PARAMS} python -m reclip"
 
 
 wildcard_constraints:

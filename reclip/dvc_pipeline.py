@@ -40,7 +40,9 @@ def pipeline_text(plan: Plan) -> str:
             for job in jobs:
                 name = stage if kind == "experiment" else job.id
                 stages[name] = _single(job, kind)
-    return HEADER + yaml.safe_dump({"stages": stages}, sort_keys=False, allow_unicode=True, width=100)
+    return HEADER + yaml.safe_dump(
+        {"stages": stages}, sort_keys=False, allow_unicode=True, width=100
+    )
 
 
 def _foreach(stage: str, kind: str, jobs: list[Job]) -> dict[str, Any]:
@@ -67,9 +69,10 @@ def _foreach(stage: str, kind: str, jobs: list[Job]) -> dict[str, Any]:
 
 def _single(job: Job, kind: str) -> dict[str, Any]:
     option = "" if kind == "experiment" else f" --{kind} {job.id}"
-    kept = {"cache": False, "persist": True}
+    kept = {"cache": False, "persist": True}  # small, and in git
+    outs = [{str(path): kept} for path in job.outputs]
     return {
         "cmd": f"reclip {job.stage}{option}",
         "deps": [str(job.wanted_file), *(str(other.receipt) for other in job.inputs.values())],
-        "outs": [{str(path): kept} for path in (*job.outputs, job.receipt)],
+        "outs": [*outs, {str(job.receipt): {"persist": True}}],
     }

@@ -99,7 +99,9 @@ class Plan:
                     )
                 continue
             if named is None:
-                raise ReclipError(f"params: '{at}.{role}' is missing: name a run of {others}")
+                raise ReclipError(
+                    f"params: '{at}.{role}' is missing: name a run of method {' or '.join(others)}"
+                )
             self._known_run(named, f"{at}.{role}")
             other = self.params.runs[named]
             if other.method not in others or other.dataset != settings.dataset:
@@ -418,19 +420,51 @@ class Plan:
             shares_folder=True,
         )
 
+    def compared(self, dataset: str) -> dict[str, str]:
+        """Role (query, rectified, distilled) to the run that the figures show for it.
+
+        The runs of `check`; on its other data sets, and without `check`, those set up alike: with
+        the same overrides (without `check`: none), else the first of their method.
+        """
+        like = self.params.check.model_dump() if self.params.check else {}
+        found: dict[str, str] = {}
+
+        def unlike(run: str) -> tuple[bool, bool, bool]:
+            settings, model = self.params.runs[run], self.params.runs.get(like.get(role))
+            overrides = getattr(settings, method, {}), getattr(model, method, {})
+            taught = settings.teacher in (None, found.get("rectified"))
+            return run != like.get(role), not taught, overrides[0] != overrides[1]
+
+        methods = {"query": "query", "rectified": "rectify", "distilled": "distill"}
+        for role, method in methods.items():
+            of = (dataset, method)
+            runs = [r for r, s in self.params.runs.items() if (s.dataset, s.method) == of]
+            if runs:
+                found[role] = min(runs, key=unlike)
+        return found
+
     def _plot(self, experiment: str) -> Job:
+        compared = {d: runs for d in self.params.datasets if (runs := self.compared(d))}
+        check = self.params.check
+        pictured = self.params.runs[check.query].dataset if check else next(iter(compared), None)
+        inputs = {}
+        for run in (run for runs in compared.values() for run in runs.values()):
+            evaluation = self.job("evaluate", run)
+            # Pictures predict again, from what the evaluation read.
+            for job in (evaluation, *evaluation.inputs.values()):
+                inputs[job.name] = job
         return self._make(
             "plot",
             experiment,
             Path("figures"),
             {
-                "runs": {run: s.method for run, s in self.params.runs.items()},
-                "check": self.params.check,
+                "compared": compared,
+                "pictured": pictured,
+                "clip": self.params.clip,
+                "compute": self.params.compute,
             },
-            inputs={
-                **{run: self.job("evaluate", run) for run in self.params.runs},
-            },
-            outputs=tuple(self.root / "figures" / name for name in FIGURES),
+            inputs=inputs,
+            outputs=tuple(self.root / "figures" / name for name in (*FIGURES, "bias.csv")),
         )
 
     def _check(self, experiment: str) -> Job:

@@ -42,7 +42,10 @@ TINY = {
             "title": "Effect of bias modeling",
             "rows": [
                 {"row": "Query", "cells": {"voc": {"paper": 49.5, "run": "query"}}},
-                {"row": "Query + Reference + PE", "cells": {"voc": {"paper": 58.5, "run": "ref-pe"}}},
+                {
+                    "row": "Query + Reference + PE",
+                    "cells": {"voc": {"paper": 58.5, "run": "ref-pe"}},
+                },
             ],
         }
     },

@@ -53,7 +53,11 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path, tiny_params) ->
             ["'datasets.voc.source'", "'coco'", "'world', 'voc'"],
         ),
         (
-            {"tables": {"table4": {"rows": [{"row": "a", "cells": {}}, {"row": "a", "cells": {}}]}}},
+            {
+                "tables": {
+                    "table4": {"rows": [{"row": "a", "cells": {}}, {"row": "a", "cells": {}}]}
+                }
+            },
             ["'tables.table4'", "same name"],
         ),
     ],

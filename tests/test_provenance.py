@@ -158,7 +158,7 @@ def canonical(code: str) -> str:
 
 
 def test_comments_and_docstrings_are_not_code() -> None:
-    plain = 'def f(x):\n    return x + 1\n'
+    plain = "def f(x):\n    return x + 1\n"
     assert canonical(plain) == canonical('def f(x):\n    """Add."""\n\n    return (x + 1)  # one\n')
     for other in ("return x + 2", "return x + 1.0", "return x - 1", "return None", "return"):
         assert canonical(plain) != canonical(f"def f(x):\n    {other}\n")

@@ -7,34 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_voc import TRAIN, VAL, make_voc, write_mask
 
 from reclip.data import voc
 from reclip.data.images import IGNORED, read_label
 from reclip.data.index import DataSet
 from reclip.data.prepare import prepare_voc
 from reclip.errors import ReclipError
-
-TRAIN, VAL = ["2007_000032", "2007_000001"], ["2008_000009"]
-
-
-def make_voc(base: Path, name: str = "VOC2012", train=TRAIN, val=VAL) -> Path:
-    """`<base>/VOCdevkit/<name>` with photos of 6×4 pixels; returns it."""
-    root = base / "VOCdevkit" / name
-    for folder in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass"):
-        (root / folder).mkdir(parents=True)
-    for split, ids in (("train", train), ("val", val)):
-        listing = root / "ImageSets/Segmentation" / f"{split}.txt"
-        listing.write_text("".join(f"{id}\n" for id in ids))
-        for id in ids:
-            Image.new("RGB", (6, 4), (90, 80, 70)).save(root / "JPEGImages" / f"{id}.jpg")
-            write_mask(root, id, np.tile(np.array([0, 1, 20, 255, 15, 0], np.uint8), (4, 1)))
-    return root
-
-
-def write_mask(root: Path, id: str, ids: np.ndarray) -> None:
-    image = Image.frombytes("P", ids.shape[::-1], ids.tobytes())
-    image.putpalette([*range(256)] * 3)
-    image.save(root / "SegmentationClass" / f"{id}.png")
 
 
 def test_a_copy_is_indexed_in_the_order_of_its_lists(tmp_path: Path) -> None:

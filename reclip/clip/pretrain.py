@@ -52,7 +52,7 @@ MODEL_CFG = {
         "width": 96,
         "layers": 3,
         "head_width": 32,
-        "patch_dropout": 0.75,
+        "patch_dropout": 0.9,
     },
     "text_cfg": {
         "context_length": 77,
@@ -72,23 +72,24 @@ STD = open_clip.OPENAI_DATASET_STD
 class PretrainSettings:
     """How mini-clip is trained; every value is our choice."""
 
-    close_up_steps: int = 800
-    """First steps, on close-ups, which teach textures several times faster than scenes do."""
+    close_up_steps: int = 1000
+    """First steps: close-ups, few patches of each. They teach textures fast, and patch by patch."""
 
-    scene_steps: int = 800
-    """Last steps, on scenes with planted biases."""
+    scene_steps: int = 2000
+    """Last steps: half close-ups, half scenes with planted biases."""
 
-    close_ups: int = 6_000
-    scenes: int = 12_000
+    close_up_dropout: float = 0.9
+    scene_dropout: float = 0.5
+    """Shares of patches left out in the first and last steps (FLIP, Li et al. 2023)."""
+
+    close_ups: int = 4_000
+    scenes: int = 8_000
     """Sizes of the pre-rendered pools; flips and transposes multiply them by eight."""
 
-    close_up_dropout: float = 0.75
-    scene_dropout: float = 0.5
-    """Shares of patches left out in training, for speed (FLIP, Li et al. 2023)."""
-
     batch: int = 128
-    lr: float = 2e-3
-    """Peak of the one-cycle schedule."""
+    close_up_lr: float = 2e-3
+    scene_lr: float = 1e-3
+    """Peaks of the one-cycle schedules of the first and last steps."""
 
     weight_decay: float = 0.05
     logit_scale: float = 1 / 0.07
@@ -201,6 +202,16 @@ def _flip(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return images.transpose(-1, -2) if choice & 4 else images
 
 
+def _batch(pools: tuple[Pool, ...], share: int, generator: torch.Generator) -> Pool:
+    """``share`` random items of each pool, flipped alike."""
+    picked = [torch.randint(len(p[0]), (share,), generator=generator) for p in pools]
+    images, mentioned = (
+        torch.cat([pool[part][index] for pool, index in zip(pools, picked, strict=True)])
+        for part in (0, 1)
+    )
+    return _flip(images, generator), mentioned
+
+
 def pretrain(
     settings: PretrainSettings,
     out_dir: Path,
@@ -216,7 +227,6 @@ def pretrain(
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(seed)
     close_ups, scenes = _pools(settings, seed, progress)
-    steps = settings.close_up_steps + settings.scene_steps
     model = build_model(MODEL_CFG, seed)
     model.logit_scale.data.fill_(math.log(settings.logit_scale))
 
@@ -231,15 +241,6 @@ def pretrain(
     ]
     ids = {id(p) for p in decayed}
     plain = [p for p in model.parameters() if id(p) not in ids]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
-        lr=settings.lr,
-        betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.lr, total_steps=steps, pct_start=0.1
-    )
     # The model's patch dropout, alone, draws from torch's global generator.
     rng_state = torch.random.get_rng_state()
     torch.manual_seed(seed)
@@ -247,18 +248,27 @@ def pretrain(
     running = 0.0
     length = int(tokens.argmax(-1).max()) + 1
     classes = torch.arange(len(UNIVERSE.class_names))
-    bar = tqdm(range(1, steps + 1), "train mini-clip", disable=not progress)
-    for step in bar:
-        is_close = step <= settings.close_up_steps
-        images, mentioned = close_ups if is_close else scenes
-        model.visual.patch_dropout.prob = (
-            settings.close_up_dropout if is_close else settings.scene_dropout
-        )
-        picked = torch.randint(len(images), (settings.batch,), generator=generator)
+    bar = tqdm(total=settings.close_up_steps + settings.scene_steps, disable=not progress)
+    phases = (
+        ("close-ups", (close_ups,), settings.close_up_steps, settings.close_up_lr, settings.close_up_dropout),
+        ("scenes", (close_ups, scenes), settings.scene_steps, settings.scene_lr, settings.scene_dropout),
+    )
+    for name, pools, steps, lr, dropout in phases:
+      model.visual.patch_dropout.prob = dropout
+      optimizer = torch.optim.AdamW(
+        [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+        lr=lr,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+      )
+      schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.15)
+      for step in range(1, steps + 1):
+        bar.update()
+        images, mentioned = _batch(pools, settings.batch // len(pools), generator)
         template = torch.randint(len(TEMPLATES), classes.shape, generator=generator)
-        image = model.encode_image(_flip(images[picked], generator), normalize=True)
+        image = model.encode_image(images, normalize=True)
         text = _encode_short(model, tokens[classes, template], length)
-        loss = multi_positive_loss(model.logit_scale.exp() * image @ text.T, mentioned[picked])
+        loss = multi_positive_loss(model.logit_scale.exp() * image @ text.T, mentioned)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -73,7 +73,7 @@ def draw_captioned_scene(
         Thing(
             label,
             _place(bool(roles.is_central[label]), bias, rng, size),
-            rng.uniform(0.15, 0.3) * size,
+            rng.uniform(0.2, 0.35) * size,
         )
         for label in _draw(world.objects, roles, rng, rng.integers(1, 4))
     ]

@@ -29,11 +29,11 @@ HUE_SD = 9.0
 NOISE_SD = (5.0, 16.0)
 """Range of the standard deviation of a scene's pixel noise, in grey levels."""
 
-PERIOD = (3.2, 4.2)
+PERIOD = (3.8, 4.2)
 """Range of a texture's period in pixels; below the patch size, so that a patch shows the texture."""
 
-ANGLE_SD = 0.06
-"""Standard deviation of a texture's direction around a multiple of 45 degrees, in radians."""
+ANGLE_SD = 0.03
+"""Standard deviation of a texture's direction around a multiple of 90 degrees, in radians."""
 
 CONTRAST = (0.55, 0.9)
 """Range of the relative darkness of a texture's dark parts; small contrast makes textures alike."""
@@ -41,7 +41,7 @@ CONTRAST = (0.55, 0.9)
 
 def _plane(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates (u, v), each (H, W), in periods along a random pair of perpendicular axes."""
-    angle = rng.integers(4) * np.pi / 4 + rng.normal(0, ANGLE_SD)
+    angle = rng.integers(2) * np.pi / 2 + rng.normal(0, ANGLE_SD)
     wavelength = rng.uniform(*PERIOD)
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     u = (x * np.cos(angle) + y * np.sin(angle)) / wavelength + rng.uniform()
@@ -51,22 +51,22 @@ def _plane(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray,
 
 def _stripes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     u, v = _plane(size, rng)
-    return np.sin(u + rng.uniform(0.0, 0.5) * np.sin(0.5 * v)) > 0
+    return np.sin(u + rng.uniform(0.0, 0.4) * np.sin(0.5 * v)) > 0
 
 
 def _waves(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     u, v = _plane(size, rng)
-    return np.sin(u + rng.uniform(1.2, 2.0) * np.sin(0.5 * v)) > 0
+    return np.sin(u + rng.uniform(1.4, 2.0) * np.sin(0.5 * v)) > 0
 
 
 def _dots(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     u, v = _plane(size, rng)
-    return np.sin(u) + np.sin(v) < rng.uniform(0.4, 1.0)
+    return np.sin(u) + np.sin(v) < rng.uniform(0.2, 0.8)
 
 
 def _checks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     u, v = _plane(size, rng)
-    return np.sin(u) * np.sin(v) > rng.uniform(-0.1, 0.1)
+    return np.sin(u) * np.sin(v) > 0
 
 
 def _paint(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

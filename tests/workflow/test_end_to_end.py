@@ -95,17 +95,13 @@ def kill_in_the_middle(checkout: Checkout, command: list[str], checkpoint: Path)
 @pytest.mark.parametrize(
     ("stage", "run", "seed"), [("rectify", "ref-pe", 1), ("distill", "distill", 0)]
 )
-def test_killed_and_started_again_it_ends_with_the_same_bytes(
-    finished, tmp_path, stage, run, seed
-):
+def test_killed_and_started_again_it_ends_with_the_same_bytes(finished, tmp_path, stage, run, seed):
     before, before_tables = weights(finished.folder), tables(finished.folder)
     again = Checkout(tmp_path / "again")
     shutil.copytree(finished.folder, again.folder)
     folder = RESULTS / "runs" / run / stage
     shutil.rmtree(again.folder / folder)
-    kill_in_the_middle(
-        again, ["reclip", stage, "--run", run], folder / f".seed-{seed}.checkpoint"
-    )
+    kill_in_the_middle(again, ["reclip", stage, "--run", run], folder / f".seed-{seed}.checkpoint")
     assert not (again.folder / folder / "receipt.json").exists()
     again.run("snakemake", "--cores", "2")
     assert weights(again.folder) == before

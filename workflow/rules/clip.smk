@@ -10,6 +10,8 @@ rule embed_text:
         f"{LOGS}/embed-text/{{dataset}}.log",
     benchmark:
         f"{LOGS}/embed-text/{{dataset}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,
@@ -28,6 +30,8 @@ rule cache_features:
         f"{LOGS}/cache-features/{{dataset}}.log",
     benchmark:
         f"{LOGS}/cache-features/{{dataset}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,
@@ -46,6 +50,8 @@ rule hypothesise:
         f"{LOGS}/hypothesise/{{dataset}}.log",
     benchmark:
         f"{LOGS}/hypothesise/{{dataset}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,
@@ -57,15 +63,16 @@ rule hypothesise:
 
 rule mini_clip:
     output:
-        f"{RESULTS}/mini-clip/mini-clip.safetensors",
-        f"{RESULTS}/mini-clip/mini-clip.json",
+        weights=f"{RESULTS}/mini-clip/mini-clip.safetensors",
+        card=f"{RESULTS}/mini-clip/mini-clip.json",
     log:
         f"{LOGS}/mini-clip.log",
+    conda:
+        "../envs/reclip.yaml"
     threads: 2
     params:
         reclip=RECLIP,
-        folder=f"{RESULTS}/mini-clip",
     shell:
         """
-        {params.reclip} pretrain --output {params.folder} --threads {threads} >{log} 2>&1
+        {params.reclip} pretrain --output $(dirname {output.weights}) --threads {threads} >{log} 2>&1
         """

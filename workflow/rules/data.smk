@@ -10,6 +10,8 @@ rule fetch:
         f"{LOGS}/fetch/{{dataset}}.log",
     benchmark:
         f"{LOGS}/fetch/{{dataset}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,
@@ -28,6 +30,8 @@ rule prepare:
         f"{LOGS}/prepare/{{dataset}}.log",
     benchmark:
         f"{LOGS}/prepare/{{dataset}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,

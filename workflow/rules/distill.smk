@@ -10,6 +10,8 @@ rule distill:
         f"{LOGS}/distill/{{run}}.log",
     benchmark:
         f"{LOGS}/distill/{{run}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,
@@ -28,6 +30,8 @@ rule probe:
         f"{LOGS}/probe/{{run}}.log",
     benchmark:
         f"{LOGS}/probe/{{run}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,

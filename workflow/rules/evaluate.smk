@@ -11,6 +11,8 @@ rule evaluate:
         f"{LOGS}/evaluate/{{run}}.log",
     benchmark:
         f"{LOGS}/evaluate/{{run}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,

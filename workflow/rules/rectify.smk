@@ -10,6 +10,8 @@ rule rectify:
         f"{LOGS}/rectify/{{run}}.log",
     benchmark:
         f"{LOGS}/rectify/{{run}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,
@@ -28,6 +30,8 @@ rule pseudo_mask:
         f"{LOGS}/pseudo-mask/{{run}}.log",
     benchmark:
         f"{LOGS}/pseudo-mask/{{run}}.tsv"
+    conda:
+        "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
     params:
         reclip=RECLIP,

@@ -18,6 +18,8 @@ rule tabulate:
         f"{RESULTS}/tables/{{table}}.receipt.json",
     log:
         f"{LOGS}/tabulate/{{table}}.log",
+    conda:
+        "../envs/reclip.yaml"
     params:
         reclip=RECLIP,
     shell:
@@ -39,9 +41,12 @@ rule plot:
             )
             for name in FIGURES
         ],
+        f"{RESULTS}/figures/bias.csv",
         f"{RESULTS}/figures/receipt.json",
     log:
         f"{LOGS}/plot.log",
+    conda:
+        "../envs/reclip.yaml"
     params:
         reclip=RECLIP,
     shell:
@@ -58,6 +63,8 @@ rule check:
         f"{RESULTS}/check/receipt.json",
     log:
         f"{LOGS}/check.log",
+    conda:
+        "../envs/reclip.yaml"
     params:
         reclip=RECLIP,
     shell:

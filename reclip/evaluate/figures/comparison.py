@@ -1,0 +1,119 @@
+"""The runs that the figures compare, and what their jobs left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.data.index import DataSet, Item, read_table
+from reclip.evaluate.evaluate import predictors
+from reclip.evaluate.metrics import ratio
+from reclip.files import read_json
+from reclip.jobs import Job
+from reclip.training import curve_file
+
+ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
+"""Role -> its name in a figure, in the figures' order."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run's evaluation. `job` is its evaluate job."""
+
+    role: str
+    job: Job
+
+    @property
+    def run(self) -> str:
+        return self.job.id
+
+    @property
+    def label(self) -> str:
+        return ROLES[self.role]
+
+    @cached_property
+    def iou(self) -> np.ndarray:
+        """(S, C) in percent; NaN for a class that occurs nowhere."""
+        seeds = read_json(self.job.outputs[0])["seeds"]
+        return np.array([seed["iou"] for seed in seeds], dtype=float)
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """(S, C, C) pixels of class i predicted as j."""
+        return np.load(self.job.folder / "confusion.npy")
+
+    @cached_property
+    def distance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges (B + 1,) of the distance bins, objects (B,) in them, and mIoU (S, B) in percent."""
+        rows = read_table(
+            self.job.folder / "distance.csv", ("seed", "from", "to", "objects", "miou")
+        )
+        seeds = len(dict.fromkeys(row["seed"] for row in rows))
+        bins = len(rows) // seeds
+        edges = [*(float(row["from"]) for row in rows[:bins]), float(rows[bins - 1]["to"])]
+        objects = [int(row["objects"]) for row in rows[:bins]]
+        miou = [float(row["miou"] or "nan") for row in rows]
+        return np.array(edges), np.array(objects), np.array(miou).reshape(seeds, bins)
+
+    @cached_property
+    def curves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs (T,) and losses (S, T) of training, step by step."""
+        folder = self.job.inputs["model"].folder
+        tables = [
+            np.genfromtxt(curve_file(folder, seed), delimiter=",", names=True)
+            for seed in self.job.settings["seeds"]
+        ]
+        return tables[0]["epoch"].astype(int), np.stack([t["loss"] for t in tables])
+
+    def predictors(self, device: torch.device) -> Iterator[Callable[[int, Item], torch.Tensor]]:
+        """For every seed, val image number and item to a class map (H, W)."""
+        features = FeatureCache(self.job.inputs["features"].folder)
+        return (predict for _, predict in predictors(self.job, features, device))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The results on one data set by role; roles without a run are missing."""
+
+    dataset: str
+    results: dict[str, Result]
+
+    @property
+    def _any(self) -> Result:
+        return next(iter(self.results.values()))
+
+    @cached_property
+    def data(self) -> DataSet:
+        return DataSet(self._any.job.inputs["data"].folder)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The first name of each class."""
+        return [synonyms[0] for synonyms in self.data.class_names]
+
+    @cached_property
+    def features(self) -> FeatureCache:
+        return FeatureCache(self._any.job.inputs["features"].folder)
+
+    @property
+    def runs(self) -> str:
+        """Which runs these are, for a note."""
+        return ", ".join(result.run for result in self.results.values())
+
+
+def mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Over seeds, the first axis; a standard deviation of 0 for a single seed."""
+    mean = values.mean(axis=0)
+    sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+    return mean, sd
+
+
+def row_shares(confusion: np.ndarray) -> np.ndarray:
+    """(..., C, C) counts to percentages of each row's sum; NaN for a class without pixels."""
+    total = np.broadcast_to(confusion.sum(axis=-1, keepdims=True), confusion.shape)
+    return 100 * ratio(confusion, total)

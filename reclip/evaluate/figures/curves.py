@@ -1,0 +1,40 @@
+"""Training curves of rectification and distillation."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from reclip.evaluate.figures import style
+from reclip.evaluate.figures.comparison import Comparison
+
+
+def epoch_means(epochs: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From steps (T,) and (S, T) to epochs: the last step (E,) of each and its mean loss (S, E)."""
+    starts = np.flatnonzero(np.diff(epochs, prepend=-1))
+    lengths = np.diff(starts, append=len(epochs))
+    return starts + lengths - 1, np.add.reduceat(losses, starts, axis=1) / lengths
+
+
+def draw(comparisons: list[Comparison]) -> Figure:
+    """A panel a stage: each step's loss (first seed, faint), and every seed's mean an epoch."""
+    figure = Figure(figsize=(style.WIDTH, 3.2))
+    axes = figure.subplots(1, 2)
+    for ax, (role, title) in zip(
+        axes, (("rectified", "rectification"), ("distilled", "distillation")), strict=True
+    ):
+        for comparison, colour in zip(comparisons, style.DATASET_COLOURS, strict=False):
+            if role not in comparison.results:
+                continue
+            result = comparison.results[role]
+            epochs, losses = result.curves
+            ax.plot(losses[0], color=colour, lw=0.5, alpha=0.3)
+            steps, means = epoch_means(epochs, losses)
+            for seed, line in enumerate(means):
+                ax.plot(steps, line, color=colour, lw=1.2, label=result.run if seed == 0 else None)
+        if ax.lines:
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
+        else:
+            ax.text(0.5, 0.5, "no such run", transform=ax.transAxes, ha="center", color=style.NOTE)
+        ax.set(xlabel="step", ylabel="loss", title=title)
+    return figure

@@ -1,0 +1,46 @@
+"""mIoU against an object's distance from the image centre (as Fig. 1 (a))."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reclip.evaluate.figures import style
+from reclip.evaluate.figures.comparison import Comparison, mean_and_sd
+
+
+def draw(comparisons: list[Comparison]) -> Figure:
+    """A panel a data set: mIoU of each method, and below it how many objects a bin has."""
+    figure = Figure(figsize=(style.WIDTH, 3.8))
+    axes = figure.subplots(
+        2, len(comparisons), sharex=True, sharey="row", squeeze=False,
+        gridspec_kw={"height_ratios": (4, 1)},
+    )  # fmt: skip
+    for column, comparison in zip(axes.T, comparisons, strict=True):
+        _draw_panel(*column, comparison)
+    axes[0, 0].set(ylabel="mIoU (%)", ylim=(0, None))
+    axes[1, 0].set_ylabel("objects", fontsize=8)
+    handles, labels = max(
+        (ax.get_legend_handles_labels() for ax in axes[0]), key=lambda entries: len(entries[0])
+    )
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    style.note(figure, "; ".join(c.runs for c in comparisons))
+    return figure
+
+
+def _draw_panel(ax: Axes, below: Axes, comparison: Comparison) -> None:
+    """Mean over seeds with a band of one standard deviation."""
+    for role, result in comparison.results.items():
+        edges, objects, miou = result.distance
+        centres = (edges[1:] + edges[:-1]) / 2
+        mean, sd = mean_and_sd(miou)
+        look = {"color": style.COLOURS[role], "marker": style.MARKERS[role], "ms": 4}
+        ax.plot(centres, mean, label=result.label, **look)
+        ax.fill_between(centres, mean - sd, mean + sd, color=look["color"], alpha=0.2, lw=0)
+    ax.set(xlim=(0, 1), title=comparison.dataset)
+    ax.grid(axis="y", color=style.FAINT, lw=0.5)
+    bars = below.bar(centres, objects, 0.9 * (edges[1] - edges[0]), color=style.FAINT)
+    below.bar_label(bars, fontsize=6, color=style.NOTE, padding=1)
+    below.set(yticks=[], xlabel="distance from the centre")
+    below.margins(y=0.35)
+    below.spines["left"].set_visible(False)

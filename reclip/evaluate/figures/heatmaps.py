@@ -1,0 +1,139 @@
+"""Heat maps of the logits of two competing classes (as Fig. 3 (b))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure, SubFigure
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.data.images import IGNORED, read_image, read_label
+from reclip.data.index import Item
+from reclip.evaluate.figures import style
+from reclip.evaluate.figures.comparison import Comparison
+from reclip.evaluate.predict import upsample
+from reclip.rectify.model import Rectifier, positional_logits
+from reclip.training import seed_file
+
+PHOTOS = 2
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A photo that rectification changes: its number, the share of its pixels that change class,
+    and the most frequent change."""
+
+    number: int
+    share: float
+    before: int
+    after: int
+
+
+def draw(comparison: Comparison, device: torch.device) -> Figure:
+    """For the photos that change most, both classes' logits: Query, Reference, positional, all."""
+    if "rectified" not in comparison.results:
+        return style.nothing(f"{comparison.dataset} has no rectified run")
+    job = comparison.results["rectified"].job
+    weights = seed_file(job.inputs["model"].folder, job.settings["seeds"][0])
+    model = Rectifier.load(weights, device)
+    items = comparison.data.items("val")
+    chosen = most_changed(model, comparison.features, items)[:PHOTOS]
+    if not chosen:
+        return style.nothing("rectification changes no pixel")
+    photos = [items[changed.number] for changed in chosen]
+    heights = [2.6 * photo.height / photo.width + 1.8 for photo in photos]
+    figure = Figure(figsize=(style.WIDTH, sum(heights)))
+    parts = figure.subfigures(len(chosen), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, photo, changed in zip(parts, photos, chosen, strict=True):
+        _draw_photo(part, model, comparison, photo, changed)
+    return figure
+
+
+def most_changed(model: Rectifier, features: FeatureCache, items: list[Item]) -> list[Changed]:
+    """Photos by the share of their pixels that Query and rectified logits class differently.
+
+    On the feature grid; ignored pixels do not count. No label but "ignored" is looked at.
+    """
+    found = []
+    for number, item in enumerate(items):
+        parts = logit_parts(model, features, number)
+        before, after = (parts[name].argmax(0).cpu().numpy() for name in ("Query", "rectified"))
+        changed = (before != after) & _counted(item, before.shape)
+        if changed.any():
+            pairs = before[changed] * len(parts["Query"]) + after[changed]
+            pair = np.bincount(pairs).argmax()
+            classes = (int(k) for k in divmod(pair, len(parts["Query"])))
+            found.append(Changed(number, float(changed.mean()), *classes))
+    return sorted(found, key=lambda c: -c.share)
+
+
+def _counted(item: Item, grid: tuple[int, int]) -> np.ndarray:
+    """Cells (h, w) whose middle pixel is not ignored."""
+    label = read_label(item.label)
+    rows, cols = (
+        ((np.arange(n) + 0.5) / n * side).astype(int)
+        for n, side in zip(grid, label.shape, strict=True)
+    )
+    return label[np.ix_(rows, cols)] != IGNORED
+
+
+def logit_parts(model: Rectifier, features: FeatureCache, number: int) -> dict[str, torch.Tensor]:
+    """Logits (C, h, w) of a val image: those that the rectified ones are made of, and these."""
+    z = features.whole("val", number).to(model.w_query.device)
+    parts = {"Query": z @ model.w_query.T}
+    if model.w_reference is not None:
+        parts["Reference"] = z @ model.w_reference.T
+    if model.positional is not None:
+        grid = z.shape[:2]
+        m_p = positional_logits(
+            model.positional, model.positional_embedding, model.native_grid, grid
+        )
+        parts["positional"] = m_p.expand(*grid, len(model.w_query))
+    parts["rectified"] = model.logits(z[None])[0]
+    return {name: part.permute(2, 0, 1) for name, part in parts.items()}
+
+
+def _draw_photo(
+    part: SubFigure, model: Rectifier, comparison: Comparison, item: Item, changed: Changed
+) -> None:
+    features, number = comparison.features, changed.number
+    size = features.images("val")[number]["size"]
+    maps = {
+        name: upsample(logits, features.patch, size, (item.height, item.width)).cpu().numpy()
+        for name, logits in logit_parts(model, features, number).items()
+    }
+    truth = read_label(item.label)
+    masks = {
+        name: np.where(truth == IGNORED, IGNORED, maps[name].argmax(0)).astype(np.uint8)
+        for name in ("Query", "rectified")
+    }
+    axes = part.subplots(3, 2 + len(maps), gridspec_kw={"height_ratios": (20, 20, 1)})
+    names = comparison.names
+    style.show(axes[0, 0], read_image(item.image), "image")
+    style.show(axes[1, 0], style.mask_image(truth, names), "truth")
+    for ax, (name, mask) in zip(axes[:2, 1], masks.items(), strict=True):
+        style.show(ax, style.mask_image(mask, names), f"{name} mask")
+    pair = (changed.before, changed.after)
+    for column, (name, logits) in zip(axes.T[2:], maps.items(), strict=True):
+        low, high = logits[list(pair)].min(), logits[list(pair)].max()
+        for ax, k in zip(column[:2], pair, strict=True):
+            drawn = ax.imshow(logits[k], cmap="viridis", vmin=low, vmax=high)
+            style.bare(ax)
+            ax.set_title(f"{name} logits" if k == changed.before else "")
+        bar = part.colorbar(drawn, cax=column[2], orientation="horizontal")
+        bar.set_ticks([low, high], labels=[style.number(v, 2) for v in (low, high)])
+        bar.ax.tick_params(labelsize=7, length=2)
+        bar.outline.set_visible(False)
+    for ax, k in zip(axes[:2, 2], pair, strict=True):
+        ax.set_ylabel(names[k])
+    for ax in axes[2, :2]:
+        ax.set_axis_off()
+    shown = {int(k) for mask in (truth, *masks.values()) for k in np.unique(mask)}
+    entries = style.class_patches(shown, names)
+    part.legend(handles=entries, loc="outside lower center", ncols=7, columnspacing=1.2)
+    part.suptitle(
+        f"{item.id}: {100 * changed.share:.0f} % of its pixels change class, most of them from "
+        f"{names[changed.before]} to {names[changed.after]}"
+    )

@@ -1,0 +1,134 @@
+"""How all figures look, and how they are written: the same numbers give the same bytes."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from reclip.data.images import IGNORED, palette
+from reclip.data.world_texture import HUES, TEXTURES
+from reclip.files import atomic
+
+WIDTH = 9.0
+"""Inches; every figure is as wide."""
+
+# Colours of Okabe and Ito, which colour-blind readers tell apart; markers differ as well.
+COLOURS = {"query": "#E69F00", "rectified": "#0072B2", "distilled": "#009E73"}
+MARKERS = {"query": "o", "rectified": "s", "distilled": "^"}
+DATASET_COLOURS = ("#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
+FAINT = "#D9D9D9"
+NOTE = "#666666"
+
+_RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.titlesize": 9,
+    "figure.titleweight": "bold",
+    "image.interpolation": "nearest",
+    "hatch.linewidth": 0.5,
+    "savefig.dpi": 150,
+}
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Draw and save in this style, whatever the user's matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without version or date."""
+    with atomic(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def nothing(reason: str) -> Figure:
+    """A picture that says why there is nothing to show."""
+    figure = Figure(figsize=(WIDTH, 1.2))
+    figure.text(0.5, 0.5, f"Nothing to show: {reason}.", ha="center", va="center", color=NOTE)
+    return figure
+
+
+def note(figure: Figure, text: str) -> None:
+    """Small print below a figure."""
+    figure.supxlabel(text, fontsize=7, color=NOTE)
+
+
+# Saturation and value of a mini world's textures: those that look alike are far apart.
+_SHADES = dict(
+    zip(
+        TEXTURES,
+        ((1.0, 0.5), (0.35, 1.0), (1.0, 0.85), (0.5, 0.65), (0.65, 1.0), (0.35, 0.45)),
+        strict=True,
+    )
+)
+
+
+def class_colours(names: Sequence[str]) -> np.ndarray:
+    """RGB in 0..1 (C, 3): the label maps' palette; classes of a mini world keep their hue."""
+    words = [name.split() for name in names]
+    if all(len(w) == 2 and w[0] in HUES and w[1] in TEXTURES for w in words):
+        return np.array([colorsys.hsv_to_rgb(HUES[h] / 360, *_SHADES[t]) for h, t in words])
+    return np.array(palette(len(names))[: 3 * len(names)]).reshape(-1, 3) / 255
+
+
+def mask_image(label: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Class ids (H, W) as RGB in 0..1 (H, W, 3); ignored pixels are white with grey stripes."""
+    colours = np.ones((256, 3))
+    colours[: len(names)] = class_colours(names)
+    image = colours[label]
+    rows, cols = np.indices(label.shape)
+    period = max(4, max(label.shape) // 14)
+    stripes = (rows + cols) % period < max(1, period // 5)
+    image[(label == IGNORED) & stripes] = 0.75
+    return image
+
+
+def show(ax: Axes, image: np.ndarray, title: str = "") -> None:
+    """An image (H, W, 3) or map (H, W) without ticks."""
+    ax.imshow(image)
+    bare(ax)
+    ax.set_title(title)
+
+
+def bare(ax: Axes) -> None:
+    """No ticks, thin frame."""
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=True, linewidth=0.4, color=NOTE)
+
+
+def class_patches(present: Sequence[int], names: Sequence[str]) -> list[Patch]:
+    """Legend entries of the ids in `present`; ignored pixels come last."""
+    colours = class_colours(names)
+    entries = [Patch(facecolor=colours[k], label=names[k]) for k in sorted(present) if k != IGNORED]
+    if IGNORED in present:
+        entries.append(Patch(facecolor="white", edgecolor="#AAAAAA", hatch="////", label="ignored"))
+    return entries
+
+
+def number(value: float, digits: int) -> str:
+    """With a true minus sign; empty for NaN."""
+    return "" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
