@@ -11,6 +11,9 @@ from reclip.plan import FIGURES, Plan
 
 min_version("9.0")
 
+
+report: "workflow/report/workflow.rst"
+
 PARAMS = config.get("params", "params.yaml")
 try:
     PLAN = Plan.load(PARAMS)
@@ -40,6 +43,7 @@ include: "workflow/rules/tables.smk"
 rule all:
     default_target: True
     input:
+        [PLAN.metrics_file(run) for run in PLAN.params.runs],
         [
             path
             for table in PLAN.params.tables

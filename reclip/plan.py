@@ -416,7 +416,7 @@ class Plan:
             folder,
             {"table": self.params.tables[table], "experiment": self.params.experiment},
             inputs={run: self.job("evaluate", run) for run in self.table_runs(table)},
-            outputs=tuple(self.root / folder / f"{table}.{kind}" for kind in ("csv", "md")),
+            outputs=tuple(self.root / folder / f"{table}.{kind}" for kind in ("csv", "md", "html")),
             shares_folder=True,
         )
 

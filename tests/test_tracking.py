@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,9 @@ CURVE = "step,epoch,lr,loss\n0,0,0.1,4\n1,0,0.3,2\n2,1,0.2,1\n"
 
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", *tracking.PATIENCE):
+        monkeypatch.setenv(name, "")  # so that it is restored, whatever a test sets
+        monkeypatch.delenv(name)
 
 
 def test_curves_are_mirrored_as_a_mean_an_epoch(tmp_path: Path) -> None:
@@ -176,6 +179,20 @@ def test_a_fault_of_the_store_is_a_warning(project: Path, tiny_plan, caplog) -> 
     tracking.mirror(plan, finish_evaluate(plan))
     (record,) = [r for r in caplog.records if r.name == "reclip.tracking"]
     assert "evaluate ref-pe was not logged" in record.message and "sync-mlflow" in record.message
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(project: Path, tiny_plan, caplog) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, but nobody listens
+        plan = tiny_plan({"tracking": {"enabled": True, "uri": uri}})
+        job = finish_evaluate(plan)
+        import mlflow.tracking  # noqa: F401  (not part of the wait)
+
+        began = time.monotonic()
+        tracking.mirror(plan, job)
+    assert time.monotonic() - began < 30  # MLflow's defaults: 246 s
+    assert "was not logged" in caplog.text
 
 
 def test_tracking_that_is_off_does_nothing(project: Path, tiny_plan, monkeypatch) -> None:

@@ -19,6 +19,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
+from open_clip.transformer import PatchDropout
 from safetensors.torch import save
 from tqdm import tqdm
 
@@ -52,7 +53,6 @@ MODEL_CFG = {
         "width": 96,
         "layers": 3,
         "head_width": 32,
-        "patch_dropout": 0.9,
     },
     "text_cfg": {
         "context_length": 77,
@@ -69,28 +69,39 @@ STD = open_clip.OPENAI_DATASET_STD
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stretch of training with a one-cycle schedule of its own."""
+
+    scene_share: float
+    """Share of scenes with planted biases in a batch; the others are unbiased close-ups."""
+
+    dropout: float
+    """Share of patches that each image goes without, for speed (FLIP, Li et al. 2023)."""
+
+    lr: float
+    """Peak of the schedule."""
+
+    share: float
+    """Share of the steps."""
+
+
+@dataclass(frozen=True)
 class PretrainSettings:
     """How mini-clip is trained; every value is our choice."""
 
-    close_up_steps: int = 1000
-    """First steps: close-ups, few patches of each. They teach textures fast, and patch by patch."""
-
-    scene_steps: int = 2000
-    """Last steps: half close-ups, half scenes with planted biases."""
-
-    close_up_dropout: float = 0.9
-    scene_dropout: float = 0.5
-    """Shares of patches left out in the first and last steps (FLIP, Li et al. 2023)."""
+    steps: int = 3200
+    phases: tuple[Phase, ...] = (
+        Phase(scene_share=0.0, dropout=0.9, lr=2e-3, share=0.3125),
+        Phase(scene_share=0.75, dropout=0.5, lr=1.5e-3, share=0.6875),
+    )
+    """Close-ups of which three patches are left teach textures, patch by patch and fast; a model
+    that starts with scenes learns hues and little else in the same time."""
 
     close_ups: int = 4_000
     scenes: int = 8_000
     """Sizes of the pre-rendered pools; flips and transposes multiply them by eight."""
 
     batch: int = 128
-    close_up_lr: float = 2e-3
-    scene_lr: float = 1e-3
-    """Peaks of the one-cycle schedules of the first and last steps."""
-
     weight_decay: float = 0.05
     logit_scale: float = 1 / 0.07
     """Initial value (Radford et al. 2021); learned, at most 100."""
@@ -134,10 +145,7 @@ def multi_positive_loss(logits: torch.Tensor, mentioned: torch.Tensor) -> torch.
 
 @torch.no_grad()
 def zero_shot_accuracy(model: CLIP, *, seed: int, scenes: int = 200) -> float:
-    """Share of uniform voc scenes (72 x 72 px) whose best of the 20 class texts is in the scene.
-
-    The model must have been built for, or its positional embedding resized to, the scenes' size.
-    """
+    """Share of uniform voc scenes, of the model's size, that show the best of the 20 class texts."""
     world = WORLDS["voc"]
     texts = F.normalize(class_texts(model, world.class_names), dim=-1)
     size = (model.visual.image_size[0],) * 2
@@ -202,14 +210,70 @@ def _flip(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return images.transpose(-1, -2) if choice & 4 else images
 
 
-def _batch(pools: tuple[Pool, ...], share: int, generator: torch.Generator) -> Pool:
-    """``share`` random items of each pool, flipped alike."""
-    picked = [torch.randint(len(p[0]), (share,), generator=generator) for p in pools]
-    images, mentioned = (
-        torch.cat([pool[part][index] for pool, index in zip(pools, picked, strict=True)])
-        for part in (0, 1)
-    )
+def _batch(
+    close_ups: Pool, scenes: Pool, counts: tuple[int, int], generator: torch.Generator
+) -> Pool:
+    """``counts`` random items of the two pools, flipped alike."""
+    parts = []
+    for (images, mentioned), count in zip((close_ups, scenes), counts, strict=True):
+        picked = torch.randint(len(images), (count,), generator=generator)
+        parts.append((images[picked], mentioned[picked]))
+    images, mentioned = (torch.cat(part) for part in zip(*parts, strict=True))
     return _flip(images, generator), mentioned
+
+
+def _optimizer(
+    model: CLIP, phase: Phase, steps: int, weight_decay: float
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW that decays matrices only, and the one-cycle schedule of ``phase``."""
+    table = model.token_embedding.weight
+    decayed = [p for p in model.parameters() if p.ndim >= 2 and p is not table]
+    plain = [p for p in model.parameters() if p.ndim < 2 or p is table]
+    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=phase.lr, betas=(0.9, 0.98), weight_decay=weight_decay)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, phase.lr, total_steps=steps, pct_start=0.15
+    )
+
+
+def _train(
+    model: CLIP,
+    tokens: torch.Tensor,
+    settings: PretrainSettings,
+    pools: tuple[Pool, Pool],
+    generator: torch.Generator,
+    bar: tqdm,
+) -> list[str]:
+    """Trains ``model`` in place, on captions ``tokens`` (C, T, 77) of the classes; returns the log."""
+    log, losses, done = [], [], 0
+    classes = torch.arange(len(tokens))
+    length = int(tokens.argmax(-1).max()) + 1
+    for phase in settings.phases:
+        steps = round(phase.share * settings.steps)
+        optimizer, schedule = _optimizer(model, phase, steps, settings.weight_decay)
+        model.visual.patch_dropout = PatchDropout(phase.dropout)
+        scenes = round(phase.scene_share * settings.batch)
+        for step in range(1, steps + 1):
+            images, mentioned = _batch(*pools, (settings.batch - scenes, scenes), generator)
+            template = torch.randint(len(TEMPLATES), classes.shape, generator=generator)
+            image = model.encode_image(images, normalize=True)
+            text = _encode_short(model, tokens[classes, template], length)
+            loss = multi_positive_loss(model.logit_scale.exp() * image @ text.T, mentioned)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            model.logit_scale.data.clamp_(max=math.log(100))
+            losses.append(loss.item())
+            bar.update()
+            done += 1
+            if step % 100 == 0 or step == steps:
+                mean, scale = float(np.mean(losses)), model.logit_scale.exp().item()
+                log.append(f"step {done} loss {mean:.4f} logit scale {scale:.1f}")
+                bar.set_postfix_str(log[-1])
+                losses.clear()
+    return log
 
 
 def pretrain(
@@ -225,9 +289,8 @@ def pretrain(
     Deterministic for one machine, ``seed`` and ``threads``. Returns the card, the .json's content.
     """
     torch.set_num_threads(threads)
-    generator = torch.Generator().manual_seed(seed)
-    close_ups, scenes = _pools(settings, seed, progress)
-    model = build_model(MODEL_CFG, seed)
+    pools = _pools(settings, seed, progress)
+    model = build_model(MODEL_CFG, seed).train()
     model.logit_scale.data.fill_(math.log(settings.logit_scale))
 
     # Only rows of tokens that captions use are trained: a small embedding stands in for the table.
@@ -235,54 +298,13 @@ def pretrain(
     table = model.token_embedding
     used, tokens = tokenize(UNIVERSE.class_names).unique(return_inverse=True)
     model.token_embedding = torch.nn.Embedding.from_pretrained(table.weight[used], freeze=False)
-
-    decayed = [
-        p for p in model.parameters() if p.ndim >= 2 and p is not model.token_embedding.weight
-    ]
-    ids = {id(p) for p in decayed}
-    plain = [p for p in model.parameters() if id(p) not in ids]
-    # The model's patch dropout, alone, draws from torch's global generator.
-    rng_state = torch.random.get_rng_state()
-    torch.manual_seed(seed)
-    log = []
-    running = 0.0
-    length = int(tokens.argmax(-1).max()) + 1
-    classes = torch.arange(len(UNIVERSE.class_names))
-    bar = tqdm(total=settings.close_up_steps + settings.scene_steps, disable=not progress)
-    phases = (
-        ("close-ups", (close_ups,), settings.close_up_steps, settings.close_up_lr, settings.close_up_dropout),
-        ("scenes", (close_ups, scenes), settings.scene_steps, settings.scene_lr, settings.scene_dropout),
-    )
-    for name, pools, steps, lr, dropout in phases:
-      model.visual.patch_dropout.prob = dropout
-      optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
-        lr=lr,
-        betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-      )
-      schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.15)
-      for step in range(1, steps + 1):
-        bar.update()
-        images, mentioned = _batch(pools, settings.batch // len(pools), generator)
-        template = torch.randint(len(TEMPLATES), classes.shape, generator=generator)
-        image = model.encode_image(images, normalize=True)
-        text = _encode_short(model, tokens[classes, template], length)
-        loss = multi_positive_loss(model.logit_scale.exp() * image @ text.T, mentioned)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        model.logit_scale.data.clamp_(max=math.log(100))
-        running += loss.item()
-        if step % 100 == 0 or step == steps:
-            mean = running / (step % 100 or 100)
-            running = 0.0
-            log.append(f"step {step} loss {mean:.4f} scale {model.logit_scale.exp():.1f}")
-            bar.set_postfix_str(log[-1])
-            print(log[-1], flush=True)
-    torch.random.set_rng_state(rng_state)
+    total = sum(round(phase.share * settings.steps) for phase in settings.phases)
+    bar = tqdm(total=total, desc="train mini-clip", disable=not progress)
+    # Patch dropout, alone, draws from torch's global generator.
+    with bar, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        log = _train(model, tokens, settings, pools, generator, bar)
     table.weight.data[used] = model.token_embedding.weight.data
     model.token_embedding = table
     return _write(model.half().float().eval(), settings, Path(out_dir), seed, threads, log)
@@ -294,8 +316,8 @@ def _write(
     weights = save({name: p.half().contiguous() for name, p in model.state_dict().items()})
     card = {
         "model_cfg": MODEL_CFG,
-        "image_mean": MEAN,
-        "image_std": STD,
+        "mean": MEAN,
+        "std": STD,
         "command": f"reclip pretrain --seed {seed} --threads {threads}",
         "seed": seed,
         "threads": threads,

@@ -14,11 +14,13 @@ import torch
 from torch.nn import functional
 
 from reclip.config import ImageSettings, ViewSettings
+from reclip.data.resize import resize_linear
 
+# Of RGB values 0 to 255, as the official configurations round them: CLIP's own, and ImageNet's,
+# which the CVPR-era recipe gives to CLIP too.
 MEAN_STD = {
-    # CLIP's own, and ImageNet's as the official CVPR-era recipe has them; both on 0..1.
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
 
 
@@ -36,12 +38,8 @@ def whole_size(height: int, width: int, settings: ImageSettings) -> tuple[int, i
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear without antialiasing (as OpenCV's INTER_LINEAR), uint8 (H, W, 3)."""
-    if image.shape[:2] == tuple(size):
-        return image
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
-    resized = functional.interpolate(pixels, size, mode="bilinear", align_corners=False)
-    return resized[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+    """Bilinear without antialiasing, as OpenCV has it: uint8 (H, W, 3)."""
+    return image if image.shape[:2] == tuple(size) else resize_linear(image, *size)
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -54,7 +52,7 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def normalise(image: np.ndarray, norm: str) -> torch.Tensor:
     """uint8 (H, W, 3) to float32 (3, H, W), by the mean and deviation of MEAN_STD[norm]."""
-    mean, std = (torch.tensor(v).view(3, 1, 1) * 255 for v in MEAN_STD[norm])
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in MEAN_STD[norm])
     return (torch.from_numpy(image.copy()).permute(2, 0, 1).float() - mean) / std
 
 

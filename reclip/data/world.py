@@ -118,7 +118,6 @@ def paint_scene(
     size: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws stuff in parallel bands, then things over it: image and label as :func:`draw_scene`."""
-    height, width = size
     image = neutral(size, rng)
     label = np.full(size, IGNORED, np.uint8)
     regions = list(zip(stuff, _bands(len(stuff), rng, size), strict=True))

@@ -1,4 +1,4 @@
-"""Hues, textures and outlines of the mini world: everything that is drawn, and nothing that is chosen.
+"""Hues, textures and outlines of the mini world: what is drawn, not what is chosen.
 
 A class of the mini world is a hue times a texture, because a class must be recognisable from one
 patch, as in photographs: a patch of a disk does not know that it is a disk.
@@ -30,7 +30,7 @@ NOISE_SD = (5.0, 16.0)
 """Range of the standard deviation of a scene's pixel noise, in grey levels."""
 
 PERIOD = (3.8, 4.2)
-"""Range of a texture's period in pixels; below the patch size, so that a patch shows the texture."""
+"""Range of a texture's period in pixels; half a patch, so that one patch shows the texture."""
 
 ANGLE_SD = 0.03
 """Standard deviation of a texture's direction around a multiple of 90 degrees, in radians."""

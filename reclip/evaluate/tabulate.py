@@ -13,6 +13,7 @@ from typing import Any
 from reclip.config import Table
 from reclip.data.index import write_table
 from reclip.errors import ReclipError
+from reclip.evaluate.page import html_page
 from reclip.files import read_json, write_text
 from reclip.jobs import Job
 
@@ -37,14 +38,14 @@ class Measured:
 
 
 def main(job: Job) -> None:
-    """Write `<table>.csv` and `<table>.md`."""
+    """Write `<table>.csv`, `<table>.md` and, for the report, `<table>.html`."""
     table: Table = job.settings["table"]
     cells = [
         measure(job, row.row, row.marks, dataset, cell)
         for row in table.rows
         for dataset, cell in row.cells.items()
     ]
-    csv_path, md_path = job.outputs
+    csv_path, md_path, html_path = job.outputs
     rows = [
         (
             job.id,
@@ -62,7 +63,9 @@ def main(job: Job) -> None:
         for c in cells
     ]
     write_table(csv_path, COLUMNS, rows)
-    write_text(md_path, markdown(job.id, table.title, cells, job.settings["experiment"]))
+    text = markdown(job.id, table.title, cells, job.settings["experiment"])
+    write_text(md_path, text)
+    write_text(html_path, html_page(text))
     job.done(list(job.outputs))
 
 

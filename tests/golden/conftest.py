@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import seeded
 import torch
-from opencv import resize_linear
 from PIL import Image
 
 from reclip.clip.load import Clip, ClipSpec, clip_from_state_dict
+from reclip.config import ImageSettings
+from reclip.data.views import normalise, resize_image, whole_size
 
 DATA = Path(__file__).parent / "data"
 PHOTOS = Path(__file__).parents[2] / "../shared/real/VOCtrainval-subset.tar"
@@ -69,13 +70,12 @@ def photo(expected) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def images(photo, expected) -> dict[str, torch.Tensor]:
-    """The photo as each recipe's evaluation sees it, (1, 3, H, W)."""
+    """The photo as each recipe's evaluation sees it, (1, 3, H, W), by the code that stages use."""
     out = {}
-    for recipe in ("head", "r0"):
+    for recipe, norm in (("head", "clip"), ("r0", "imagenet")):
         e = expected[recipe]
-        resized = resize_linear(photo, *e["size"])
+        settings = ImageSettings(short_side=min(e["size"]))
+        resized = resize_image(photo, whole_size(*photo.shape[:2], settings))
         assert hashlib.sha256(resized.tobytes()).hexdigest() == e["resized_rgb_u8_sha256"]
-        mean, std = (torch.tensor(e["config"][k]).view(3, 1, 1) for k in ("mean", "std"))
-        pixels = torch.from_numpy(resized).permute(2, 0, 1).float()
-        out[recipe] = ((pixels - mean) / std)[None]
+        out[recipe] = normalise(resized, norm)[None]
     return out

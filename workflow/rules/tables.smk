@@ -1,6 +1,7 @@
 # Tables, figures and the check over seeds.
 FIGURE_TITLES = {
-    name: name.removesuffix(".png").replace("-", " ").capitalize() for name in FIGURES
+    name: name.removesuffix(".png").replace("-", " ").capitalize().replace("iou", "IoU")
+    for name in FIGURES
 }
 
 
@@ -9,8 +10,9 @@ rule tabulate:
         needs("tabulate", "table"),
     output:
         f"{RESULTS}/tables/{{table}}.csv",
+        f"{RESULTS}/tables/{{table}}.md",
         report(
-            f"{RESULTS}/tables/{{table}}.md",
+            f"{RESULTS}/tables/{{table}}.html",
             category="Tables",
             caption="../report/table.rst",
             labels={"table": "{table}"},
