@@ -1,4 +1,4 @@
-"""The one source of runs, tables, jobs and paths, for both front ends and the command line."""
+"""The one source of jobs and paths, for both front ends and the command line."""
 
 from __future__ import annotations
 
@@ -6,181 +6,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reclip.config import (
-    DATASET_SECTIONS,
-    Check,
-    Params,
-    RunSettings,
-    Settings,
-    load_params,
-    nearest,
-    validate,
-)
+from reclip.config import Params, nearest
 from reclip.errors import ReclipError
+from reclip.experiment import Experiment
 from reclip.jobs import STAGES, Job
 from reclip.weights import checkpoint_sha256, weights_sha256
 
 
-class Plan:
-    """Every job of an experiment, resolved from its params.
+class Plan(Experiment):
+    """Every job of an experiment.
 
     Paths are relative to the project's folder, where all commands run.
-
-    Raises ReclipError: a run, table or check that names what is not there.
     """
 
     def __init__(self, params: Params):
-        self.params = params
+        super().__init__(params)
         self.root = Path("results") / params.experiment
         self._jobs: dict[tuple[str, str], Job] = {}
-        self._sections = {
-            (dataset, name): self._merge(name, "datasets", dataset)
-            for dataset in params.datasets
-            for name in DATASET_SECTIONS
-        }
-        self._run_sections = {
-            (run, name): self._merge(name, "runs", run)
-            for run, settings in params.runs.items()
-            if settings.dataset in params.datasets
-            for name in ("rectify", "distill", "probe")
-        }
-        for run, settings in params.runs.items():
-            self._check_run(run, settings)
-        for table, settings in params.tables.items():
-            for i, row in enumerate(settings.rows):
-                for column, cell in row.cells.items():
-                    if cell.run is not None:
-                        self._known_run(cell.run, f"tables.{table}.rows.{i}.cells.{column}.run")
-        if params.check:
-            for role, run in params.check.model_dump().items():
-                self._known_run(run, f"check.{role}")
-            self._check_roles(params.check)
-
-    @classmethod
-    def load(cls, path: str | Path = "params.yaml") -> Plan:
-        return cls(load_params(path))
-
-    # Settings
-
-    def _merge(self, section: str, level: str, name: str) -> Settings:
-        """The section's settings with the data set's, then the run's overrides."""
-        model = DATASET_SECTIONS[section]
-        base = getattr(self.params, section).model_dump(exclude_unset=True)
-        layers = [(f"{section}", base)]
-        if level == "runs":
-            dataset = self.params.runs[name].dataset
-            layers.append((f"datasets.{dataset}.{section}", self._override(dataset, section)))
-            layers.append((f"runs.{name}.{section}", getattr(self.params.runs[name], section)))
-        else:
-            layers.append((f"datasets.{name}.{section}", self._override(name, section)))
-        merged: dict[str, Any] = {}
-        for at, layer in layers:
-            merged = {**merged, **layer}
-            result = validate(model, merged, at)
-        return result
-
-    def _override(self, dataset: str, section: str) -> dict[str, Any]:
-        return getattr(self.params.datasets[dataset], section)
-
-    def _check_run(self, run: str, settings: RunSettings) -> None:
-        at = f"runs.{run}"
-        if settings.dataset not in self.params.datasets:
-            hint = nearest(settings.dataset, self.params.datasets)
-            raise ReclipError(f"params: '{at}.dataset': no data set '{settings.dataset}'{hint}")
-        for role, method, others in (
-            ("teacher", "distill", ("query", "rectify")),
-            ("student", "probe", ("distill",)),
-        ):
-            named = getattr(settings, role)
-            if settings.method != method:
-                if named is not None:
-                    raise ReclipError(
-                        f"params: '{at}.{role}' is only for method {method}: remove it"
-                    )
-                continue
-            if named is None:
-                raise ReclipError(
-                    f"params: '{at}.{role}' is missing: name a run of method {' or '.join(others)}"
-                )
-            self._known_run(named, f"{at}.{role}")
-            other = self.params.runs[named]
-            if other.method not in others or other.dataset != settings.dataset:
-                raise ReclipError(
-                    f"params: '{at}.{role}': '{named}' must be a run of method "
-                    f"{' or '.join(others)} on data set '{settings.dataset}'"
-                )
-            missing = set(self.seeds(run)) - set(self.seeds(named))
-            if other.method != "query" and missing:
-                raise ReclipError(
-                    f"params: '{at}.seeds': {role} '{named}' has no seed {min(missing)}: "
-                    f"add it to its seeds"
-                )
-        if settings.method == "distill":
-            self._check_head(run, settings)
-        if settings.method == "rectify":
-            given = self.rectify(run)
-            if not (given.reference or given.learn_query or given.positional):
-                raise ReclipError(
-                    f"params: '{at}.rectify' learns nothing: "
-                    f"set reference, learn_query or positional to true"
-                )
-
-    def _check_head(self, run: str, settings: RunSettings) -> None:
-        head = self.distill(run).head
-        teacher = self.params.runs[settings.teacher]
-        given = self.rectify(settings.teacher)
-        has_reference = teacher.method == "rectify" and given.reference
-        needed = {
-            "query_reference": has_reference,
-            "query_reference_positional": has_reference and given.positional,
-        }
-        if not needed.get(head, True):
-            raise ReclipError(
-                f"params: 'runs.{run}.distill.head': teacher '{settings.teacher}' has no such head "
-                f"('{head}') to inherit; choose 'query' or another teacher"
-            )
-
-    def _check_roles(self, check: Check) -> None:
-        """Seeds are compared one by one, so the three runs must be one line of teaching."""
-        for role, run, method in (
-            ("query", check.query, "query"),
-            ("rectified", check.rectified, "rectify"),
-            ("distilled", check.distilled, "distill"),
-        ):
-            if self.params.runs[run].method != method:
-                raise ReclipError(f"params: 'check.{role}': '{run}' is no run of method {method}")
-        if self.params.runs[check.query].dataset != self.params.runs[check.rectified].dataset:
-            raise ReclipError(
-                f"params: 'check.query': '{check.query}' must be on the data set of "
-                f"'{check.rectified}'"
-            )
-        if self.params.runs[check.distilled].teacher != check.rectified:
-            raise ReclipError(
-                f"params: 'check.distilled': the teacher of '{check.distilled}' must be "
-                f"'{check.rectified}'"
-            )
-
-    def _known_run(self, run: str, at: str) -> None:
-        if run not in self.params.runs:
-            raise ReclipError(f"params: '{at}': no run '{run}'{nearest(run, self.params.runs)}")
-
-    def section(self, dataset: str, name: str) -> Any:
-        return self._sections[dataset, name]
-
-    def rectify(self, run: str) -> Any:
-        return self._run_sections[run, "rectify"]
-
-    def distill(self, run: str) -> Any:
-        return self._run_sections[run, "distill"]
-
-    def seeds(self, run: str) -> tuple[int, ...]:
-        """Seeds of a run; none for method query, which trains nothing."""
-        settings = self.params.runs[run]
-        if settings.method == "query":
-            return ()
-        return settings.seeds or getattr(self.params.seeds, settings.method)
-
-    # Jobs
 
     def job(self, stage: str, id: str) -> Job:
         """The job of `stage` on data set, run, table or experiment `id`.
@@ -219,15 +61,6 @@ class Plan:
     def jobs(self) -> list[Job]:
         """All jobs, each after its inputs."""
         return [self.job(stage, id) for stage in STAGES for id in self.ids(stage)]
-
-    def taught_seeds(self, teacher: str) -> tuple[int, ...] | None:
-        """Seeds whose masks some student learns from; None if `teacher` has no student."""
-        students = [r for r, s in self.params.runs.items() if s.teacher == teacher]
-        if not students:
-            return None
-        if self.params.runs[teacher].method == "query":
-            return ()
-        return tuple(sorted({seed for run in students for seed in self.seeds(run)}))
 
     def _make(self, stage: str, id: str, folder: Path, settings: dict, **more: Any) -> Job:
         return Job(stage, id, self.root / folder, self.root / "plan", settings, **more)
@@ -419,29 +252,6 @@ class Plan:
             outputs=tuple(self.root / folder / f"{table}.{kind}" for kind in ("csv", "md", "html")),
             shares_folder=True,
         )
-
-    def compared(self, dataset: str) -> dict[str, str]:
-        """Role (query, rectified, distilled) to the run that the figures show for it.
-
-        The runs of `check`; on its other data sets, and without `check`, those set up alike: with
-        the same overrides (without `check`: none), else the first of their method.
-        """
-        like = self.params.check.model_dump() if self.params.check else {}
-        found: dict[str, str] = {}
-
-        def unlike(run: str) -> tuple[bool, bool, bool]:
-            settings, model = self.params.runs[run], self.params.runs.get(like.get(role))
-            overrides = getattr(settings, method, {}), getattr(model, method, {})
-            taught = settings.teacher in (None, found.get("rectified"))
-            return run != like.get(role), not taught, overrides[0] != overrides[1]
-
-        methods = {"query": "query", "rectified": "rectify", "distilled": "distill"}
-        for role, method in methods.items():
-            of = (dataset, method)
-            runs = [r for r, s in self.params.runs.items() if (s.dataset, s.method) == of]
-            if runs:
-                found[role] = min(runs, key=unlike)
-        return found
 
     def _plot(self, experiment: str) -> Job:
         compared = {d: runs for d in self.params.datasets if (runs := self.compared(d))}

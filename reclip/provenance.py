@@ -25,6 +25,7 @@ INFRASTRUCTURE = {
     "reclip.cli",
     "reclip.config",
     "reclip.errors",
+    "reclip.experiment",
     "reclip.jobs",
     "reclip.plan",
     "reclip.provenance",
