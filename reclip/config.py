@@ -142,6 +142,7 @@ class RectifySettings(OptimiserSettings):
     positional_channels: Literal["class", "one"] = "class"  # official; "one" (paper) cancels
     positional_hidden: tuple[int, int] = (512, 256)  # official
     positional_final_relu: bool = True  # official
+    positional_init: float = Field(1.0, gt=0)  # initial weight of the last normalisation; official
     gumbel_scale: float = Field(1000.0, gt=0)  # official
     gumbel_tau: float = Field(1.0, gt=0)  # official
     tau: float = Field(0.01, gt=0)  # Eq. 5; official: one over CLIP's logit scale of 100
@@ -353,6 +354,19 @@ def _tag(model: type[Settings]) -> str | None:
     return get_args(kind.annotation)[0] if kind else None
 
 
+class _Loader(yaml.SafeLoader):
+    """A key that is given twice is a mistake, not a reason to forget the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"key '{key.value}' is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_params(path: str | Path) -> Params:
     """Read and validate a params file.
 
@@ -360,7 +374,7 @@ def load_params(path: str | Path) -> Params:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
         raise ReclipError(
             f"no params file at '{path}': run from the project's folder, "
@@ -370,9 +384,9 @@ def load_params(path: str | Path) -> Params:
         raise ReclipError(f"'{path}' cannot be read as a params file: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
+        where = f" at line {mark.line + 1} ({error.problem})" if mark else ""
         raise ReclipError(
-            f"'{path}' is not valid YAML{where}: mend its indentation or quotes"
+            f"'{path}' is not valid YAML{where}: mend that line or its indentation"
         ) from error
     if not isinstance(data, dict):
         raise ReclipError(f"'{path}' holds no settings: it must be a mapping of sections")

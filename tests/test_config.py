@@ -90,6 +90,8 @@ def test_settings_cannot_be_changed(tiny_params) -> None:
     [
         (None, "reclip init"),
         (b"a: [1\nb: 2\n", "not valid YAML at line"),
+        (b"a: 1\nb: {c: 1}\na: 2\n", r"at line 3 \(key 'a' is given twice\)"),
+        (b"runs:\n  x: {lr: 1}\n  x: {lr: 2}\n", r"at line 3 \(key 'x' is given twice\)"),
         (b"", "holds no settings"),
         (b"- 1\n", "holds no settings"),
         (b"\xff\xfe\x00", "params.yaml"),

@@ -21,7 +21,7 @@ from reclip.clip.pretrain import (
 )
 
 ASSETS = Path(str(files("reclip") / "assets"))
-FEW = PretrainSettings(close_up_steps=2, scene_steps=2, close_ups=16, scenes=16, batch=8)
+FEW = PretrainSettings(steps=6, close_ups=16, scenes=16, batch=8)
 
 
 @pytest.fixture(scope="module")

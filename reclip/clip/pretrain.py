@@ -145,7 +145,7 @@ def multi_positive_loss(logits: torch.Tensor, mentioned: torch.Tensor) -> torch.
 
 @torch.no_grad()
 def zero_shot_accuracy(model: CLIP, *, seed: int, scenes: int = 200) -> float:
-    """Share of uniform voc scenes, of the model's size, that show the best of the 20 class texts."""
+    """Share of uniform voc scenes of the model's size that show the best of the 20 classes."""
     world = WORLDS["voc"]
     texts = F.normalize(class_texts(model, world.class_names), dim=-1)
     size = (model.visual.image_size[0],) * 2
@@ -244,7 +244,7 @@ def _train(
     generator: torch.Generator,
     bar: tqdm,
 ) -> list[str]:
-    """Trains ``model`` in place, on captions ``tokens`` (C, T, 77) of the classes; returns the log."""
+    """Trains ``model`` in place on class captions ``tokens`` (C, T, 77); returns the log."""
     log, losses, done = [], [], 0
     classes = torch.arange(len(tokens))
     length = int(tokens.argmax(-1).max()) + 1

@@ -17,10 +17,10 @@ from reclip.data.world import Thing, World, paint_scene
 class PlantedBias:
     """How far pre-training scenes and captions depart from uniform ones."""
 
-    zipf: float = 1.0
+    zipf: float = 0.9
     """Class frequency: the class of rank r is drawn with a weight of r ** -zipf."""
 
-    companion: float = 0.5
+    companion: float = 0.75
     """Co-occurrence: chance that a caption which mentions the first class of a confusable pair
     mentions the second as well, though the scene does not show it."""
 

@@ -31,7 +31,8 @@ class PositionalNet(nn.Sequential):
     """Three 3x3 convolutions from positional embeddings to positional logits (Sec. 3.3).
 
     (1, in_width, h, w) → (1, channels, h, w); each convolution is followed by batch normalisation
-    and ReLU, the last by ReLU only with `final_relu`. The paper gives the depth and the
+    and ReLU, the last by ReLU only with `final_relu`. `init_scale` is the initial weight of the last
+    normalisation, so about the size of the first positional logits. The paper gives the depth and the
     normalisation; hidden widths, the final ReLU and one channel per class are the official code's.
 
     With channels = 1 (the paper's Eq. 2) the positional logit is equal for all classes; it then
@@ -45,6 +46,7 @@ class PositionalNet(nn.Sequential):
         channels: int,
         hidden: Sequence[int] = (512, 256),
         final_relu: bool = True,
+        init_scale: float = 1.0,
     ) -> None:
         widths = (in_width, *hidden, channels)
         layers: list[nn.Module] = []
@@ -55,6 +57,7 @@ class PositionalNet(nn.Sequential):
                 nn.ReLU(),
             ]
         super().__init__(*(layers if final_relu else layers[:-1]))
+        nn.init.constant_(layers[-2].weight, init_scale)
         self.settings = {
             "in_width": in_width,
             "channels": channels,

@@ -66,7 +66,11 @@ def build_model(
         channels = len(classes) if settings.positional_channels == "class" else 1
         width = clip.positional_embedding.shape[1]
         positional = PositionalNet(
-            width, channels, settings.positional_hidden, settings.positional_final_relu
+            width,
+            channels,
+            settings.positional_hidden,
+            settings.positional_final_relu,
+            settings.positional_init,
         )
     return BiasModel(
         w_query,
