@@ -43,7 +43,7 @@ include: "workflow/rules/tables.smk"
 rule all:
     default_target: True
     input:
-        [PLAN.metrics_file(run) for run in PLAN.params.runs],
+        [PLAN.metrics_file(r) for r in PLAN.params.runs if r not in PLAN.check_only],
         [
             path
             for table in PLAN.params.tables

@@ -134,6 +134,7 @@ class RectifySettings(OptimiserSettings):
 
     reference: bool = True
     learn_query: bool = False  # Table 3's variant
+    query_words: str = "a photo of a"  # where a learnable Query starts; ours, after CoOp
     positional: bool = True
     combine: Literal["subtract", "add"] = "subtract"  # Table 5
     prompt_length: int = Field(73, gt=0)  # paper Sec. 3.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,9 @@ from reclip.config import (
     validate,
 )
 from reclip.errors import ReclipError
+
+# What the check and the figures compare, and the method of each.
+METHODS = {"query": "query", "rectified": "rectify", "distilled": "distill"}
 
 
 class Experiment:
@@ -135,11 +139,8 @@ class Experiment:
 
     def _check_roles(self, check: Check) -> None:
         """Seeds are compared one by one, so the three runs must be one line of teaching."""
-        for role, run, method in (
-            ("query", check.query, "query"),
-            ("rectified", check.rectified, "rectify"),
-            ("distilled", check.distilled, "distill"),
-        ):
+        for role, run in check.model_dump().items():
+            method = METHODS[role]
             if self.params.runs[run].method != method:
                 raise ReclipError(f"params: 'check.{role}': '{run}' is no run of method {method}")
         if self.params.runs[check.query].dataset != self.params.runs[check.rectified].dataset:
@@ -182,25 +183,30 @@ class Experiment:
             return ()
         return tuple(sorted({seed for run in students for seed in self.seeds(run)}))
 
+    @cached_property
+    def check_only(self) -> set[str]:
+        """Runs that only `check` asks for: `snakemake` leaves them to `<experiment>_check`."""
+        cells = [c for t in self.params.tables.values() for r in t.rows for c in r.cells.values()]
+        tabled = {cell.run for cell in cells}
+        check = self.params.check
+        return {run for run in check.model_dump().values() if run not in tabled} if check else set()
+
     def compared(self, dataset: str) -> dict[str, str]:
         """Role (query, rectified, distilled) to the run that the figures show for it.
 
-        The runs of `check`; on its other data sets, and without `check`, those set up alike: with
-        the same overrides (without `check`: none), else the first of their method.
+        Of a data set's runs of a method: those that are not for `check` alone before those that
+        are, then those that learn from the rectified one, then those without overrides.
         """
-        like = self.params.check.model_dump() if self.params.check else {}
         found: dict[str, str] = {}
+        for role, method in METHODS.items():
 
-        def unlike(run: str) -> tuple[bool, bool, bool]:
-            settings, model = self.params.runs[run], self.params.runs.get(like.get(role))
-            overrides = getattr(settings, method, {}), getattr(model, method, {})
-            taught = settings.teacher in (None, found.get("rectified"))
-            return run != like.get(role), not taught, overrides[0] != overrides[1]
+            def rank(run: str, method: str = method) -> tuple[bool, bool, bool]:
+                settings = self.params.runs[run]
+                taught = settings.teacher in (None, found.get("rectified"))
+                return run in self.check_only, not taught, bool(getattr(settings, method, {}))
 
-        methods = {"query": "query", "rectified": "rectify", "distilled": "distill"}
-        for role, method in methods.items():
             of = (dataset, method)
             runs = [r for r, s in self.params.runs.items() if (s.dataset, s.method) == of]
             if runs:
-                found[role] = min(runs, key=unlike)
+                found[role] = min(runs, key=rank)
         return found

@@ -74,9 +74,11 @@ class ReferenceEncoder(nn.Module):
         the largest token id, so that a name of three tokens loses its end token and a longer one
         its tail.
 
-    A class with several names is embedded by its first. Parameters: `prompt` (L, text width),
-    initialised with the embedding of token 0, as in the official code. The text tower stays frozen
-    and outside the state dict. Raises ReclipError where a name leaves no room for the prompt.
+    words: start from the embeddings of these words, as many as they have tokens, instead of L
+        copies of token 0's (the official code's start of the Reference).
+
+    A class with several names is embedded by its first. Parameters: `prompt` (L, text width). The
+    text tower stays frozen and outside the state dict. Raises ReclipError where a name leaves no room for the prompt.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ReferenceEncoder(nn.Module):
         classes: Sequence[Sequence[str]],
         length: int = 73,
         class_slots: Literal["any", "official"] = "any",
+        words: str | None = None,
     ) -> None:
         super().__init__()
         self.clip = clip
@@ -93,12 +96,14 @@ class ReferenceEncoder(nn.Module):
             rows = tokenizer([names[0] for names in classes])[:, 1 : 1 + OFFICIAL_SLOTS]
             end = rows.argmax(dim=1)
         else:
-            ids = [[*tokenizer.encode(names[0]), tokenizer.eot_token_id] for names in classes]
-            end = torch.tensor([len(row) - 1 for row in ids])
-            rows = torch.zeros(len(ids), int(end.max()) + 1, dtype=torch.long)
-            for row, values in zip(rows, ids, strict=True):
+            named = [[*tokenizer.encode(names[0]), tokenizer.eot_token_id] for names in classes]
+            end = torch.tensor([len(row) - 1 for row in named])
+            rows = torch.zeros(len(named), int(end.max()) + 1, dtype=torch.long)
+            for row, values in zip(rows, named, strict=True):
                 row[: len(values)] = torch.tensor(values)
 
+        start_ids = [0] * length if words is None else tokenizer.encode(words)
+        length = len(start_ids)
         self.requested_length = length
         self.length = min(length, clip.context_length - 1 - rows.shape[1])
         if self.length < 1:
@@ -108,10 +113,10 @@ class ReferenceEncoder(nn.Module):
                 " Reference prompt; shorten the name."
             )
         embed = clip.model.token_embedding
-        token = torch.tensor([tokenizer.sot_token_id, 0], device=clip.device)
-        start, initial = embed(token)
-        self.prompt = nn.Parameter(initial.repeat(self.length, 1))
-        self.register_buffer("start", start[None], persistent=False)
+        ids = [tokenizer.sot_token_id, *start_ids[: self.length]]
+        prefix = embed(torch.tensor(ids, device=clip.device))
+        self.prompt = nn.Parameter(prefix[1:].clone())
+        self.register_buffer("start", prefix[:1], persistent=False)
         self.register_buffer("suffix", embed(rows.to(clip.device)), persistent=False)
         self.register_buffer("end", end.to(clip.device), persistent=False)
 

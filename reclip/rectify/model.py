@@ -31,9 +31,9 @@ class PositionalNet(nn.Sequential):
     """Three 3x3 convolutions from positional embeddings to positional logits (Sec. 3.3).
 
     (1, in_width, h, w) → (1, channels, h, w); each convolution is followed by batch normalisation
-    and ReLU, the last by ReLU only with `final_relu`. `init_scale` is the initial weight of the last
-    normalisation, so about the size of the first positional logits. The paper gives the depth and the
-    normalisation; hidden widths, the final ReLU and one channel per class are the official code's.
+    and ReLU, the last by ReLU only with `final_relu`. `init_scale` is the initial weight of the
+    last normalisation, so about the size of the first positional logits. The paper gives depth and
+    normalisation; hidden widths, the final ReLU and a channel per class are the official code's.
 
     With channels = 1 (the paper's Eq. 2) the positional logit is equal for all classes; it then
     cancels in the softmax over classes, so neither masks, loss nor argmax depend on it and it gets

@@ -58,9 +58,11 @@ def build_model(
 ) -> BiasModel:
     """The bias model that the settings describe, around the frozen text tower."""
 
-    def encoder() -> ReferenceEncoder:
-        return ReferenceEncoder(clip, classes, settings.prompt_length, settings.class_slots)
-
+    reference = query = None
+    if settings.reference:
+        reference = ReferenceEncoder(clip, classes, settings.prompt_length, settings.class_slots)
+    if settings.learn_query:
+        query = ReferenceEncoder(clip, classes, words=settings.query_words)
     positional = None
     if settings.positional:
         channels = len(classes) if settings.positional_channels == "class" else 1
@@ -76,8 +78,8 @@ def build_model(
         w_query,
         clip.positional_embedding,
         clip.grid,
-        reference=encoder() if settings.reference else None,
-        query=encoder() if settings.learn_query else None,
+        reference=reference,
+        query=query,
         positional=positional,
         reference_norm=settings.normalise_reference,
         combine=settings.combine,
@@ -93,7 +95,11 @@ def losses(
     epoch: int,
     rows: np.ndarray,
 ) -> dict[str, torch.Tensor]:
-    """The contrastive loss (Eq. 5) of some training images, in the epoch's view."""
+    """The contrastive loss (Eq. 5) of some training images, in the epoch's view.
+
+    Masked features are aligned with the manual Query texts (Sec. 3.4), also where the Query that
+    segments is learned: aligned with that one, texts and masks would agree on anything.
+    """
     z, valid = features.view_batch(epoch % len(features.views), rows)
     z, valid = z.to(noise.device), valid.to(noise.device)
     heads = model.heads()
@@ -101,4 +107,4 @@ def losses(
     masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, noise)
     pooled = masked_pool(masks, z.flatten(1, 2), valid.flatten(1), settings.pool_over)
     wanted = hypotheses[rows].to(noise.device)
-    return {"contrastive": contrastive_loss(pooled, heads[0], wanted, settings.tau)}
+    return {"contrastive": contrastive_loss(pooled, model.w_query, wanted, settings.tau)}
