@@ -15,11 +15,16 @@ from reclip.plan import Plan
 
 # Lines of the VOC preset that differ with real CLIP weights: the official code's CVPR-era recipe.
 WITH_WEIGHTS = {
-    "  model: mini-clip": "  model: ViT-B-16\n  checkpoint: {checkpoint}\n  activation: gelu\n"
-    "  block_ln_eps: 1.0e-6\n  norm: imagenet",
+    "model: mini-clip\n  residual: false # as in params.yaml\n  mlp: false": "model: ViT-B-16\n"
+    "  checkpoint: CHECKPOINT\n  activation: gelu\n  block_ln_eps: 1.0e-6\n  norm: imagenet",
     "short_side: 96": "short_side: 512",
     "crop: 96, scale: [0.8, 1.5]": "crop: 512, scale: [0.5, 2.0]",
-    ", positional_hidden: [64, 32]": "",
+    "  {epochs: 20, gumbel_scale: 50, positional_init: 0.05, positional_hidden: [64, 32]}": (
+        "  {epochs: 200}"
+    ),
+    "  {backbone: resnet10t, pretrained: false, epochs: 10, feature_resolution: grid, "
+    "logit_scale: 30}": "  {backbone: resnet50c, pretrained: true, epochs: 100}",
+    "probe: {epochs: 10}": "probe: {epochs: 60}",
 }
 
 
@@ -69,5 +74,7 @@ def _fill_voc(text: str, archive, folder, checkpoint, limit) -> str:
         if not Path(checkpoint).is_file():
             raise ReclipError(f"no checkpoint '{checkpoint}': give the path of a weights file")
         for mini, real in WITH_WEIGHTS.items():
-            text = text.replace(mini, real.format(checkpoint=json.dumps(checkpoint)))
+            if mini not in text:
+                raise RuntimeError(f"the VOC preset has no line '{mini}'")
+            text = text.replace(mini, real.replace("CHECKPOINT", json.dumps(checkpoint)))
     return text
