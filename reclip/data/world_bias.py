@@ -20,11 +20,11 @@ class PlantedBias:
     zipf: float = 0.9
     """Class frequency: the class of rank r is drawn with a weight of r ** -zipf."""
 
-    companion: float = 0.75
+    companion: float = 0.9
     """Co-occurrence: chance that a caption which mentions the first class of a confusable pair
     mentions the second as well, though the scene does not show it."""
 
-    central: float = 0.6
+    central: float = 0.85
     """Space: share of the object classes that lie near the centre; the others lie near the edge."""
 
     spread: float = 0.1
