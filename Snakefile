@@ -14,6 +14,7 @@ min_version("9.0")
 
 report: "workflow/report/workflow.rst"
 
+
 PARAMS = config.get("params", "params.yaml")
 try:
     PLAN = Plan.load(PARAMS)
@@ -22,7 +23,17 @@ except ReclipError as error:
 
 RESULTS = PLAN.root.as_posix()
 LOGS = f"logs/{PLAN.params.experiment}"
+# The command of every rule.
 RECLIP = f"RECLIP_PARAMS={PARAMS} python -m reclip"
+
+if PLAN.params.tracking.enabled and PLAN.params.tracking.when == "end":
+    RECLIP = f"RECLIP_TRACKING_LATER=1 {RECLIP}"
+
+    onsuccess:
+        shell(f"{RECLIP} sync-mlflow")
+
+    onerror:
+        shell(f"{RECLIP} sync-mlflow")
 
 
 wildcard_constraints:

@@ -163,7 +163,7 @@ def init(preset, archive, folder, checkpoint, limit, output, force) -> None:
 @click.option("--output", default="results/mini/mini-clip", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--steps", type=int, help="Fewer steps, for a trial.")
-@click.option("--threads", default=2, show_default=True)
+@click.option("--threads", default=1, show_default=True)
 def pretrain(output: str, seed: int, steps: int | None, threads: int) -> None:
     """Train mini-clip on captioned scenes with planted biases."""
     from reclip.clip.pretrain import PretrainSettings
@@ -208,7 +208,7 @@ def sync_mlflow(params_path: str) -> None:
     plan = Plan.load(params_path)
     for job in plan.jobs:
         if job.stale_because() is None:
-            tracking.mirror(plan, job)
+            tracking.mirror_now(plan, job)
 
 
 def _log_traceback() -> str:

@@ -43,7 +43,17 @@ class Child:
     artifacts: list[Path] = field(default_factory=list)
 
 
+# Set by a Snakemake run that logs its jobs when it ends.
+LATER = "RECLIP_TRACKING_LATER"
+
+
 def mirror(plan: Plan, job: Job) -> None:
+    """Log a finished job, unless the run it is part of does so later; a failure is one warning."""
+    if not os.environ.get(LATER):
+        mirror_now(plan, job)
+
+
+def mirror_now(plan: Plan, job: Job) -> None:
     """Log a finished job; a failure is one warning."""
     settings = plan.params.tracking
     if not settings.enabled:

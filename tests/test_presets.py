@@ -32,7 +32,8 @@ def test_a_preset_makes_a_whole_plan(name: str) -> None:
     plan = Plan(params)
     assert plan.jobs
     measured = {run for table in params.tables for run in plan.table_runs(table)}
-    assert measured | plan.check_only == set(params.runs)  # a run that no table shows is computed for nothing
+    # A run that neither a table nor the check shows is computed for nothing.
+    assert measured | plan.check_only == set(params.runs)
 
 
 def test_mini_has_every_table_of_the_paper() -> None:

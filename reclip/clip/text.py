@@ -78,7 +78,9 @@ class ReferenceEncoder(nn.Module):
         copies of token 0's (the official code's start of the Reference).
 
     A class with several names is embedded by its first. Parameters: `prompt` (L, text width). The
-    text tower stays frozen and outside the state dict. Raises ReclipError where a name leaves no room for the prompt.
+    text tower stays frozen and outside the state dict.
+
+    Raises ReclipError where a name leaves no room for the prompt.
     """
 
     def __init__(

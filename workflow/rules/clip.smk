@@ -69,7 +69,7 @@ rule mini_clip:
         f"{LOGS}/mini-clip.log",
     conda:
         "../envs/reclip.yaml"
-    threads: 2
+    threads: 1
     params:
         reclip=RECLIP,
     shell:
