@@ -247,7 +247,11 @@ class Plan(Experiment):
             "tabulate",
             table,
             folder,
-            {"table": self.params.tables[table], "experiment": self.params.experiment},
+            {
+                "table": self.params.tables[table],
+                "experiment": self.params.experiment,
+                "datasets": list(self.params.datasets),
+            },
             inputs={run: self.job("evaluate", run) for run in self.table_runs(table)},
             outputs=tuple(self.root / folder / f"{table}.{kind}" for kind in ("csv", "md", "html")),
             shares_folder=True,

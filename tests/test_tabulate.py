@@ -107,7 +107,7 @@ def test_ordering_compares_measured_rows_of_one_data_set() -> None:
 def test_a_broken_order_is_named() -> None:
     cells = [cell("a", 10.0, 5.0), cell("b", 20.0, 4.0), cell("c", 30.0, 9.0)]
     assert ordering(cells) == (3, ["voc: b (4.0) is not above a (5.0)"])
-    text = markdown("table4", "t", cells, "tiny")
+    text = markdown("table4", "t", cells, ["voc", "ade"], "tiny")
     assert text.endswith("2 of 3 pairs, not for: voc: b (4.0) is not above a (5.0).\n")
 
 
@@ -120,7 +120,7 @@ def test_equal_values() -> None:
 
 def test_a_row_measured_on_one_data_set_alone_is_measured() -> None:
     cells = [cell("a", 10.0, None), cell("a", 20.0, 4.0, "ade"), cell("b", 1.0, None)]
-    lines = markdown("table2", "t", cells, "tiny").splitlines()
+    lines = markdown("table2", "t", cells, ["voc", "ade"], "tiny").splitlines()
     assert "| a | 10.0 |  | 20.0 | 4.0 | measured |" in lines
     assert "| b | 1.0 |  |  |  | cited |" in lines
     assert lines[-1] == "No two measured rows to put in order."

@@ -63,7 +63,8 @@ def main(job: Job) -> None:
         for c in cells
     ]
     write_table(csv_path, COLUMNS, rows)
-    text = markdown(job.id, table.title, cells, job.settings["experiment"])
+    shown = [d for d in job.settings["datasets"] if any(c.dataset == d for c in cells)]
+    text = markdown(job.id, table.title, cells, shown, job.settings["experiment"])
     write_text(md_path, text)
     write_text(html_path, html_page(text))
     job.done(list(job.outputs))
@@ -113,9 +114,10 @@ def ordering(cells: list[Measured]) -> tuple[int, list[str]]:
     return pairs, broken
 
 
-def markdown(id: str, title: str, cells: list[Measured], experiment: str) -> str:
+def markdown(
+    id: str, title: str, cells: list[Measured], datasets: list[str], experiment: str
+) -> str:
     """The table as in the paper, with our column beside each of its own."""
-    datasets = list(dict.fromkeys(c.dataset for c in cells))
     marks = list(dict.fromkeys(k for c in cells for k in c.marks))
     by_row: dict[str, dict[str, Measured]] = {}
     for cell in cells:
