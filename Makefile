@@ -7,6 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
+REPORT := results/mini/report.html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup demo test check lock ui clean
@@ -23,7 +24,7 @@ $(SETUP): requirements.lock pyproject.toml
 
 demo: $(SETUP)
 	snakemake
-	@test results/mini/report.html -nt results/mini/tables/table1.receipt.json || snakemake --report results/mini/report.html
+	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/mini/tables results/mini/figures -newer $(REPORT) -print -quit)" ]; then snakemake --report $(REPORT); fi
 	@echo "tables: results/mini/tables, figures: results/mini/figures, report: results/mini/report.html"
 
 test: $(SETUP)

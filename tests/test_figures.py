@@ -285,7 +285,7 @@ def test_every_figure_is_written(
     assert small == empty
     assert len(set(said)) == len(said) == (1 if not roles else len(empty))
     rows = (job.folder / "bias.csv").read_text().splitlines()
-    assert len(rows) == 1 + 3 * len(roles) * world
+    assert len(rows) == 1 + (3 * len(roles) + ("query" in roles)) * world
 
 
 def test_foreign_weights_change_the_figure_of_planted_bias_alone(tmp_path: Path) -> None:

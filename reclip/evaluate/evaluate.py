@@ -17,6 +17,7 @@ from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
 from reclip.evaluate.predict import predict_from_features
+from reclip.evaluate.presence import classes_present
 from reclip.files import atomic, write_json
 from reclip.jobs import Job
 from reclip.rectify.hypotheses import read_hypotheses
@@ -113,10 +114,7 @@ def diagnose_hypotheses(job: Job, data: DataSet, items: list[Item]) -> dict[str,
     """Precision and recall of the val images' hypotheses: a diagnosis, nothing is chosen by it."""
     path = job.inputs["hypotheses"].folder / "val.csv"
     found = read_hypotheses(path, [item.id for item in items], data.num_classes)
-    truth = torch.zeros_like(found)
-    for i, item in enumerate(items):
-        present = [int(k) for k in np.unique(read_label(item.label)) if k < data.num_classes]
-        truth[i, present] = True
+    truth = classes_present(items, data.num_classes)
     right = int((found & truth).sum())
     return {
         "precision": 100 * right / max(1, int(found.sum())),

@@ -13,6 +13,7 @@ from reclip.evaluate.figures.comparison import ROLES, Comparison, mean_and_sd
 from reclip.evaluate.figures.planted import (
     companion_excess,
     frequency_slope,
+    hypothesis_excess,
     object_recalls,
     place_preference,
     planted_facts,
@@ -22,6 +23,7 @@ PANELS = {
     "frequency": ("class frequency", "slope over log frequency", 2),
     "companion": ("co-occurrence", "points, companion − reverse", 1),
     "place": ("place", "points, usual − other place", 1),
+    "hypotheses": ("hypotheses (image level)", "points, companion − reverse", 1),
 }
 """Bias -> its panel's title, its y axis, and the digits of its numbers."""
 
@@ -54,6 +56,10 @@ def measure(comparisons: list[Comparison], device: torch.device) -> list[Measure
         if "world" not in comparison.data.facts:
             continue
         facts = planted_facts(comparison.names)
+        query = comparison.results.get("query")
+        if query is not None:
+            values = np.array([hypothesis_excess(*query.hypotheses, facts)])
+            found.append(Measured(comparison.dataset, "hypotheses", "query", query.run, values))
         for role, result in comparison.results.items():
             objects = object_recalls(comparison, result, device)
             values = {
@@ -72,9 +78,9 @@ def draw(measured: list[Measured]) -> Figure:
     """A panel a bias, a group of bars a data set, a bar a method."""
     if not measured:
         return style.nothing("this CLIP or these data sets have no planted biases")
-    figure = Figure(figsize=(style.WIDTH, 3.2))
+    figure = Figure(figsize=(style.WIDTH, 5.8))
     datasets = list(dict.fromkeys(m.dataset for m in measured))
-    axes = figure.subplots(1, 3)
+    axes = figure.subplots(2, 2).ravel()
     for ax, (bias, (title, unit, digits)) in zip(axes, PANELS.items(), strict=True):
         for offset, role in enumerate(ROLES):
             of = {m.dataset: m for m in measured if (m.bias, m.role) == (bias, role)}

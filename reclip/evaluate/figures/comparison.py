@@ -13,8 +13,10 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.data.index import DataSet, Item, read_table
 from reclip.evaluate.evaluate import predictors
 from reclip.evaluate.metrics import ratio
+from reclip.evaluate.presence import classes_present
 from reclip.files import read_json
 from reclip.jobs import Job
+from reclip.rectify.hypotheses import read_hypotheses
 from reclip.training import curve_file
 
 ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
@@ -69,6 +71,15 @@ class Result:
             for seed in self.job.settings["seeds"]
         ]
         return tables[0]["epoch"].astype(int), np.stack([t["loss"] for t in tables])
+
+    @cached_property
+    def hypotheses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Hypotheses of the val images and the classes that they hold, each bool (N, C)."""
+        data = DataSet(self.job.inputs["data"].folder)
+        items = data.items("val")
+        path = self.job.inputs["hypotheses"].folder / "val.csv"
+        found = read_hypotheses(path, [item.id for item in items], data.num_classes)
+        return found.numpy(), classes_present(items, data.num_classes).numpy()
 
     def predictors(self, device: torch.device) -> Iterator[Callable[[int, Item], torch.Tensor]]:
         """For every seed, val image number and item to a class map (H, W)."""

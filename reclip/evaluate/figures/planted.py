@@ -81,6 +81,24 @@ def companion_excess(confusion: np.ndarray, planted: Planted) -> float:
     return _mean(gaps[~np.isnan(gaps)])
 
 
+def hypothesis_excess(found: np.ndarray, present: np.ndarray, planted: Planted) -> float:
+    """Percentage points by which an absent companion is hypothesised more than the reverse.
+
+    Args:
+        found, present: bool (N, C), the hypotheses and the truth of N images.
+
+    Returns:
+        The mean over pairs of (share of images with c and without its companion for which the
+        companion is hypothesised) − (the same with the two exchanged).
+    """
+
+    def invented(c: int, other: int) -> float:
+        return 100 * _mean(found[present[:, c] & ~present[:, other], other])
+
+    gaps = np.array([invented(c, o) - invented(o, c) for c, o in planted.companion.items()])
+    return _mean(gaps[~np.isnan(gaps)])
+
+
 def place_preference(objects: np.ndarray, planted: Planted) -> float:
     """Percentage points of recall that an object owes to lying where its class used to lie.
 
