@@ -11,8 +11,8 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from tiny_clip import TINY, tiny_model
 
-from reclip.clip import load
-from reclip.clip.load import ClipSpec, clip_from_state_dict, load_clip
+from reclip.clip.load import clip_from_state_dict, load_clip
+from reclip.config import ClipSettings
 from reclip.errors import ReclipError
 
 
@@ -55,7 +55,7 @@ def write(model, kind: str, folder) -> str:
     "kind", ["safetensors", "state dict", "training checkpoint", "half", "torchscript"]
 )
 def test_checkpoint_files(model, kind, tmp_path):
-    clip = load_clip(ClipSpec("tiny-ViT", checkpoint=write(model, kind, tmp_path)))
+    clip = load_clip(ClipSettings(model="tiny-ViT", checkpoint=write(model, kind, tmp_path)))
     for name, ours in clip.model.state_dict().items():
         wanted = model.state_dict()[name]
         assert ours.dtype == torch.float32
@@ -65,7 +65,7 @@ def test_checkpoint_files(model, kind, tmp_path):
 
 
 def test_what_a_clip_tells(model):
-    clip = clip_from_state_dict(ClipSpec("tiny-ViT"), model.state_dict())
+    clip = clip_from_state_dict(ClipSettings(model="tiny-ViT"), model.state_dict())
     assert (clip.embed_dim, clip.context_length, clip.text_width) == (12, 16, 16)
     assert (clip.patch_size, clip.grid) == (8, (4, 4))
     assert clip.positional_embedding.shape == (17, 32)
@@ -77,7 +77,7 @@ def test_what_a_clip_tells(model):
 
 
 def test_activation_and_epsilon_reach_the_image_blocks_only(model):
-    spec = ClipSpec("tiny-ViT", activation="quick_gelu", block_ln_eps=1e-6)
+    spec = ClipSettings(model="tiny-ViT", activation="quick_gelu", block_ln_eps=1e-6)
     clip = clip_from_state_dict(spec, model.state_dict()).model
     for block in clip.visual.transformer.resblocks:
         assert isinstance(block.mlp.gelu, QuickGELU)
@@ -92,21 +92,23 @@ def test_the_openai_tag_means_quickgelu(model, monkeypatch):
     """OpenAI's weights in another file format still run with the activation they know."""
     tags = {"openai": {"quick_gelu": True, "mean": (0.1,) * 3, "std": (0.2,) * 3}}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-ViT", tags)
-    clip = clip_from_state_dict(ClipSpec("tiny-ViT", pretrained="openai"), model.state_dict())
+    clip = clip_from_state_dict(
+        ClipSettings(model="tiny-ViT", pretrained="openai"), model.state_dict()
+    )
     assert isinstance(clip.model.transformer.resblocks[0].mlp.gelu, QuickGELU)
     assert clip.mean == (0.1,) * 3
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(ReclipError, match=r"no file of CLIP weights at .*nowhere\.pt"):
-        load_clip(ClipSpec("tiny-ViT", checkpoint=str(tmp_path / "nowhere.pt")))
+        load_clip(ClipSettings(model="tiny-ViT", checkpoint=str(tmp_path / "nowhere.pt")))
 
 
 def test_another_architecture(tmp_path):
     other = tiny_model(vision_cfg={**TINY["vision_cfg"], "patch_size": 16})
     path = write(other, "safetensors", tmp_path)
     with pytest.raises(ReclipError, match=r"do not fit tiny-ViT: visual\.conv1\.weight is \(32, 3"):
-        load_clip(ClipSpec("tiny-ViT", checkpoint=path))
+        load_clip(ClipSettings(model="tiny-ViT", checkpoint=path))
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
@@ -114,25 +116,25 @@ def test_a_file_that_holds_no_weights(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"no weights")
     with pytest.raises(ReclipError, match="cannot be read as CLIP weights"):
-        load_clip(ClipSpec("tiny-ViT", checkpoint=str(path)))
+        load_clip(ClipSettings(model="tiny-ViT", checkpoint=str(path)))
 
 
 def test_a_pickled_object_is_refused(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save({"state_dict": subprocess.Popen}, path)
     with pytest.raises(ReclipError, match="cannot be read as CLIP weights"):
-        load_clip(ClipSpec("tiny-ViT", checkpoint=str(path)))
+        load_clip(ClipSettings(model="tiny-ViT", checkpoint=str(path)))
 
 
 def test_unknown_models_and_tags(model):
     with pytest.raises(ReclipError, match="no CLIP model 'ViT-Z'"):
-        clip_from_state_dict(ClipSpec("ViT-Z"), model.state_dict())
+        clip_from_state_dict(ClipSettings(model="ViT-Z"), model.state_dict())
     with pytest.raises(ReclipError, match="not a plain CLIP"):
-        clip_from_state_dict(ClipSpec("ViT-B-16-SigLIP"), model.state_dict())
+        clip_from_state_dict(ClipSettings(model="ViT-B-16-SigLIP"), model.state_dict())
     with pytest.raises(ReclipError, match="No weights are named for ViT-B-16"):
-        load_clip(ClipSpec("ViT-B-16"))
+        load_clip(ClipSettings(model="ViT-B-16"))
     with pytest.raises(ReclipError, match="'open-ai'"):
-        load_clip(ClipSpec("ViT-B-16", pretrained="open-ai"))
+        load_clip(ClipSettings(model="ViT-B-16", pretrained="open-ai"))
 
 
 def test_a_failed_download_says_what_to_fetch(monkeypatch):
@@ -141,13 +143,11 @@ def test_a_failed_download_says_what_to_fetch(monkeypatch):
 
     monkeypatch.setattr("open_clip.pretrained.download_pretrained", refuse)
     with pytest.raises(ReclipError, match=r"no route to host.*ViT-B-16\.pt.*clip\.checkpoint"):
-        load_clip(ClipSpec("ViT-B-16", pretrained="openai"))
+        load_clip(ClipSettings(model="ViT-B-16", pretrained="openai"))
 
 
 def test_mini_clip():
-    if not load._asset("mini-clip.safetensors").is_file():
-        pytest.skip("mini-clip is not packaged")
-    clip = load_clip(ClipSpec())
+    clip = load_clip(ClipSettings(model="mini-clip"))
     assert clip.model.logit_scale.dtype == torch.float32
     assert clip.positional_embedding.shape[0] == 1 + clip.grid[0] * clip.grid[1]
 

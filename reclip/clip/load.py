@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from reclip.config import ClipSettings
 from reclip.errors import ReclipError
 
 if TYPE_CHECKING:
@@ -20,27 +20,6 @@ if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer
 
 MINI_CLIP = "mini-clip"
-
-
-@dataclass(frozen=True)
-class ClipSpec:
-    """Which CLIP, and how its image blocks are run.
-
-    model: "mini-clip", or a ViT of open_clip's registry ("ViT-B-16", "ViT-B-16-quickgelu").
-    pretrained: open_clip tag ("openai"). Beside a `checkpoint` nothing is downloaded; the tag then
-        says how these weights were trained (activation, mean and std).
-    checkpoint: file of weights (safetensors, .pt state dict, OpenAI TorchScript archive).
-    activation: of the image blocks; "default" is what the weights were trained with. The official
-        CVPR code ran CLIP's QuickGELU weights with "gelu".
-    block_ln_eps: epsilon of ln_1 and ln_2 of the image blocks (official code 1e-6); None keeps
-        CLIP's 1e-5. ln_pre, ln_post and the text tower always keep theirs.
-    """
-
-    model: str = MINI_CLIP
-    pretrained: str | None = None
-    checkpoint: str | None = None
-    activation: Literal["default", "gelu", "quick_gelu"] = "default"
-    block_ln_eps: float | None = None
 
 
 class Clip:
@@ -98,8 +77,8 @@ class Clip:
         return self.model.logit_scale.device
 
 
-def load_clip(spec: ClipSpec, device: str | torch.device = "cpu") -> Clip:
-    """Build the CLIP that `spec` (or settings with its fields) names, in float32, on `device`.
+def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
+    """Build the CLIP that `spec` names, in float32, on `device`.
 
     Raises ReclipError where the model is unknown or no plain ViT CLIP, the file of weights is
     missing or of another architecture, or the download fails.
@@ -110,7 +89,7 @@ def load_clip(spec: ClipSpec, device: str | torch.device = "cpu") -> Clip:
 
 
 def clip_from_state_dict(
-    spec: ClipSpec,
+    spec: ClipSettings,
     state: dict[str, torch.Tensor],
     device: str | torch.device = "cpu",
     *,
@@ -154,7 +133,7 @@ def clip_from_state_dict(
     )
 
 
-def weights_file(spec: ClipSpec) -> Path:
+def weights_file(spec: ClipSettings) -> Path:
     """The file that holds the weights of `spec`, downloaded by open_clip if need be."""
     local = _local_weights(spec)
     if local is not None:
@@ -210,7 +189,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
     return {name.removeprefix("module."): t for name, t in state.items()}, False
 
 
-def _local_weights(spec: ClipSpec) -> Path | None:
+def _local_weights(spec: ClipSettings) -> Path | None:
     if spec.checkpoint is not None:
         return Path(spec.checkpoint).expanduser()
     return Path(str(_asset("mini-clip.safetensors"))) if spec.model == MINI_CLIP else None

@@ -14,8 +14,8 @@ import seeded
 import torch
 from PIL import Image
 
-from reclip.clip.load import Clip, ClipSpec, clip_from_state_dict
-from reclip.config import ImageSettings
+from reclip.clip.load import Clip, clip_from_state_dict
+from reclip.config import ClipSettings, ImageSettings
 from reclip.data.views import normalise, resize_image, whole_size
 
 DATA = Path(__file__).parent / "data"
@@ -23,9 +23,9 @@ PHOTOS = Path(__file__).parents[2] / "../shared/real/VOCtrainval-subset.tar"
 
 # "head": the official code as released last; "r0": its first version, of the CVPR paper.
 SPECS = {
-    "head": ClipSpec("ViT-B-16-quickgelu", block_ln_eps=1e-6),
-    "r0": ClipSpec("ViT-B-16-quickgelu", activation="gelu", block_ln_eps=1e-6),
-    "clip": ClipSpec("ViT-B-16-quickgelu"),
+    "head": ClipSettings(model="ViT-B-16-quickgelu", block_ln_eps=1e-6),
+    "r0": ClipSettings(model="ViT-B-16-quickgelu", activation="gelu", block_ln_eps=1e-6),
+    "clip": ClipSettings(model="ViT-B-16-quickgelu"),
 }
 
 
