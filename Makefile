@@ -43,4 +43,4 @@ ui: $(SETUP)
 	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
 
 clean:
-	rm -rf results/mini/data results/mini/text results/mini/features results/mini/hypotheses results/mini/runs results/mini/plan results/mini/check results/mini/report.html logs .snakemake
+	rm -rf results/mini/data results/mini/text results/mini/features results/mini/hypotheses results/mini/runs results/mini/plan results/mini/report.html logs .snakemake
