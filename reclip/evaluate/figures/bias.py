@@ -97,6 +97,7 @@ def draw(measured: list[Measured]) -> Figure:
         ax.set_xticks(range(len(datasets)), datasets)
         ax.tick_params(axis="x", length=0)
         ax.margins(y=0.12)
+        ax.set_xlim(-0.5, len(datasets) - 0.5)
         ax.set(title=title, ylabel=unit)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
