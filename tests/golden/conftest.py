@@ -60,7 +60,8 @@ def clips() -> dict[str, Clip]:
 def photo(expected) -> np.ndarray:
     """RGB uint8 (333, 500, 3)."""
     if not PHOTOS.exists():
-        pytest.skip("needs the VOC photos beside the repository")
+        # VOC's photos are under Flickr's terms, so none is in the repository.
+        pytest.skip(f"VOC's photos may not be redistributed: put them at {PHOTOS}")
     member = f"VOCdevkit/VOC2012/JPEGImages/{expected['photo']['id']}.jpg"
     with tarfile.open(PHOTOS) as archive:
         data = archive.extractfile(member).read()

@@ -22,7 +22,9 @@ SHARED = Path(__file__).parents[2] / "../shared"
 GOLDEN = SHARED / "golden"
 VOC = SHARED / "real/VOCtrainval-subset.tar"
 
-pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="needs the golden numbers")
+pytestmark = pytest.mark.skipif(
+    not GOLDEN.exists(), reason=f"not redistributed: put the golden numbers at {GOLDEN}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,9 @@ def test_train_mode_gives_the_golden_numbers(
     np.testing.assert_allclose(values, expected["train_mode_backbone_out3__val"], atol=3e-3)
 
 
-@pytest.mark.skipif(not VOC.exists(), reason="needs the VOC photos")
+@pytest.mark.skipif(
+    not VOC.exists(), reason=f"VOC's photos may not be redistributed: put them at {VOC}"
+)
 def test_miou_of_the_official_metric(recipe: ModuleType) -> None:
     golden = json.loads((GOLDEN / "golden.json").read_text())["miou5"]
     confusion = ConfusionMatrix(20)
