@@ -1,18 +1,15 @@
 """`params.yaml` as typed models: every setting, its default and where that default comes from.
 
 Sources in the comments: *paper* (section), *official* (the authors' code, CVPR-era recipe), *ours*.
+The paper comes first, the official code where the paper is silent. Where the two contradict each
+other the default is the paper's, and `compat: official` takes the code's (`reclip.compat`).
 """
 
 from __future__ import annotations
 
-import difflib
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from reclip.errors import ReclipError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Names of experiments, data sets, runs and tables stand in paths, commands and wildcards."""
@@ -58,6 +55,7 @@ class ClipSettings(Settings):
     residual: bool = True  # official (after MaskCLIP): the last block keeps its residual
     mlp: bool = True  # official (after MaskCLIP): ... and its MLP
     norm: Literal["clip", "imagenet"] = "clip"  # official CVPR recipe: imagenet
+    cache_dtype: Literal["float16", "float32"] = "float16"  # ours: half the disk; official: float32
 
 
 class WorldSource(Settings):
@@ -70,30 +68,70 @@ class WorldSource(Settings):
     seed: Seed = 0
 
 
-class VocSource(Settings):
-    """PASCAL VOC 2012 in its official layout, from an archive or an unpacked folder.
+class ArchiveSource(Settings):
+    """A data set in its official layout, from an archive or an unpacked folder.
 
-    With neither, the official archive is downloaded.
+    With neither, the official archive is looked for in `downloads`, and downloaded if need be.
     """
 
-    kind: Literal["voc"]
-    archive: str | None = None
+    archive: str | None = None  # a file, or a URL (file:, http:, https:)
     sha256: str | None = None  # of the archive; checked before anything is unpacked
     folder: str | None = None
     limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
 
     @model_validator(mode="after")
-    def _one_place(self) -> VocSource:
+    def _one_place(self) -> ArchiveSource:
         if self.archive and self.folder:
             raise ValueError("give `archive` or `folder`, not both")
         return self
 
 
+class VocSource(ArchiveSource):
+    """PASCAL VOC 2012: 20 classes, the background ignored."""
+
+    kind: Literal["voc"]
+
+
+class ContextSource(ArchiveSource):
+    """PASCAL Context, 59 classes: the photos of VOC 2010 and label maps that come apart.
+
+    labels: `trainval_merged.json` (4,996 + 5,104 photos), or a folder or archive of label maps
+        (4,998 + 5,105 photos, by the lists of VOC 2010): .mat or .png with the 459 classes, or
+        .png with 0 for none and 1..59. None: the official json.
+    """
+
+    kind: Literal["context"]
+    labels: str | None = None
+    labels_sha256: str | None = None
+
+
+class AdeSource(ArchiveSource):
+    """ADE20K's scene parsing benchmark (ADEChallengeData2016): 150 classes."""
+
+    kind: Literal["ade"]
+
+
+Source = WorldSource | VocSource | ContextSource | AdeSource
+
+
 class ImageSettings(Settings):
-    """Whole-image evaluation: resize so that the short side is `short_side` (None: own size)."""
+    """How a photo is read: resized so that the short side is `short_side` (None: own size).
+
+    protocol: "whole" reads it in one piece; "slide" in windows of side `window` every `stride`
+    pixels, their logits averaged where they overlap (as later open-vocabulary work evaluates).
+    """
 
     short_side: int | None = Field(None, gt=0)
     long_side: int = Field(2048, gt=0)  # official: (2048, short side), aspect ratio kept
+    protocol: Literal["whole", "slide"] = "whole"  # official
+    window: int = Field(224, gt=0)  # SCLIP's
+    stride: int = Field(112, gt=0)  # SCLIP's
+
+    @model_validator(mode="after")
+    def _windows_touch(self) -> ImageSettings:
+        if self.stride > self.window:
+            raise ValueError("`stride` must not exceed `window`, or pixels are left out")
+        return self
 
 
 class PromptSettings(Settings):
@@ -142,14 +180,15 @@ class RectifySettings(OptimiserSettings):
     normalise_reference: Literal["frobenius", "row", "none"] = "frobenius"  # official
     positional_channels: Literal["class", "one"] = "class"  # official; "one" (paper) cancels
     positional_hidden: tuple[int, int] = (512, 256)  # official
-    positional_final_relu: bool = True  # official
+    positional_final_relu: bool = False  # paper Sec. 3.3: normalisation comes last; official: true
     positional_init: float = Field(1.0, gt=0)  # initial weight of the last normalisation; official
     gumbel_scale: float = Field(1000.0, gt=0)  # official
     gumbel_tau: float = Field(1.0, gt=0)  # official
     tau: float = Field(0.01, gt=0)  # Eq. 5; official: one over CLIP's logit scale of 100
     pool_over: Literal["all", "mask"] = "all"  # paper: global average pooling of Z_g
+    padding: Literal["ignored", "counted"] = "ignored"  # official: padded cells enter mask and pool
     epochs: int = Field(200, gt=0)  # official, VOC
-    batch: int = Field(16, gt=0)  # official's file says 16 (its loader ran 1)
+    batch: int = Field(16, gt=0)  # official's file says 16; its loader ran 1
 
 
 class DistillSettings(OptimiserSettings):
@@ -164,6 +203,7 @@ class DistillSettings(OptimiserSettings):
         "query_reference"  # paper Table 6
     )
     branch_relu: bool = False  # ours: CLIP's features have both signs; official: true
+    detach_feature: bool = False  # official: its feature and text losses reach no weight
     alpha: float = Field(0.5, ge=0)  # paper Sec. 3.5: weight of the feature loss
     beta: float = Field(0.5, ge=0)  # paper Sec. 3.5: weight of the text loss
     logit_scale: float = Field(1.0, gt=0)  # official: cosines enter the mask loss unscaled
@@ -184,7 +224,27 @@ class ProbeSettings(OptimiserSettings):
     batch: int = Field(16, gt=0)  # MaskContrast
 
 
-class EvaluateSettings(Settings):
+class DenoisingSettings(Settings):
+    """Prompt denoising: a class whose best softmax over the whole image is low is left out.
+
+    After MaskCLIP; the paper never mentions it, the official code has it with thresholds that were
+    tuned on labels. The softmax is over classes, of `denoising_scale` times the logits.
+    """
+
+    prompt_denoising: bool = False  # official: true
+    denoising_threshold: float = Field(0.5, gt=0, lt=1)  # official; 0.6 for Context at test time
+
+
+class PseudoMaskSettings(DenoisingSettings):
+    """The teacher's masks of the training images (paper Sec. 3.5)."""
+
+    denoising_scale: float = Field(10.0, gt=0)  # official
+
+
+class EvaluateSettings(DenoisingSettings):
+    """Prediction on the val split; denoising is for the Query and rectified CLIP, not students."""
+
+    denoising_scale: float = Field(100.0, gt=0)  # official
     distance_bins: int = Field(8, gt=1)  # ours: Fig. 1(a) does not say
 
 
@@ -213,20 +273,26 @@ DATASET_SECTIONS: dict[str, type[Settings]] = {
     "views": ViewSettings,
     "hypotheses": HypothesisSettings,
     "rectify": RectifySettings,
+    "pseudo_mask": PseudoMaskSettings,
     "distill": DistillSettings,
     "probe": ProbeSettings,
+    "evaluate": EvaluateSettings,
 }
+# Those that a run may override again.
+RUN_SECTIONS = ("rectify", "pseudo_mask", "distill", "probe", "evaluate")
 
 
 class DatasetSettings(Settings):
-    source: WorldSource | VocSource = Field(discriminator="kind")
+    source: Source = Field(discriminator="kind")
     image: dict[str, Any] = {}
     prompts: dict[str, Any] = {}
     views: dict[str, Any] = {}
     hypotheses: dict[str, Any] = {}
     rectify: dict[str, Any] = {}
+    pseudo_mask: dict[str, Any] = {}
     distill: dict[str, Any] = {}
     probe: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
 
 
 class RunSettings(Settings):
@@ -238,8 +304,10 @@ class RunSettings(Settings):
     student: str | None = None  # probe: the run whose feature is probed
     seeds: Seeds | None = None
     rectify: dict[str, Any] = {}
+    pseudo_mask: dict[str, Any] = {}
     distill: dict[str, Any] = {}
     probe: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
 
 
 class Cell(Settings):
@@ -250,7 +318,10 @@ class Cell(Settings):
 
 
 class Row(Settings):
+    """protocol: how a cited number was measured where that differs from ours."""
+
     row: str
+    protocol: str | None = None
     marks: dict[str, str] = {}  # the paper's tick columns, e.g. {"LC": "✓"}
     cells: dict[str, Cell]
 
@@ -279,6 +350,8 @@ class Params(Settings):
     """The whole of `params.yaml`."""
 
     experiment: Name
+    compat: Literal["paper", "official"] = "paper"  # which of the two where they contradict
+    downloads: str = "downloads"  # official archives are looked for, and downloaded, here
     compute: ComputeSettings = ComputeSettings()
     clip: ClipSettings
     image: ImageSettings = ImageSettings()
@@ -286,6 +359,7 @@ class Params(Settings):
     views: ViewSettings = ViewSettings()
     hypotheses: HypothesisSettings = HypothesisSettings()
     rectify: RectifySettings = RectifySettings()
+    pseudo_mask: PseudoMaskSettings = PseudoMaskSettings()
     distill: DistillSettings = DistillSettings()
     probe: ProbeSettings = ProbeSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -295,103 +369,3 @@ class Params(Settings):
     runs: dict[Name, RunSettings]
     tables: dict[Name, Table] = {}
     check: Check | None = None
-
-
-def nearest(name: str, names: Any) -> str:
-    """`; did you mean X?` for the closest of `names`, or the list of them."""
-    names = sorted(str(n) for n in names)
-    if not names:
-        return "; there is none"
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(names)}"
-
-
-def validate(model: type[Settings], data: Any, at: str = "") -> Any:
-    """`data` as a `model`; the first fault becomes one sentence with the key's full path."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        loc = tuple(part for part in first["loc"] if part != "[key]")  # a mapping's key is at fault
-        path = ".".join([*([at] if at else []), *_written_path(loc)])
-        if first["type"] == "extra_forbidden":
-            hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
-            raise ReclipError(f"params: unknown key '{path}'{hint}") from error
-        message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "missing" else f" (got {_short(first['input'])})"
-        raise ReclipError(f"params: '{path}': {message[0].lower()}{message[1:]}{got}") from error
-
-
-def _short(value: Any, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[:limit] + "…"
-
-
-def _written_path(loc: tuple) -> list[str]:
-    """The location as the file has it: without the tag by which a source's model was picked."""
-    tags = {_tag(m) for m in (WorldSource, VocSource)}
-    return [str(p) for i, p in enumerate(loc) if not (p in tags and i and loc[i - 1] == "source")]
-
-
-def _fields_at(model: type[Settings], loc: tuple) -> set[str]:
-    """Names that the model at a location inside `model` knows."""
-    models = [model]
-    for part in loc:
-        if all(part in m.model_fields for m in models):
-            models = [c for m in models for c in _settings_in(m.model_fields[part].annotation)]
-        else:  # a key of a mapping, a position, or the tag that picks one of several
-            models = [m for m in models if _tag(m) == part] or models
-    return {name for m in models for name in m.model_fields}
-
-
-def _settings_in(annotation: Any) -> list[type[Settings]]:
-    """Settings models inside an annotation such as `dict[str, Model]` or `A | B`."""
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return [annotation]
-    return [m for arg in get_args(annotation) for m in _settings_in(arg)]
-
-
-def _tag(model: type[Settings]) -> str | None:
-    kind = model.model_fields.get("kind")
-    return get_args(kind.annotation)[0] if kind else None
-
-
-class _Loader(yaml.SafeLoader):
-    """A key that is given twice is a mistake, not a reason to forget the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                problem = f"key '{key.value}' is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def load_params(path: str | Path) -> Params:
-    """Read and validate a params file.
-
-    Raises ReclipError: no such file, not YAML, unknown key, wrong type.
-    """
-    path = Path(path)
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError as error:
-        raise ReclipError(
-            f"no params file at '{path}': run from the project's folder, "
-            f"or write one with `reclip init`"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReclipError(f"'{path}' cannot be read as a params file: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1} ({error.problem})" if mark else ""
-        raise ReclipError(
-            f"'{path}' is not valid YAML{where}: mend that line or its indentation"
-        ) from error
-    if not isinstance(data, dict):
-        raise ReclipError(f"'{path}' holds no settings: it must be a mapping of sections")
-    return validate(Params, data)

@@ -6,17 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from reclip import compat
 from reclip.config import (
     DATASET_SECTIONS,
+    RUN_SECTIONS,
     Check,
+    ClipSettings,
     Params,
     RunSettings,
     Settings,
-    load_params,
-    nearest,
-    validate,
 )
 from reclip.errors import ReclipError
+from reclip.params import load_params, nearest, validate
 
 # What the check and the figures compare, and the method of each.
 METHODS = {"query": "query", "rectified": "rectify", "distilled": "distill"}
@@ -30,6 +31,7 @@ class Experiment:
 
     def __init__(self, params: Params):
         self.params = params
+        self.clip: ClipSettings = self._lay("clip", ClipSettings, [])
         self._sections = {
             (dataset, name): self._merge(name, "datasets", dataset)
             for dataset in params.datasets
@@ -39,7 +41,7 @@ class Experiment:
             (run, name): self._merge(name, "runs", run)
             for run, settings in params.runs.items()
             if settings.dataset in params.datasets
-            for name in ("rectify", "distill", "probe")
+            for name in RUN_SECTIONS
         }
         for run, settings in params.runs.items():
             self._check_run(run, settings)
@@ -59,22 +61,22 @@ class Experiment:
 
     # Settings
 
-    def _merge(self, section: str, level: str, name: str) -> Settings:
-        """The section's settings with the data set's, then the run's overrides."""
-        model = DATASET_SECTIONS[section]
-        base = getattr(self.params, section).model_dump(exclude_unset=True)
-        layers = [(f"{section}", base)]
-        if level == "runs":
-            dataset = self.params.runs[name].dataset
-            layers.append((f"datasets.{dataset}.{section}", self._override(dataset, section)))
-            layers.append((f"runs.{name}.{section}", getattr(self.params.runs[name], section)))
-        else:
-            layers.append((f"datasets.{name}.{section}", self._override(name, section)))
-        merged: dict[str, Any] = {}
-        for at, layer in layers:
+    def _lay(self, section: str, model: type[Settings], over: list[tuple[str, dict]]) -> Any:
+        """A section's settings: its defaults, `compat`'s, the file's, and those laid over them."""
+        merged = dict(compat.layer(self.params.compat, section))
+        own = getattr(self.params, section).model_dump(exclude_unset=True)
+        for at, layer in [(section, own), *over]:
             merged = {**merged, **layer}
             result = validate(model, merged, at)
         return result
+
+    def _merge(self, section: str, level: str, name: str) -> Settings:
+        """The section's settings with the data set's, then the run's overrides."""
+        dataset = self.params.runs[name].dataset if level == "runs" else name
+        over = [(f"datasets.{dataset}.{section}", self._override(dataset, section))]
+        if level == "runs":
+            over.append((f"runs.{name}.{section}", getattr(self.params.runs[name], section)))
+        return self._lay(section, DATASET_SECTIONS[section], over)
 
     def _override(self, dataset: str, section: str) -> dict[str, Any]:
         return getattr(self.params.datasets[dataset], section)
@@ -161,11 +163,14 @@ class Experiment:
     def section(self, dataset: str, name: str) -> Any:
         return self._sections[dataset, name]
 
+    def run_section(self, run: str, name: str) -> Any:
+        return self._run_sections[run, name]
+
     def rectify(self, run: str) -> Any:
-        return self._run_sections[run, "rectify"]
+        return self.run_section(run, "rectify")
 
     def distill(self, run: str) -> Any:
-        return self._run_sections[run, "distill"]
+        return self.run_section(run, "distill")
 
     def seeds(self, run: str) -> tuple[int, ...]:
         """Seeds of a run; none for method query, which trains nothing."""

@@ -67,6 +67,7 @@ class Job:
     settings: dict[str, Any]
     inputs: dict[str, Job] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
+    surroundings: dict[str, Any] = field(default_factory=dict)  # read, but nothing depends on it
     shares_folder: bool = False  # several jobs write there: the receipt carries the job's id
 
     @property

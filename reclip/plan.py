@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reclip.config import Params, nearest
+from reclip.config import Params
 from reclip.errors import ReclipError
 from reclip.experiment import Experiment
 from reclip.jobs import STAGES, Job
+from reclip.params import nearest
 from reclip.weights import checkpoint_sha256, weights_sha256
 
 
@@ -66,12 +67,19 @@ class Plan(Experiment):
         return Job(stage, id, self.root / folder, self.root / "plan", settings, **more)
 
     def _clip(self) -> dict[str, Any]:
-        return {"clip": self.params.clip, "weights": checkpoint_sha256(self.params.clip)}
+        return {"clip": self.clip, "weights": checkpoint_sha256(self.clip)}
 
     def _fetch(self, dataset: str) -> Job:
         source = self.params.datasets[dataset].source
         source = source.model_copy(update={"limit": None})  # what is unpacked does not depend on it
-        return self._make("fetch", dataset, Path("raw") / dataset, {"source": source})
+        return self._make(
+            "fetch",
+            dataset,
+            Path("raw") / dataset,
+            {"source": source},
+            # Where the archives lie says nothing of what is in them: no part of the digest.
+            surroundings={"downloads": self.params.downloads},
+        )
 
     def _prepare(self, dataset: str) -> Job:
         source = self.params.datasets[dataset].source
@@ -155,7 +163,11 @@ class Plan(Experiment):
             "pseudo-mask",
             run,
             Path("runs") / run / "pseudo-mask",
-            {"seeds": self.taught_seeds(run), "compute": self.params.compute},
+            {
+                "pseudo_mask": self.run_section(run, "pseudo_mask"),
+                "seeds": self.taught_seeds(run),
+                "compute": self.params.compute,
+            },
             inputs={
                 "data": self.job("prepare", dataset),
                 "features": self.job("cache-features", dataset),
@@ -195,7 +207,7 @@ class Plan(Experiment):
             run,
             Path("runs") / run / "probe",
             {
-                "probe": self._run_sections[run, "probe"],
+                "probe": self.run_section(run, "probe"),
                 "seeds": self.seeds(run),
                 "compute": self.params.compute,
             },
@@ -226,7 +238,7 @@ class Plan(Experiment):
                 "dataset": dataset,
                 "method": settings.method,
                 "seeds": self.seeds(run),
-                "evaluate": self.params.evaluate,
+                "evaluate": self.run_section(run, "evaluate"),
                 "compute": self.params.compute,
             },
             inputs=inputs,
@@ -274,7 +286,7 @@ class Plan(Experiment):
             {
                 "compared": compared,
                 "pictured": pictured,
-                "clip": self.params.clip,
+                "clip": self.clip,
                 "compute": self.params.compute,
             },
             inputs=inputs,

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from reclip.config import Params, validate
+from reclip.config import Params
+from reclip.params import validate
 from reclip.plan import Plan
 
 TINY = {

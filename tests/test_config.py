@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reclip.config import Params, load_params, validate
+from reclip.config import Params
 from reclip.errors import ReclipError
+from reclip.params import load_params, validate
 
 
 def test_a_valid_file_becomes_typed_settings(tmp_path: Path, tiny_params) -> None:

@@ -9,14 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
-from reclip.config import (
-    ClipSettings,
-    ComputeSettings,
-    EvaluateSettings,
-    Params,
-    WorldSource,
-    validate,
-)
+from reclip.config import ClipSettings, ComputeSettings, EvaluateSettings, Params, WorldSource
 from reclip.data.images import IGNORED
 from reclip.data.index import DataSet, write_table
 from reclip.data.prepare import prepare_world
@@ -38,6 +31,7 @@ from reclip.evaluate.figures.planted import (
 from reclip.evaluate.page import html_page
 from reclip.files import read_json, write_json
 from reclip.jobs import Job
+from reclip.params import validate
 from reclip.plan import FIGURES, Plan
 from reclip.presets import preset_text
 from reclip.rectify.hypotheses import write_hypotheses

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reclip.config import Params, load_params, validate
+from reclip.config import Params
 from reclip.errors import ReclipError
 from reclip.files import file_sha256
+from reclip.params import load_params, validate
 from reclip.plan import Plan
 from reclip.presets import WITH_WEIGHTS, preset_text, write_preset
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from reclip.config import Params, validate
+from reclip.config import Params
 from reclip.errors import ReclipError
 from reclip.files import file_sha256, write_text
+from reclip.params import validate
 from reclip.plan import Plan
 
 # Lines of the VOC preset that differ with real CLIP weights: the official code's CVPR-era recipe.
