@@ -24,9 +24,7 @@ DIFFERENCES = (
     Difference("clip", "mlp", True, "the last block keeps its MLP; the paper is silent"),
     Difference("clip", "activation", "gelu", "GELU in the image tower, which CLIP never saw"),
     Difference("clip", "block_ln_eps", 1e-6, "of the layer norms in the image tower's blocks"),
-    Difference(
-        "clip", "norm", "imagenet", "ImageNet's mean and deviation for both networks"
-    ),
+    Difference("clip", "norm", "imagenet", "ImageNet's mean and deviation for both networks"),
     Difference("clip", "cache_dtype", "float32", "features are computed anew, in float32"),
     Difference("prompts", "templates", "reclip", "85 templates; the paper says several"),
     Difference("hypotheses", "image", "centre_crop", "CLIP's centre crop; the paper: the image"),

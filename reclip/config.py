@@ -232,19 +232,19 @@ class DenoisingSettings(Settings):
     """
 
     prompt_denoising: bool = False  # official: true
-    denoising_threshold: float = Field(0.5, gt=0, lt=1)  # official; 0.6 for Context at test time
+    denoising_threshold: float = Field(0.5, gt=0, le=1)  # official; 0.6 for Context at test time
+    denoising_scale: float = Field(100.0, gt=0)  # official, at test time
 
 
 class PseudoMaskSettings(DenoisingSettings):
     """The teacher's masks of the training images (paper Sec. 3.5)."""
 
-    denoising_scale: float = Field(10.0, gt=0)  # official
+    denoising_scale: float = Field(10.0, gt=0)  # official, for the masks that teach
 
 
 class EvaluateSettings(DenoisingSettings):
     """Prediction on the val split; denoising is for the Query and rectified CLIP, not students."""
 
-    denoising_scale: float = Field(100.0, gt=0)  # official
     distance_bins: int = Field(8, gt=1)  # ours: Fig. 1(a) does not say
 
 

@@ -9,10 +9,18 @@ import torch
 import yaml
 from PIL import Image
 
-from reclip.config import ClipSettings, ComputeSettings, EvaluateSettings, Params, WorldSource
+from reclip.config import (
+    ClipSettings,
+    ComputeSettings,
+    EvaluateSettings,
+    ImageSettings,
+    Params,
+    WorldSource,
+)
 from reclip.data.images import IGNORED
 from reclip.data.index import DataSet, write_table
 from reclip.data.prepare import prepare_world
+from reclip.data.views import Window
 from reclip.data.world import WORLDS
 from reclip.evaluate import evaluate, plot
 from reclip.evaluate.figures import style
@@ -110,14 +118,18 @@ def test_heat_maps_show_the_photo_that_changes_most(tmp_path: Path) -> None:
     def write(id: str, label: list[list[int]]) -> SimpleNamespace:
         path = tmp_path / f"{id}.png"
         Image.fromarray(np.array(label, np.uint8)).save(path)
-        return SimpleNamespace(label=path)
+        return SimpleNamespace(label=path, height=2, width=2)
 
     # Query prefers class 0 on e0 and class 1 on e1; Reference turns e0 into class 2.
     model = Rectifier(torch.eye(3), torch.tensor([[2.0, 0, 0], [0, 0, 0], [0, 0, 0]]))
     e = torch.eye(3)
     images = [torch.stack([e[i] for i in row]).view(2, 2, 3) for row in ([1, 1, 1, 1], [0, 1, 1, 1],
               [0, 0, 0, 0], [0, 0, 1, 1])]  # fmt: skip
-    features = SimpleNamespace(whole=lambda split, i: images[i])
+    features = SimpleNamespace(
+        pieces=lambda split, i: [(Window(0, 0, 2, 2), images[i])],
+        size=lambda split, i: (2, 2),
+        patch=1,
+    )
     items = [
         write("same", [[0, 0], [0, 0]]),
         write("one", [[0, 0], [0, 0]]),
@@ -197,11 +209,15 @@ def experiment(folder: Path, world: bool, roles: dict[str, str]) -> Job:
     offset = 0
     for item in items:
         grid = [-(-item.height // PATCH), -(-item.width // PATCH)]
-        splits["val"].append(
-            {"id": item.id, "offset": offset, "grid": grid, "size": [item.height, item.width]}
-        )
+        size = [item.height, item.width]
+        splits["val"].append({"id": item.id, "offset": offset, "size": size})
         offset += grid[0] * grid[1]
-    manifest = {"splits": splits, "patch": PATCH, "norm": "clip"}
+    manifest = {
+        "splits": splits,
+        "patch": PATCH,
+        "norm": "clip",
+        "image_settings": ImageSettings().model_dump(mode="json"),
+    }
     write_json(before["cache-features"].folder / "manifest.json", manifest)
     for split in ("train", "val"):
         tokens = rng.standard_normal((offset, DIM)).astype(np.float16)

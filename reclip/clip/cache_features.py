@@ -3,157 +3,205 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from reclip.clip.dense import dense_features
+from reclip.clip.feature_cache import grid_of
+from reclip.clip.image_level import centre_crop_embedding, untouched
 from reclip.clip.load import Clip, load_clip
+from reclip.config import ClipSettings, ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import DataSet, Item
-from reclip.data.views import crop_image, draw_view, normalise, pad_to, resize_image, whole_size
+from reclip.data.views import (
+    Window,
+    crop_image,
+    draw_view,
+    normalise,
+    pad_to,
+    resize_image,
+    whole_size,
+    windows,
+)
 from reclip.device import setup
 from reclip.files import atomic, write_json
 from reclip.jobs import Job
 
-TOKENS_A_BATCH = 4096  # bounds memory: images of one size share a batch up to this many tokens
-CENTRE_CROP = 224  # official: CLIP's own preprocessing for the hypotheses
+TOKENS_A_BATCH = 4096  # bounds memory: pieces of one size share a batch up to this many tokens
 
 
 def main(job: Job) -> None:
     """Write the files that `reclip.clip.feature_cache` describes."""
     settings = job.settings
     device = setup(settings["compute"])
-    clip = load_clip(settings["clip"], device)
-    extractor = Extractor(clip, settings["clip"], device)
+    extractor = Extractor(load_clip(settings["clip"], device), settings["clip"])
     data = DataSet(job.inputs["data"].folder)
+    image = settings["image"]
+    centre = settings["hypothesis_image"] == "centre_crop"
+    whole = image.model_copy(update={"protocol": "whole"})
     outputs, splits = [], {}
     for split in ("train", "val"):
         items = data.items(split)
-        entries = _layout(items, settings["image"], clip.patch_size)
-        splits[split] = entries
-        outputs += _cache_whole(extractor, items, entries, split, settings, job.folder)
-    views = settings["views"]
+        splits[split], pieces = _layout(items, image, extractor.patch)
+        path = job.folder / f"{split}.npy"
+        shared = not centre and image == whole
+        vectors = _cache_pieces(extractor, items, pieces, path, with_global=shared)
+        if centre:
+            vectors = _centre_crops(load_clip(untouched(settings["clip"]), device), items)
+        elif not shared:
+            vectors = _whole_images(extractor, items, whole)
+        global_path = job.folder / f"{split}-global.npy"
+        with atomic(global_path) as partial:
+            np.save(partial, vectors)
+        outputs += [path, global_path]
     outputs += _cache_views(extractor, data.items("train"), settings, job.folder)
     manifest = {
         "splits": splits,
-        "dim": clip.embed_dim,
-        "patch": clip.patch_size,
-        "norm": settings["clip"].norm,
-        "view_settings": views.model_dump(mode="json"),
-        "image_settings": settings["image"].model_dump(mode="json"),
+        "dim": extractor.dim,
+        "patch": extractor.patch,
+        "norm": extractor.norm,
+        "view_settings": settings["views"].model_dump(mode="json"),
+        "image_settings": image.model_dump(mode="json"),
     }
     write_json(job.folder / "manifest.json", manifest)
     job.done([*outputs, job.folder / "manifest.json"])
 
 
 class Extractor:
-    """Dense and global features of normalised images."""
+    """Dense and image-level features of photos that are cut and resized already."""
 
-    def __init__(self, clip: Clip, settings, device: torch.device):
-        self.clip, self.settings, self.device = clip, settings, device
+    def __init__(self, clip: Clip, settings: ClipSettings) -> None:
+        self.clip, self.settings = clip, settings
+        self.patch, self.dim, self.norm = clip.patch_size, clip.embed_dim, settings.norm
+        self.dtype = np.dtype(settings.cache_dtype)
 
     @torch.inference_mode()
-    def __call__(self, images: torch.Tensor, with_global: bool = False):
-        z, image_level = dense_features(
+    def __call__(
+        self, images: list[torch.Tensor], with_global: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Normalised images of one size (3, H, W) to tokens (B, h, w, D) and vectors (B, D)."""
+        z, vectors = dense_features(
             self.clip,
-            images.to(self.device),
+            torch.stack(images).to(self.clip.device),
             residual=self.settings.residual,
             mlp=self.settings.mlp,
             with_global=with_global,
         )
-        return z.half().cpu().numpy(), None if image_level is None else image_level.cpu().numpy()
+        tokens = z.to(getattr(torch, self.settings.cache_dtype)).cpu().numpy()
+        return tokens, None if vectors is None else vectors.cpu().numpy()
 
 
-def _layout(items: list[Item], image, patch: int) -> list[dict]:
-    """Where each whole image's tokens lie."""
-    entries, offset = [], 0
-    for item in items:
+class Piece(NamedTuple):
+    """A window of image number `image`, read at `size`; its tokens begin at `offset`."""
+
+    image: int
+    size: tuple[int, int]
+    window: Window
+    offset: int
+
+
+def _layout(items: list[Item], image: ImageSettings, patch: int) -> tuple[list[dict], list[Piece]]:
+    """Where each image's and each piece's tokens lie."""
+    entries, pieces, offset = [], [], 0
+    for i, item in enumerate(items):
         size = whole_size(item.height, item.width, image)
-        grid = [-(-side // patch) for side in size]
-        entries.append({"id": item.id, "offset": offset, "grid": grid, "size": list(size)})
-        offset += grid[0] * grid[1]
-    return entries
+        entries.append({"id": item.id, "offset": offset, "size": list(size)})
+        for window in windows(size, image):
+            pieces.append(Piece(i, size, window, offset))
+            height, width = grid_of(window, patch)
+            offset += height * width
+    return entries, pieces
 
 
-def _same_size_batches(entries: list[dict]) -> Iterator[list[int]]:
-    """Indices of images of one size, few enough that a batch fits."""
-    by_size: dict[tuple, list[int]] = {}
-    for i, entry in enumerate(entries):
-        by_size.setdefault(tuple(entry["size"]), []).append(i)
-    for indices in by_size.values():
-        grid = entries[indices[0]]["grid"]
-        step = max(1, TOKENS_A_BATCH // (grid[0] * grid[1]))
-        for start in range(0, len(indices), step):
-            yield indices[start : start + step]
+def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]:
+    """Pieces of one size, few enough that a batch fits."""
+    by_size: dict[tuple[int, int], list[Piece]] = {}
+    for piece in pieces:
+        by_size.setdefault(piece.window[2:], []).append(piece)
+    for alike in by_size.values():
+        height, width = grid_of(alike[0].window, patch)
+        step = max(1, TOKENS_A_BATCH // (height * width))
+        for start in range(0, len(alike), step):
+            yield alike[start : start + step]
 
 
-def _cache_whole(extractor, items, entries, split, settings, folder: Path) -> list[Path]:
-    """Tokens and image-level features of the whole images of a split."""
-    dim = extractor.clip.embed_dim
-    total = entries[-1]["offset"] + entries[-1]["grid"][0] * entries[-1]["grid"][1]
-    image_level = np.zeros((len(items), dim), np.float32)
-    norm = settings["clip"].norm
-    centre = settings["hypothesis_image"] == "centre_crop"
-    path, global_path = folder / f"{split}.npy", folder / f"{split}-global.npy"
+def _cache_pieces(
+    extractor: Extractor, items: list[Item], pieces: list[Piece], path: Path, *, with_global: bool
+) -> np.ndarray:
+    """Write the tokens of a split; returns (P, D), the image-level features if asked for."""
+
+    @lru_cache(maxsize=1)  # the windows of an image follow one another
+    def read(image: int, size: tuple[int, int]) -> np.ndarray:
+        return resize_image(read_image(items[image].image), size)
+
+    height, width = grid_of(pieces[-1].window, extractor.patch)
+    shape = (pieces[-1].offset + height * width, extractor.dim)
+    vectors = np.zeros((len(pieces) if with_global else 0, extractor.dim), np.float32)
     with atomic(path) as partial:
-        tokens = np.lib.format.open_memmap(partial, "w+", np.float16, (total, dim))
-        bar = tqdm(total=len(items), desc=f"features of {split}", disable=None)
-        for batch in _same_size_batches(entries):
-            photos = [read_image(items[i].image) for i in batch]
-            read = [
-                normalise(resize_image(photo, entries[i]["size"]), norm)
-                for i, photo in zip(batch, photos, strict=True)
-            ]
-            z, vectors = extractor(torch.stack(read), with_global=not centre)
-            if centre:
-                crops = torch.stack([centre_crop(photo, norm) for photo in photos])
-                vectors = extractor(crops, with_global=True)[1]
-            for k, i in enumerate(batch):
-                start = entries[i]["offset"]
-                tokens[start : start + z.shape[1] * z.shape[2]] = z[k].reshape(-1, dim)
-                image_level[i] = vectors[k]
+        tokens = np.lib.format.open_memmap(partial, "w+", extractor.dtype, shape)
+        bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
+        for batch in _same_size_batches(pieces, extractor.patch):
+            cuts = []
+            for image, size, (top, left, height, width), _ in batch:
+                cut = read(image, size)[top : top + height, left : left + width]
+                cuts.append(normalise(cut, extractor.norm))
+            z, found = extractor(cuts, with_global)
+            for k, piece in enumerate(batch):
+                flat = z[k].reshape(-1, extractor.dim)
+                tokens[piece.offset : piece.offset + len(flat)] = flat
+                if with_global:
+                    vectors[piece.image] = found[k]
             bar.update(len(batch))
         tokens.flush()
-    with atomic(global_path) as partial:
-        np.save(partial, image_level)
-    return [path, global_path]
+    return vectors
 
 
-def centre_crop(photo: np.ndarray, norm: str) -> torch.Tensor:
-    """Short side to 224, the middle 224×224: (3, 224, 224)."""
-    scale = CENTRE_CROP / min(photo.shape[:2])
-    size = tuple(max(CENTRE_CROP, int(side * scale)) for side in photo.shape[:2])
-    top, left = (round((side - CENTRE_CROP) / 2) for side in size)
-    resized = resize_image(photo, size)
-    return normalise(resized[top : top + CENTRE_CROP, left : left + CENTRE_CROP], norm)
+def _whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) -> np.ndarray:
+    """Image-level features (N, D) of whole images, where the tokens are of windows."""
+    vectors = []
+    for item in tqdm(items, desc="image-level features", disable=None):
+        size = whole_size(item.height, item.width, whole)
+        image = normalise(resize_image(read_image(item.image), size), extractor.norm)
+        vectors.append(extractor([image], with_global=True)[1][0])
+    return np.stack(vectors)
 
 
-def _cache_views(extractor, items, settings, folder: Path) -> list[Path]:
+def _centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
+    """Image-level features (N, D) as the official code has them."""
+    bar = tqdm(items, desc="image-level features", disable=None)
+    found = [centre_crop_embedding(clip, read_image(item.image)).cpu().numpy() for item in bar]
+    return np.stack(found)
+
+
+def _cache_views(
+    extractor: Extractor, items: list[Item], settings: dict[str, Any], folder: Path
+) -> list[Path]:
     """Tokens of the augmented views."""
-    views, image, norm = settings["views"], settings["image"], settings["clip"].norm
-    patch, dim = extractor.clip.patch_size, extractor.clip.embed_dim
+    views, image, patch = settings["views"], settings["image"], extractor.patch
     side = -(-views.crop // patch)
-    shape = (views.count, len(items), side, side, dim)
+    shape = (views.count, len(items), side, side, extractor.dim)
     cells = np.zeros((views.count, len(items), 2), np.int16)
     step = max(1, TOKENS_A_BATCH // side**2)
     path, cells_path = folder / "views.npy", folder / "view-cells.npy"
     with atomic(path) as partial:
-        tokens = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+        tokens = np.lib.format.open_memmap(partial, "w+", extractor.dtype, shape)
         bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
         for start in range(0, len(items), step):
             chunk = items[start : start + step]
             photos = [read_image(item.image) for item in chunk]
             for number in range(views.count):
-                read = []
+                crops = []
                 for k, (item, photo) in enumerate(zip(chunk, photos, strict=True)):
                     view = draw_view(item.id, item.height, item.width, number, views, image)
-                    crop = normalise(crop_image(photo, view), norm)
-                    read.append(pad_to(crop, views.crop, views.crop))
+                    crop = normalise(crop_image(photo, view), extractor.norm)
+                    crops.append(pad_to(crop, views.crop, views.crop))
                     cells[number, start + k] = -(-view.height // patch), -(-view.width // patch)
-                z, _ = extractor(torch.stack(read))
+                z, _ = extractor(crops)
                 tokens[number, start : start + len(chunk)] = z
                 bar.update(len(chunk))
         tokens.flush()

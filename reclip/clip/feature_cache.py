@@ -1,10 +1,13 @@
 """The cached features of a data set on disk, and how they are read (memory-mapped).
 
-train.npy, val.npy    fp16 (T, D): the whole images' tokens, one image after another
+train.npy, val.npy    (T, D): tokens of the images, one image after another, in each one window
+                      after another (one window, the whole image, but for sliding windows)
 train-global.npy ...  fp32 (N, D): the image-level features
-views.npy             fp16 (V, N, h, w, D): the augmented views of the training images
+views.npy             (V, N, h, w, D): the augmented views of the training images
 view-cells.npy        int16 (V, N, 2): rows and columns that hold image; the rest is padding
-manifest.json         ids, grids, offsets and sizes
+manifest.json         ids, offsets and sizes
+
+Tokens are of `clip.cache_dtype`.
 """
 
 from __future__ import annotations
@@ -18,8 +21,13 @@ import torch
 
 from reclip.config import ImageSettings, ViewSettings
 from reclip.data.index import Item
-from reclip.data.views import View, draw_view
+from reclip.data.views import View, Window, draw_view, windows
 from reclip.files import read_json
+
+
+def grid_of(window: Window, patch: int) -> tuple[int, int]:
+    """(h, w) in patches, the last of which may reach over the edge."""
+    return -(-window.height // patch), -(-window.width // patch)
 
 
 class FeatureCache:
@@ -38,7 +46,7 @@ class FeatureCache:
 
     @cached_property
     def views(self) -> np.ndarray:
-        """fp16 (V, N, h, w, D)."""
+        """(V, N, h, w, D)."""
         return np.load(self.folder / "views.npy", mmap_mode="r")
 
     @cached_property
@@ -74,16 +82,24 @@ class FeatureCache:
         )
 
     def images(self, split: str) -> list[dict[str, Any]]:
-        """For each whole image: `id`, `offset`, `grid` (h, w), `size` in pixels when read."""
+        """For each image: `id`, `offset` of its first token, `size` (H, W) in pixels when read."""
         return self.manifest["splits"][split]
 
-    def whole(self, split: str, i: int) -> torch.Tensor:
-        """Features of whole image i: float32 (h, w, D), unit length."""
-        entry = self.images(split)[i]
-        height, width = entry["grid"]
-        tokens = self._tokens[split][entry["offset"] : entry["offset"] + height * width]
-        z = torch.from_numpy(np.array(tokens)).float()
-        return torch.nn.functional.normalize(z, dim=-1).view(height, width, -1)
+    def size(self, split: str, i: int) -> tuple[int, int]:
+        """(H, W) in pixels at which image i is read."""
+        return tuple(self.images(split)[i]["size"])
+
+    def pieces(self, split: str, i: int) -> list[tuple[Window, torch.Tensor]]:
+        """Windows of image i, each with its features float32 (h, w, D) of unit length."""
+        offset, found = self.images(split)[i]["offset"], []
+        for window in windows(self.size(split, i), self.image_settings):
+            height, width = grid_of(window, self.patch)
+            tokens = self._tokens[split][offset : offset + height * width]
+            z = torch.from_numpy(np.array(tokens)).float()
+            z = torch.nn.functional.normalize(z, dim=-1).view(height, width, -1)
+            found.append((window, z))
+            offset += height * width
+        return found
 
     def globals(self, split: str) -> torch.Tensor:
         """float32 (N, D), not normalised."""

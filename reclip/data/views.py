@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,32 @@ def whole_size(height: int, width: int, settings: ImageSettings) -> tuple[int, i
     if settings.short_side is None:
         return height, width
     return resized_size(height, width, settings.short_side, settings.long_side)
+
+
+class Window(NamedTuple):
+    """A piece of an image as read, in its pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def windows(size: tuple[int, int], settings: ImageSettings) -> list[Window]:
+    """The pieces in which an image of `size` (H, W) is read: one, or those of the sliding window.
+
+    The last window of a row or column is moved back to end at the edge; a side shorter than the
+    window is read whole.
+    """
+    if settings.protocol == "whole":
+        return [Window(0, 0, *size)]
+
+    def starts(side: int) -> list[int]:
+        last = max(side - settings.window, 0)
+        return [*range(0, last, settings.stride), last]
+
+    height, width = (min(side, settings.window) for side in size)
+    return [Window(top, left, height, width) for top in starts(size[0]) for left in starts(size[1])]
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

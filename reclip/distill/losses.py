@@ -107,6 +107,7 @@ def distillation_loss(
     logit_scale: float,
     alpha: float = 0.5,
     beta: float = 0.5,
+    detach: bool = False,
     resolution: Literal["image", "grid"] = "image",
     gumbel_scale: float,
     gumbel_tau: float,
@@ -123,6 +124,7 @@ def distillation_loss(
         w_q, hypotheses, gumbel_scale, gumbel_tau, tau, over, generator: see `text_loss`.
         logit_scale: the head's factor on the logits in the mask loss.
         alpha, beta: weights; both 0.5 in the paper, section 3.5.
+        detach: the feature and text losses are measured but reach no weight (official code).
         resolution: where features are compared. `image` is the paper's: the pixels of the input.
             `grid` is the student's, 64 times fewer; at 512 x 512 and D = 512 `image` holds
             0.5 GB of float32 per image and tensor.
@@ -131,6 +133,8 @@ def distillation_loss(
     mask = mask_loss(logits * logit_scale, labels)
     total = mask
     feat = text = None
+    if detach:
+        logits, feature = logits.detach(), feature.detach()
     if alpha > 0:
         size = labels.shape[-2:] if resolution == "image" else None
         feat = feature_loss(feature, teacher, size, valid)

@@ -60,6 +60,7 @@ def main(job: Job) -> None:
                 found[rows].to(device),
                 alpha=settings.alpha,
                 beta=settings.beta,
+                detach=settings.detach_feature,
                 logit_scale=student.head.logit_scale,
                 resolution=settings.feature_resolution,
                 gumbel_scale=settings.gumbel_scale,

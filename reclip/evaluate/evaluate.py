@@ -11,12 +11,13 @@ import torch
 from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
+from reclip.config import DenoisingSettings
 from reclip.data.images import read_label
 from reclip.data.index import DataSet, Item, write_table
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
-from reclip.evaluate.predict import predict_from_features
+from reclip.evaluate.predict import post_processing, predict_from_features, protocol
 from reclip.evaluate.presence import classes_present
 from reclip.files import atomic, write_json
 from reclip.jobs import Job
@@ -32,6 +33,7 @@ def main(job: Job) -> None:
     data = DataSet(job.inputs["data"].folder)
     features = FeatureCache(job.inputs["features"].folder)
     items = data.items("val")
+    denoising = denoising_of(job)
     names = [synonyms[0] for synonyms in data.class_names]
     results, matrices, distance_rows = [], [], []
     for seed, predict in predictors(job, features, device):
@@ -64,8 +66,8 @@ def main(job: Job) -> None:
         "method": settings["method"],
         "split": "val",
         "images": len(items),
-        "protocol": "whole",
-        "post_processing": "none",
+        "protocol": protocol(features.image_settings),
+        "post_processing": post_processing(denoising),
         "checkpoint": "last",
         "classes": names,
         "job": job.digest,
@@ -84,18 +86,27 @@ def main(job: Job) -> None:
     job.done([confusion_path, distance_path, job.outputs[0]])
 
 
+def denoising_of(job: Job) -> DenoisingSettings:
+    """Prompt denoising is for CLIP's logits; a student was taught by masks that had it or not."""
+    if job.settings["method"] in ("query", "rectify"):
+        return job.settings["evaluate"]
+    return DenoisingSettings()
+
+
 def predictors(
     job: Job, features: FeatureCache, device: torch.device
 ) -> Iterator[tuple[int | None, Callable[[int, Item], torch.Tensor]]]:
     """For every seed (None: nothing was trained), image number and item to a class map."""
-    folder = job.inputs["model"].folder
+    folder, denoising = job.inputs["model"].folder, denoising_of(job)
     for seed in job.settings["seeds"] or (None,):
         if job.settings["method"] in ("query", "rectify"):
             path = folder / "query.safetensors" if seed is None else seed_file(folder, seed)
             model = Rectifier.load(path, device)
             yield (
                 seed,
-                lambda i, item, model=model: predict_from_features(model, features, "val", i, item),
+                lambda i, item, model=model: predict_from_features(
+                    model, features, "val", i, item, denoising
+                ),
             )
         else:
             yield seed, student_predictor(seed_file(folder, seed), features, device)

@@ -1,49 +1,133 @@
-"""From logits on a patch grid to a label map at the photo's own size."""
+"""From logits on grids of cells to a label map at the photo's own size."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
 from reclip.clip.feature_cache import FeatureCache
+from reclip.config import DenoisingSettings, ImageSettings
 from reclip.data.index import Item
+from reclip.data.views import Window
 from reclip.rectify.model import Rectifier
+
+VALUES_AT_ONCE = 2**26  # logits of a photo of 40 megapixels would fill the memory
+REMOVED = -100.0  # official: far below any cosine
+
+
+class Piece(NamedTuple):
+    """A window of an image as read, and its logits (C, h, w)."""
+
+    window: Window
+    logits: torch.Tensor
 
 
 def upsample(
-    logits: torch.Tensor, cell: int, read: tuple[int, int], size: tuple[int, int]
+    pieces: Sequence[Piece], cell: int, read: tuple[int, int], size: tuple[int, int]
 ) -> torch.Tensor:
-    """Two bilinear steps: grid to the padded image that was read, padding cut, then to the photo.
+    """Two bilinear steps: cells to pixels of the image as read, then to the photo's.
+
+    Where windows overlap their logits are averaged.
 
     Args:
-        logits: (C, h, w).
-        cell: pixels of the read image a grid cell.
-        read: (H, W) of the image as read, without padding.
+        cell: pixels of the read image a grid cell; what the last cells have beyond the window
+            (padding) is cut off.
+        read: (H, W) of the image as read.
         size: (H, W) of the photo.
 
     Returns:
         (C, *size).
     """
-    height, width = logits.shape[-2:]
-    full = functional.interpolate(
-        logits[None], (height * cell, width * cell), mode="bilinear", align_corners=False
-    )
-    full = full[..., : read[0], : read[1]]
+    grown = [_grow(piece, cell) for piece in pieces]
+    full = grown[0]
+    if len(pieces) > 1:
+        full = full.new_zeros(full.shape[0], *read)
+        count = full.new_zeros(read)
+        for piece, logits in zip(pieces, grown, strict=True):
+            top, left, height, width = piece.window
+            full[:, top : top + height, left : left + width] += logits
+            count[top : top + height, left : left + width] += 1
+        full /= count
     if tuple(read) != tuple(size):
-        full = functional.interpolate(full, size, mode="bilinear", align_corners=False)
-    return full[0]
+        full = functional.interpolate(full[None], size, mode="bilinear", align_corners=False)[0]
+    return full
 
 
-def feature_logits(model: Rectifier, features: FeatureCache, split: str, i: int) -> torch.Tensor:
-    """Logits (C, h, w) of a whole image from its cached features."""
-    z = features.whole(split, i).to(model.w_query.device)
-    return model.logits(z[None])[0].permute(2, 0, 1)
+def _grow(piece: Piece, cell: int) -> torch.Tensor:
+    """Logits (C, h, w) to (C, window's height, width)."""
+    height, width = piece.logits.shape[-2:]
+    full = functional.interpolate(
+        piece.logits[None], (height * cell, width * cell), mode="bilinear", align_corners=False
+    )
+    return full[0, :, : piece.window.height, : piece.window.width]
+
+
+def class_map(
+    pieces: Sequence[Piece], cell: int, read: tuple[int, int], size: tuple[int, int]
+) -> torch.Tensor:
+    """Best class of every pixel, int64 (H, W); of equal ones the first.
+
+    Classes are upsampled a few at a time, with the same result as all at once: memory is bounded.
+    """
+    classes = len(pieces[0].logits)
+    largest = max(read[0] * read[1], size[0] * size[1])
+    step = max(1, VALUES_AT_ONCE // largest)
+    best = found = None
+    for start in range(0, classes, step):
+        some = [Piece(p.window, p.logits[start : start + step]) for p in pieces]
+        value, index = upsample(some, cell, read, size).max(0)
+        if best is None:
+            best, found = value, index
+        else:
+            better = value > best
+            found[better] = index[better] + start
+            best[better] = value[better]
+    return found
+
+
+def denoise(pieces: Sequence[Piece], settings: DenoisingSettings) -> list[Piece]:
+    """Take out the classes that no cell of the image is sure of (see DenoisingSettings).
+
+    Where none is left, every pixel goes to class 0, as in the official code.
+    """
+    if not settings.prompt_denoising:
+        return list(pieces)
+    scaled = [(settings.denoising_scale * p.logits).softmax(0).flatten(1) for p in pieces]
+    confidence = torch.cat(scaled, dim=1).amax(1)
+    out = confidence < settings.denoising_threshold
+    return [Piece(p.window, p.logits.masked_fill(out[:, None, None], REMOVED)) for p in pieces]
 
 
 def predict_from_features(
-    model: Rectifier, features: FeatureCache, split: str, i: int, item: Item
+    model: Rectifier,
+    features: FeatureCache,
+    split: str,
+    i: int,
+    item: Item,
+    denoising: DenoisingSettings,
 ) -> torch.Tensor:
-    """Class map (H, W) of a cached image, whole-image protocol."""
-    entry = features.images(split)[i]
-    logits = feature_logits(model, features, split, i)
-    return upsample(logits, features.patch, entry["size"], (item.height, item.width)).argmax(0)
+    """Class map (H, W) of a cached image by the Query or rectified CLIP."""
+    pieces = [
+        Piece(window, model.logits(z.to(model.w_query.device)[None])[0].permute(2, 0, 1))
+        for window, z in features.pieces(split, i)
+    ]
+    pieces = denoise(pieces, denoising)
+    return class_map(pieces, features.patch, features.size(split, i), (item.height, item.width))
+
+
+def protocol(image: ImageSettings) -> str:
+    """How photos are read, in words for the metrics."""
+    read = "own size" if image.short_side is None else f"short side {image.short_side}"
+    if image.protocol == "whole":
+        return f"whole, {read}"
+    return f"slide {image.window}/{image.stride}, {read}"
+
+
+def post_processing(denoising: DenoisingSettings) -> str:
+    """What is done to the logits, in words for the metrics."""
+    if not denoising.prompt_denoising:
+        return "none"
+    return f"prompt denoising {denoising.denoising_threshold:g}"

@@ -31,13 +31,14 @@ def main(job: Job) -> None:
     device = setup(job.settings["compute"])
     features = FeatureCache(job.inputs["features"].folder)
     data = DataSet(job.inputs["data"].folder)
+    denoising = job.settings["pseudo_mask"]
     outputs = []
     for seed in job.settings["seeds"] or (None,):
         teacher = Rectifier.load(teacher_file(job.inputs["teacher"].folder, seed)).to(device)
         items = data.items("train")
         for i, item in enumerate(tqdm(items, desc=f"masks of {job.id}", disable=None)):
             with torch.inference_mode():
-                mask = predict_from_features(teacher, features, "train", i, item)
+                mask = predict_from_features(teacher, features, "train", i, item, denoising)
             path = mask_folder(job.folder, seed) / f"{item.id}.png"
             write_label(path, mask.cpu().numpy(), data.num_classes)
             outputs.append(path)

@@ -101,10 +101,12 @@ def losses(
     segments is learned: aligned with that one, texts and masks would agree on anything.
     """
     z, valid = features.view_batch(epoch % len(features.views), rows)
-    z, valid = z.to(noise.device), valid.to(noise.device)
+    z, valid = z.to(noise.device), valid.to(noise.device).flatten(1)
+    if settings.padding == "counted":
+        valid = None
     heads = model.heads()
     logits = model(z, heads).flatten(1, 2)
     masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, noise)
-    pooled = masked_pool(masks, z.flatten(1, 2), valid.flatten(1), settings.pool_over)
+    pooled = masked_pool(masks, z.flatten(1, 2), valid, settings.pool_over)
     wanted = hypotheses[rows].to(noise.device)
     return {"contrastive": contrastive_loss(pooled, model.w_query, wanted, settings.tau)}

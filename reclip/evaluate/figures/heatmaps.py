@@ -13,7 +13,7 @@ from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
-from reclip.evaluate.predict import upsample
+from reclip.evaluate.predict import Piece, class_map, upsample
 from reclip.rectify.model import Rectifier, positional_logits
 from reclip.training import seed_file
 
@@ -54,55 +54,53 @@ def draw(comparison: Comparison, device: torch.device) -> Figure:
 def most_changed(model: Rectifier, features: FeatureCache, items: list[Item]) -> list[Changed]:
     """Photos by the share of their pixels that Query and rectified logits class differently.
 
-    On the feature grid; ignored pixels do not count. No label but "ignored" is looked at.
+    Ignored pixels do not count. No label but "ignored" is looked at.
     """
-    found = []
+    classes, found = len(model.w_query), []
     for number, item in enumerate(items):
+        size, read = (item.height, item.width), features.size("val", number)
         parts = logit_parts(model, features, number)
-        before, after = (parts[name].argmax(0).cpu().numpy() for name in ("Query", "rectified"))
-        changed = (before != after) & _counted(item, before.shape)
+        before, after = (
+            class_map(parts[name], features.patch, read, size).cpu().numpy()
+            for name in ("Query", "rectified")
+        )
+        counted = read_label(item.label) != IGNORED
+        changed = (before != after) & counted
         if changed.any():
-            pairs = before[changed] * len(parts["Query"]) + after[changed]
-            pair = np.bincount(pairs).argmax()
-            classes = (int(k) for k in divmod(pair, len(parts["Query"])))
-            found.append(Changed(number, float(changed.mean()), *classes))
+            pair = np.bincount(before[changed] * classes + after[changed]).argmax()
+            share = float(changed.sum() / counted.sum())
+            found.append(Changed(number, share, *(int(k) for k in divmod(pair, classes))))
     return sorted(found, key=lambda c: -c.share)
 
 
-def _counted(item: Item, grid: tuple[int, int]) -> np.ndarray:
-    """Cells (h, w) whose middle pixel is not ignored."""
-    label = read_label(item.label)
-    rows, cols = (
-        ((np.arange(n) + 0.5) / n * side).astype(int)
-        for n, side in zip(grid, label.shape, strict=True)
-    )
-    return label[np.ix_(rows, cols)] != IGNORED
-
-
-def logit_parts(model: Rectifier, features: FeatureCache, number: int) -> dict[str, torch.Tensor]:
-    """Logits (C, h, w) of a val image: those that the rectified ones are made of, and these."""
-    z = features.whole("val", number).to(model.w_query.device)
-    parts = {"Query": z @ model.w_query.T}
-    if model.w_reference is not None:
-        parts["Reference"] = z @ model.w_reference.T
-    if model.positional is not None:
-        grid = z.shape[:2]
-        m_p = positional_logits(
-            model.positional, model.positional_embedding, model.native_grid, grid
-        )
-        parts["positional"] = m_p.expand(*grid, len(model.w_query))
-    parts["rectified"] = model.logits(z[None])[0]
-    return {name: part.permute(2, 0, 1) for name, part in parts.items()}
+def logit_parts(model: Rectifier, features: FeatureCache, number: int) -> dict[str, list[Piece]]:
+    """Logits of a val image, in pieces: those that the rectified ones are made of, and these."""
+    parts: dict[str, list[Piece]] = {}
+    for window, z in features.pieces("val", number):
+        z = z.to(model.w_query.device)
+        found = {"Query": z @ model.w_query.T}
+        if model.w_reference is not None:
+            found["Reference"] = z @ model.w_reference.T
+        if model.positional is not None:
+            grid = z.shape[:2]
+            m_p = positional_logits(
+                model.positional, model.positional_embedding, model.native_grid, grid
+            )
+            found["positional"] = m_p.expand(*grid, len(model.w_query))
+        found["rectified"] = model.logits(z[None])[0]
+        for name, logits in found.items():
+            parts.setdefault(name, []).append(Piece(window, logits.permute(2, 0, 1)))
+    return parts
 
 
 def _draw_photo(
     part: SubFigure, model: Rectifier, comparison: Comparison, item: Item, changed: Changed
 ) -> None:
     features, number = comparison.features, changed.number
-    size = features.images("val")[number]["size"]
+    read, size = features.size("val", number), (item.height, item.width)
     maps = {
-        name: upsample(logits, features.patch, size, (item.height, item.width)).cpu().numpy()
-        for name, logits in logit_parts(model, features, number).items()
+        name: upsample(pieces, features.patch, read, size).cpu().numpy()
+        for name, pieces in logit_parts(model, features, number).items()
     }
     truth = read_label(item.label)
     masks = {
