@@ -26,6 +26,7 @@ DIFFERENCES = (
     Difference("clip", "block_ln_eps", 1e-6, "of the layer norms in the image tower's blocks"),
     Difference("clip", "norm", "imagenet", "ImageNet's mean and deviation for both networks"),
     Difference("clip", "cache_dtype", "float32", "features are computed anew, in float32"),
+    Difference("image", "overhang", "squeezed", "the padded grid is resized to the image"),
     Difference("prompts", "templates", "reclip", "85 templates; the paper says several"),
     Difference("hypotheses", "image", "centre_crop", "CLIP's centre crop; the paper: the image"),
     Difference("rectify", "class_slots", "official", "3 token slots for a name and its end"),

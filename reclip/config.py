@@ -126,6 +126,9 @@ class ImageSettings(Settings):
     protocol: Literal["whole", "slide"] = "whole"  # official
     window: int = Field(224, gt=0)  # SCLIP's
     stride: int = Field(112, gt=0)  # SCLIP's
+    # Cells that reach over the edge: "cut" where the image ends; "squeezed": the whole grid is
+    # resized to the image, which moves everything by up to a cell.
+    overhang: Literal["cut", "squeezed"] = "cut"  # official: squeezed
 
     @model_validator(mode="after")
     def _windows_touch(self) -> ImageSettings:

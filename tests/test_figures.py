@@ -129,6 +129,7 @@ def test_heat_maps_show_the_photo_that_changes_most(tmp_path: Path) -> None:
         pieces=lambda split, i: [(Window(0, 0, 2, 2), images[i])],
         size=lambda split, i: (2, 2),
         patch=1,
+        image_settings=ImageSettings(),
     )
     items = [
         write("same", [[0, 0], [0, 0]]),

@@ -9,7 +9,15 @@ import torch
 from reclip.config import DenoisingSettings, ImageSettings
 from reclip.data.views import Window, windows
 from reclip.evaluate import predict
-from reclip.evaluate.predict import Piece, class_map, denoise, post_processing, protocol, upsample
+from reclip.evaluate.predict import (
+    Frame,
+    Piece,
+    class_map,
+    denoise,
+    post_processing,
+    protocol,
+    upsample,
+)
 
 
 def one(logits: torch.Tensor, read: tuple[int, int]) -> list[Piece]:
@@ -29,7 +37,7 @@ def test_a_ramp_stays_a_ramp_through_both_steps() -> None:
     grid_y, grid_x = np.meshgrid(centres(5, 8), centres(7, 8), indexing="ij")
     logits = torch.from_numpy(np.stack([grid_y, grid_x])).float()
     read, size = (37, 50), (74, 100)  # the padding to 40×56 is cut; the photo is twice as large
-    full = upsample(one(logits, read), 8, read, size)
+    full = upsample(one(logits, read), Frame(8, read, size))
     assert full.shape == (2, *size)
     y, x = np.meshgrid(centres(74, 0.5), centres(100, 0.5), indexing="ij")
     inner = (y > 4.5) & (y < 35) & (x > 4.5) & (x < 48)
@@ -40,7 +48,7 @@ def test_a_ramp_stays_a_ramp_through_both_steps() -> None:
 def test_padding_is_cut_and_not_squeezed_into_the_photo() -> None:
     logits = torch.zeros(2, 2, 2)
     logits[1, :, 1] = 1.0  # the right cell, which is mostly padding
-    full = upsample(one(logits, (16, 10)), 8, (16, 10), (16, 10))
+    full = upsample(one(logits, (16, 10)), Frame(8, (16, 10), (16, 10)))
     assert full.shape == (2, 16, 10)
     expected = np.clip((centres(10, 1) - 3.5) / 8, 0, 1)
     assert np.allclose(full[1].numpy(), expected, atol=1e-6)
@@ -48,7 +56,7 @@ def test_padding_is_cut_and_not_squeezed_into_the_photo() -> None:
 
 def test_a_photo_read_at_its_own_size_takes_one_step() -> None:
     logits = noise(3, 4, 5)
-    full = upsample(one(logits, (16, 20)), 4, (16, 20), (16, 20))
+    full = upsample(one(logits, (16, 20)), Frame(4, (16, 20), (16, 20)))
     once = torch.nn.functional.interpolate(
         logits[None], (16, 20), mode="bilinear", align_corners=False
     )[0]
@@ -59,7 +67,7 @@ def test_a_photo_read_at_its_own_size_takes_one_step() -> None:
     ("grid", "read", "size"), [((1, 1), (3, 5), (7, 2)), ((2, 3), (9, 17), (1, 1))]
 )
 def test_any_size_goes(grid, read, size) -> None:
-    full = upsample(one(torch.ones(2, *grid), read), 8, read, size)
+    full = upsample(one(torch.ones(2, *grid), read), Frame(8, read, size))
     assert full.shape == (2, *size) and torch.allclose(full, torch.ones(1))
 
 
@@ -67,9 +75,20 @@ def test_classes_keep_their_places() -> None:
     logits = torch.zeros(4, 2, 2)
     for k in range(4):
         logits[k, k // 2, k % 2] = 1.0
-    label = class_map(one(logits, (16, 16)), 8, (16, 16), (32, 48))
+    label = class_map(one(logits, (16, 16)), Frame(8, (16, 16), (32, 48)))
     corners = label[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert corners.tolist() == [0, 1, 2, 3]
+
+
+def test_a_squeezed_overhang_moves_the_padding_into_the_photo() -> None:
+    """The official code's way, which `compat: official` asks for."""
+    logits = noise(2, 3, 4)
+    full = upsample(one(logits, (20, 27)), Frame(8, (20, 27), (20, 27), "squeezed"))
+    once = torch.nn.functional.interpolate(
+        logits[None], (20, 27), mode="bilinear", align_corners=False
+    )[0]
+    assert torch.equal(full, once)
+    assert not torch.equal(full, upsample(one(logits, (20, 27)), Frame(8, (20, 27), (20, 27))))
 
 
 @pytest.mark.parametrize("size", [(90, 130), (60, 60), (64, 200), (65, 64), (30, 300), (1, 1)])
@@ -93,8 +112,8 @@ def test_a_window_as_large_as_the_image_is_the_whole_protocol() -> None:
 def test_overlapping_windows_are_averaged() -> None:
     left = Piece(Window(0, 0, 8, 16), noise(3, 1, 2))
     right = Piece(Window(0, 8, 8, 16), noise(3, 1, 2, seed=1))
-    full = upsample([left, right], 8, (8, 24), (8, 24))
-    alone = [upsample(one(p.logits, (8, 16)), 8, (8, 16), (8, 16)) for p in (left, right)]
+    full = upsample([left, right], Frame(8, (8, 24), (8, 24)))
+    alone = [upsample(one(p.logits, (8, 16)), Frame(8, (8, 16), (8, 16))) for p in (left, right)]
     assert torch.equal(full[..., :8], alone[0][..., :8])
     assert torch.equal(full[..., 16:], alone[1][..., 8:])
     assert torch.allclose(full[..., 8:16], (alone[0][..., 8:] + alone[1][..., :8]) / 2)
@@ -105,10 +124,10 @@ def test_a_few_classes_at_a_time_give_the_same_map(monkeypatch, at_once: int) ->
     logits = noise(7, 4, 5)
     logits[3] = logits[1]  # of equal classes the first is taken
     pieces = one(logits, (32, 40))
-    plain = upsample(pieces, 8, (32, 40), (40, 50)).argmax(0)
+    plain = upsample(pieces, Frame(8, (32, 40), (40, 50))).argmax(0)
     assert 3 not in plain and 1 in plain
     monkeypatch.setattr(predict, "VALUES_AT_ONCE", at_once)
-    assert torch.equal(class_map(pieces, 8, (32, 40), (40, 50)), plain)
+    assert torch.equal(class_map(pieces, Frame(8, (32, 40), (40, 50))), plain)
 
 
 def test_denoising_removes_classes_that_no_cell_is_sure_of() -> None:
@@ -121,7 +140,7 @@ def test_denoising_removes_classes_that_no_cell_is_sure_of() -> None:
     assert (left.logits[1] == -100).all()
     assert denoise(pieces, DenoisingSettings()) == pieces
     all_gone = settings.model_copy(update={"denoising_threshold": 0.99})
-    assert (class_map(denoise(pieces, all_gone), 8, (8, 16), (8, 16)) == 0).all()
+    assert (class_map(denoise(pieces, all_gone), Frame(8, (8, 16), (8, 16))) == 0).all()
 
 
 def test_denoising_looks_at_all_windows_of_an_image() -> None:

@@ -171,3 +171,8 @@ def pad_to(tensor: torch.Tensor, height: int, width: int, value: float = 0.0) ->
     return functional.pad(
         tensor, (0, width - tensor.shape[-1], 0, height - tensor.shape[-2]), value=value
     )
+
+
+def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bilinear resize of (B, D, h, w) to (B, D, *size) with aligned pixel areas."""
+    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

@@ -9,7 +9,7 @@ from reclip.data.images import read_image
 from reclip.data.index import Item
 from reclip.data.views import normalise, pad_to, resize_image, whole_size, windows
 from reclip.distill.deeplab import OUTPUT_STRIDE, Student
-from reclip.evaluate.predict import Piece, class_map
+from reclip.evaluate.predict import Frame, Piece, class_map
 
 
 def predict_by_student(
@@ -25,4 +25,5 @@ def predict_by_student(
         whole = (-(-side // OUTPUT_STRIDE) * OUTPUT_STRIDE for side in (height, width))
         cut = pad_to(image[:, top : top + height, left : left + width], *whole)
         pieces.append(Piece(window, student(cut[None].to(device))[0][0]))
-    return class_map(pieces, OUTPUT_STRIDE, size, (item.height, item.width))
+    frame = Frame(OUTPUT_STRIDE, size, (item.height, item.width), settings.overhang)
+    return class_map(pieces, frame)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from torch.nn import functional
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.config import DenoisingSettings, ImageSettings
 from reclip.data.index import Item
-from reclip.data.views import Window
+from reclip.data.views import Window, resize
 from reclip.rectify.model import Rectifier
 
 VALUES_AT_ONCE = 2**26  # logits of a photo of 40 megapixels would fill the memory
@@ -25,60 +25,61 @@ class Piece(NamedTuple):
     logits: torch.Tensor
 
 
-def upsample(
-    pieces: Sequence[Piece], cell: int, read: tuple[int, int], size: tuple[int, int]
-) -> torch.Tensor:
+class Frame(NamedTuple):
+    """Where logits go.
+
+    cell: pixels of the read image a grid cell.
+    read: (H, W) of the image as read; size: (H, W) of the photo.
+    overhang: what becomes of the last cells' padding (see ImageSettings).
+    """
+
+    cell: int
+    read: tuple[int, int]
+    size: tuple[int, int]
+    overhang: Literal["cut", "squeezed"] = "cut"
+
+
+def upsample(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
     """Two bilinear steps: cells to pixels of the image as read, then to the photo's.
 
-    Where windows overlap their logits are averaged.
-
-    Args:
-        cell: pixels of the read image a grid cell; what the last cells have beyond the window
-            (padding) is cut off.
-        read: (H, W) of the image as read.
-        size: (H, W) of the photo.
-
-    Returns:
-        (C, *size).
+    Where windows overlap their logits are averaged. Returns (C, *frame.size).
     """
-    grown = [_grow(piece, cell) for piece in pieces]
+    grown = [_grow(piece, frame) for piece in pieces]
     full = grown[0]
     if len(pieces) > 1:
-        full = full.new_zeros(full.shape[0], *read)
-        count = full.new_zeros(read)
+        full = full.new_zeros(full.shape[0], *frame.read)
+        count = full.new_zeros(frame.read)
         for piece, logits in zip(pieces, grown, strict=True):
             top, left, height, width = piece.window
             full[:, top : top + height, left : left + width] += logits
             count[top : top + height, left : left + width] += 1
         full /= count
-    if tuple(read) != tuple(size):
-        full = functional.interpolate(full[None], size, mode="bilinear", align_corners=False)[0]
+    if tuple(frame.read) != tuple(frame.size):
+        full = resize(full[None], frame.size)[0]
     return full
 
 
-def _grow(piece: Piece, cell: int) -> torch.Tensor:
+def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
     """Logits (C, h, w) to (C, window's height, width)."""
-    height, width = piece.logits.shape[-2:]
-    full = functional.interpolate(
-        piece.logits[None], (height * cell, width * cell), mode="bilinear", align_corners=False
-    )
-    return full[0, :, : piece.window.height, : piece.window.width]
+    _, _, height, width = piece.window
+    if frame.overhang == "squeezed":
+        return resize(piece.logits[None], (height, width))[0]
+    padded = tuple(side * frame.cell for side in piece.logits.shape[-2:])
+    return resize(piece.logits[None], padded)[0, :, :height, :width]
 
 
-def class_map(
-    pieces: Sequence[Piece], cell: int, read: tuple[int, int], size: tuple[int, int]
-) -> torch.Tensor:
+def class_map(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
     """Best class of every pixel, int64 (H, W); of equal ones the first.
 
     Classes are upsampled a few at a time, with the same result as all at once: memory is bounded.
     """
     classes = len(pieces[0].logits)
-    largest = max(read[0] * read[1], size[0] * size[1])
+    largest = max(math.prod(frame.read), math.prod(frame.size))
     step = max(1, VALUES_AT_ONCE // largest)
     best = found = None
     for start in range(0, classes, step):
         some = [Piece(p.window, p.logits[start : start + step]) for p in pieces]
-        value, index = upsample(some, cell, read, size).max(0)
+        value, index = upsample(some, frame).max(0)
         if best is None:
             best, found = value, index
         else:
@@ -114,8 +115,13 @@ def predict_from_features(
         Piece(window, model.logits(z.to(model.w_query.device)[None])[0].permute(2, 0, 1))
         for window, z in features.pieces(split, i)
     ]
-    pieces = denoise(pieces, denoising)
-    return class_map(pieces, features.patch, features.size(split, i), (item.height, item.width))
+    return class_map(denoise(pieces, denoising), feature_frame(features, split, i, item))
+
+
+def feature_frame(features: FeatureCache, split: str, i: int, item: Item) -> Frame:
+    """Where the logits of a cached image go."""
+    overhang = features.image_settings.overhang
+    return Frame(features.patch, features.size(split, i), (item.height, item.width), overhang)
 
 
 def protocol(image: ImageSettings) -> str:

@@ -90,3 +90,14 @@ def positional_net(classes: int = 20) -> dict[str, np.ndarray]:
         for key, value in _norm(f"proj_net.{norm}", outputs).items():
             out[key.removeprefix("proj_net.")] = value
     return out
+
+
+def prediction(id: str, mask: np.ndarray, classes: int = 20) -> np.ndarray:
+    """A class map that is right in about 60 % of a mask's objects, for the metric's golden numbers.
+
+    mask: uint8 (H, W) as VOC stores it: 0 background, 1 to `classes`, 255 void.
+    """
+    rng = generator("pred:" + id)
+    noise = rng.integers(0, classes, size=mask.shape, dtype=np.int64)
+    kept = rng.random(mask.shape) < 0.6
+    return np.where(kept & (mask >= 1) & (mask <= classes), mask.astype(np.int64) - 1, noise)

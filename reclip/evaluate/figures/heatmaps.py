@@ -13,7 +13,7 @@ from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
-from reclip.evaluate.predict import Piece, class_map, upsample
+from reclip.evaluate.predict import Piece, class_map, feature_frame, upsample
 from reclip.rectify.model import Rectifier, positional_logits
 from reclip.training import seed_file
 
@@ -58,11 +58,10 @@ def most_changed(model: Rectifier, features: FeatureCache, items: list[Item]) ->
     """
     classes, found = len(model.w_query), []
     for number, item in enumerate(items):
-        size, read = (item.height, item.width), features.size("val", number)
+        frame = feature_frame(features, "val", number, item)
         parts = logit_parts(model, features, number)
         before, after = (
-            class_map(parts[name], features.patch, read, size).cpu().numpy()
-            for name in ("Query", "rectified")
+            class_map(parts[name], frame).cpu().numpy() for name in ("Query", "rectified")
         )
         counted = read_label(item.label) != IGNORED
         changed = (before != after) & counted
@@ -97,9 +96,9 @@ def _draw_photo(
     part: SubFigure, model: Rectifier, comparison: Comparison, item: Item, changed: Changed
 ) -> None:
     features, number = comparison.features, changed.number
-    read, size = features.size("val", number), (item.height, item.width)
+    frame = feature_frame(features, "val", number, item)
     maps = {
-        name: upsample(pieces, features.patch, read, size).cpu().numpy()
+        name: upsample(pieces, frame).cpu().numpy()
         for name, pieces in logit_parts(model, features, number).items()
     }
     truth = read_label(item.label)
