@@ -137,24 +137,36 @@ def plan(params_path: str) -> None:
 
 
 @cli.command()
-@click.argument("preset", type=click.Choice(["mini", "voc"]))
-@click.option("--archive", help="voc: archive in the official layout.")
-@click.option("--folder", help="voc: unpacked folder in the official layout.")
-@click.option("--checkpoint", help="voc: file of ViT-B/16 weights in place of mini-clip.")
+@click.argument("preset", type=click.Choice(["mini", "paper", "voc"]))
+@click.option("--downloads", metavar="DIR", help="Where official archives are, or are put.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), help="voc: the first N photos of each split only."
-)
+    "--archive", "archives", multiple=True, metavar="[DATASET=]FILE",
+    help="A data set's archive in its official layout.",
+)  # fmt: skip
+@click.option(
+    "--folder", "folders", multiple=True, metavar="[DATASET=]DIR",
+    help="A data set's unpacked folder in its official layout.",
+)  # fmt: skip
+@click.option("--checkpoint", metavar="FILE", help="paper: file of CLIP weights.")
+@click.option("--limit", type=click.IntRange(min=1), help="The first N photos of each split only.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE",
+    help="Any setting, e.g. --set rectify.lr=0.02 (null removes it).",
+)  # fmt: skip
 @click.option("--output", default="params.yaml", show_default=True, help="Settings file to write.")
 @click.option("--force", is_flag=True, help="Replace a settings file that is there.")
-def init(preset, archive, folder, checkpoint, limit, output, force) -> None:
-    """Write a settings file for an experiment."""
+def init(preset, output, force, **given) -> None:
+    """Write a settings file for an experiment.
+
+    mini: the embedded default. paper: Tables 1 to 7 on the paper's data with real CLIP. voc: VOC's
+    photos with mini-clip, a trial of the path.
+    """
     from reclip.presets import write_preset
+    from reclip.presets.options import changes
 
     if Path(output).exists() and not force:
         raise ReclipError(f"'{output}' is there already: choose another --output or add --force")
-    path = write_preset(
-        preset, Path(output), archive=archive, folder=folder, checkpoint=checkpoint, limit=limit
-    )
+    path = write_preset(preset, Path(output), changes(preset, **given))
     hint = "" if output == "params.yaml" else f" --config params={output}"
     click.echo(f"wrote {path}; now run: snakemake{hint}")
 

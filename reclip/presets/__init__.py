@@ -2,80 +2,64 @@
 
 from __future__ import annotations
 
-import json
-from importlib import resources
+import io
 from pathlib import Path
+from typing import Any
 
 import yaml
+from jinja2 import Environment, PackageLoader
+from ruamel.yaml import YAML
 
 from reclip.config import Params
 from reclip.errors import ReclipError
-from reclip.files import file_sha256, write_text
-from reclip.params import validate
+from reclip.files import write_text
+from reclip.params import nearest, validate
 from reclip.plan import Plan
 
-# Lines of the VOC preset that differ with real CLIP weights: the official code's CVPR-era recipe.
-WITH_WEIGHTS = {
-    "model: mini-clip\n  residual: false # as in params.yaml\n  mlp: false": "model: ViT-B-16\n"
-    "  checkpoint: CHECKPOINT\n  activation: gelu\n  block_ln_eps: 1.0e-6\n  norm: imagenet",
-    "short_side: 96": "short_side: 512",
-    "crop: 96, scale: [0.8, 1.5]": "crop: 512, scale: [0.5, 2.0]",
-    "  {epochs: 20, gumbel_scale: 50, positional_init: 0.05, positional_hidden: [64, 32]}": (
-        "  {epochs: 200}"
-    ),
-    "  {backbone: resnet10t, pretrained: false, epochs: 10, feature_resolution: grid, "
-    "logit_scale: 30}": "  {backbone: resnet50c, pretrained: true, epochs: 100}",
-    "probe: {epochs: 10}": "probe: {epochs: 60}",
-}
+PRESETS = ("mini", "paper", "voc")
 
 
 def preset_text(name: str) -> str:
-    return (resources.files("reclip.presets") / f"{name}.yaml").read_text(encoding="utf-8")
+    """A preset with the parts that presets share (the runs and tables of the paper) filled in."""
+    loader = PackageLoader("reclip.presets", ".")
+    parts = Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True)
+    return parts.get_template(f"{name}.yaml").render()
 
 
-def write_preset(
-    name: str,
-    output: Path,
-    *,
-    archive: str | None = None,
-    folder: str | None = None,
-    checkpoint: str | None = None,
-    limit: int | None = None,
-) -> Path:
-    """Write preset `name` with the given source filled in; returns `output`.
+def write_preset(name: str, output: Path, changes: dict[str, Any] | None = None) -> Path:
+    """Write preset `name` with some values changed; returns `output`.
 
-    Raises ReclipError: a file or folder that is not there, or options that the preset has not.
+    changes: dotted key to value, e.g. {"rectify.lr": 0.02}; None removes a key. Comments stay.
+
+    Raises ReclipError: a key that leads nowhere, or a value that the settings refuse.
     """
     text = preset_text(name)
-    given = {"archive": archive, "folder": folder, "checkpoint": checkpoint, "limit": limit}
-    if name == "mini" and any(given.values()):
-        raise ReclipError("preset mini draws its own data: leave out the options for voc")
-    if name == "voc":
-        text = _fill_voc(text, **given)
+    if changes:
+        text = _changed(text, changes)
     Plan(validate(Params, yaml.safe_load(text)))
     write_text(output, text)
     return output
 
 
-def _fill_voc(text: str, archive, folder, checkpoint, limit) -> str:
-    """The VOC preset with its source and weights filled in, by whole lines."""
-    source = ["kind: voc"]
-    if archive:
-        if not Path(archive).is_file():
-            raise ReclipError(f"no archive '{archive}': give the path of a tar or zip file")
-        source += [f"archive: {json.dumps(archive)}", f"sha256: {json.dumps(file_sha256(archive))}"]
-    if folder:
-        if not Path(folder).is_dir():
-            raise ReclipError(f"no folder '{folder}': give the path of the unpacked data")
-        source.append(f"folder: {json.dumps(folder)}")
-    if limit:
-        source.append(f"limit: {limit}")
-    text = text.replace("source: {kind: voc}", f"source: {{{', '.join(source)}}}")
-    if checkpoint:
-        if not Path(checkpoint).is_file():
-            raise ReclipError(f"no checkpoint '{checkpoint}': give the path of a weights file")
-        for mini, real in WITH_WEIGHTS.items():
-            if mini not in text:
-                raise RuntimeError(f"the VOC preset has no line '{mini}'")
-            text = text.replace(mini, real.replace("CHECKPOINT", json.dumps(checkpoint)))
-    return text
+def _changed(text: str, changes: dict[str, Any]) -> str:
+    editor = YAML()
+    editor.width = 4096
+    editor.preserve_quotes = True
+    editor.indent(mapping=2, sequence=4, offset=2)
+    data = editor.load(text)
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        at = data
+        for part in path:
+            if part not in at and at is data and part not in Params.model_fields:
+                raise ReclipError(f"no setting '{key}'{nearest(part, Params.model_fields)}")
+            at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                raise ReclipError(f"no setting '{key}': '{part}' holds a value, not a section")
+        if value is None:
+            at.pop(last, None)
+        else:
+            at[last] = value
+    out = io.StringIO()
+    editor.dump(data, out)
+    return out.getvalue()
