@@ -172,6 +172,23 @@ def init(preset, output, force, **given) -> None:
 
 
 @cli.command()
+@params_option
+def compat(params_path: str) -> None:
+    """List what paper and official code contradict each other on, and which is taken."""
+    from reclip.compat import DIFFERENCES
+    from reclip.experiment import Experiment
+
+    experiment = Experiment.load(params_path)
+    click.echo(f"compat: {experiment.params.compat}; where settings say something else, they win")
+    for option in DIFFERENCES:
+        default, taken = experiment.choices(option.section, option.key)
+        click.echo(
+            f"{option.name:<34} default {default!s:<10} official {option.official!s:<12} "
+            f"here {', '.join(map(str, taken)):<12} {option.what}"
+        )
+
+
+@cli.command()
 @click.option("--output", default="results/mini/mini-clip", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--steps", type=int, help="Fewer steps, for a trial.")

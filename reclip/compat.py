@@ -16,7 +16,11 @@ class Difference(NamedTuple):
     section: str
     key: str
     official: Any
-    why: str
+    what: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.key}"
 
 
 DIFFERENCES = (

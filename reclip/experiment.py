@@ -163,6 +163,14 @@ class Experiment:
     def section(self, dataset: str, name: str) -> Any:
         return self._sections[dataset, name]
 
+    def choices(self, section: str, key: str) -> tuple[Any, list[Any]]:
+        """A setting's default, and the different values that it has on the data sets."""
+        sections = [self.clip] if section == "clip" else [
+            self.section(dataset, section) for dataset in self.params.datasets
+        ]  # fmt: skip
+        values = [getattr(s, key) for s in sections]
+        return type(sections[0]).model_fields[key].default, list(dict.fromkeys(values))
+
     def run_section(self, run: str, name: str) -> Any:
         return self._run_sections[run, name]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from reclip import compat
+from reclip.cli import cli
 from reclip.config import DATASET_SECTIONS, ClipSettings
 from reclip.errors import ReclipError
 
@@ -59,3 +61,15 @@ def test_compat_is_part_of_what_makes_outputs_stale(tiny_plan) -> None:
 def test_an_unknown_side_is_refused(tiny_plan) -> None:
     with pytest.raises(ReclipError, match=r"'compat': input should be 'paper' or 'official'"):
         tiny_plan({"compat": "offical"})
+
+
+def test_the_options_are_listed_with_the_value_that_holds(project) -> None:
+    path = project / "params.yaml"
+    path.write_text(path.read_text() + "compat: official\nhypotheses: {image: whole}\n")
+    result = CliRunner().invoke(cli, ["compat"])
+    lines = {line.split()[0]: line for line in result.output.splitlines()}
+    assert len(lines) == len(compat.DIFFERENCES) + 1
+    assert "here centre_crop" not in lines["hypotheses.image"]
+    assert (
+        "paper ignored" in lines["rectify.padding"] and "here counted" in lines["rectify.padding"]
+    )
