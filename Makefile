@@ -2,15 +2,18 @@
 # make test    set up, then all tests
 # make check   lint and format
 # make lock    resolve the dependencies again
+# make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
 # make ui      look at the runs in MLflow
 # make clean   remove the results of the embedded default (not the environment)
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
+SMOKE := results/smoke-paper/inputs
+SAMPLES ?= ../shared/real
 REPORT := results/mini/report.html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check lock ui clean
+.PHONY: setup demo test check smoke-paper lock ui clean
 
 setup: $(SETUP)
 
@@ -35,6 +38,11 @@ check: $(SETUP)
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+
+smoke-paper: $(SETUP)
+	python tests/smoke/paper.py --samples $(SAMPLES) --output $(SMOKE)
+	snakemake --config params=$(SMOKE)/params.yaml
+	@echo "tables: results/smoke-paper/tables, figures: results/smoke-paper/figures"
 
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet --upgrade --output-file requirements.lock

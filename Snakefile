@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from reclip.errors import ReclipError
+from reclip.gpu import uses_gpu
 from reclip.plan import FIGURES, Plan
 
 min_version("9.0")

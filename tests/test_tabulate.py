@@ -15,19 +15,31 @@ from reclip.files import read_json, write_json
 from reclip.jobs import Job
 from reclip.plan import Plan
 
-CITED = {"row": "IIC", "marks": {"LC": "✓"}, "cells": {"voc": {"paper": 9.8}}}
+CITED = {
+    "row": "IIC",
+    "protocol": "21 classes",
+    "marks": {"LC": "✓"},
+    "cells": {"voc": {"paper": 9.8}},
+}
 QUERY = {"row": "Query", "marks": {"LC": "✗"}, "cells": {"voc": {"paper": 49.5, "run": "query"}}}
 OURS = {"row": "Ours", "cells": {"voc": {"paper": 58.5, "run": "ref-pe"}}}
 
 
-def write_metrics(plan: Plan, run: str, values: dict[int | None, float], job: str | None = None):
+def write_metrics(
+    plan: Plan,
+    run: str,
+    values: dict[int | None, float],
+    job: str | None = None,
+    post_processing: str = "none",
+) -> None:
     evaluation = plan.job("evaluate", run)
     miou = summarise(list(values.values()))
     write_json(
         evaluation.outputs[0],
         {
             "job": job or evaluation.digest,
-            "protocol": "whole",
+            "protocol": "whole, own size",
+            "post_processing": post_processing,
             "seeds": [{"seed": seed, "miou": value} for seed, value in values.items()],
             "miou": {"mean": miou.mean, "sd": miou.sd, "n": miou.n},
         },
@@ -61,7 +73,10 @@ def test_the_csv_keeps_cited_and_measured_apart(made: Plan) -> None:
     assert (ours["paper"], ours["ours"], ours["sd"], ours["seeds"]) == (
         "58.5", "64.00", "1.41", "2",
     )  # fmt: skip
-    assert (ours["source"], ours["protocol"], ours["run"]) == ("measured", "whole", "ref-pe")
+    assert (ours["source"], ours["protocol"], ours["run"]) == (
+        "measured", "whole, own size", "ref-pe",
+    )  # fmt: skip
+    assert cited["protocol"] == "21 classes"
     assert cited["marks"] == "LC=✓"
     assert job.stale_because() is None
 
@@ -73,11 +88,30 @@ def test_the_markdown_has_a_column_for_each(made: Plan) -> None:
     assert lines[0] == "**Table 4. Effect of bias modeling** (mIoU, %)"
     assert lines[2] == "| Method | LC | voc, paper | voc, tiny | source |"
     assert lines[4:7] == [
-        "| IIC | ✓ | 9.8 |  | cited |",
-        "| Query | ✗ | 49.5 | 60.0 | measured |",
-        "| Ours |  | 58.5 | 64.0 ± 1.4 (2 seeds) | measured |",
+        "| IIC | ✓ | 9.8 |  | cited (21 classes) |",
+        "| Query | ✗ | 49.5 | 60.0 | measured (whole, own size) |",
+        "| Ours |  | 58.5 | 64.0 ± 1.4 (2 seeds) | measured (whole, own size) |",
     ]
-    assert lines[-1] == "The paper's ordering of the measured rows holds here (all 1 pairs)."
+    assert lines[8] == "The paper's ordering of the measured rows holds here (all 1 pairs)."
+    assert lines[10] == "The CLIP weights are the packaged mini-clip, trained on drawn scenes."
+
+
+def test_post_processing_is_part_of_the_protocol(made: Plan) -> None:
+    write_metrics(made, "query", {None: 60.0}, post_processing="prompt denoising 0.5")
+    job = made.job("tabulate", "table4")
+    tabulate.main(job)
+    assert table_rows(job)[1]["protocol"] == "whole, own size, prompt denoising 0.5"
+
+
+def test_a_table_says_what_weights_its_students_start_from(tiny_plan) -> None:
+    row = {"row": "LC", "cells": {"voc": {"paper": 76.1, "run": "probe"}}}
+    plan = tiny_plan({"tables": {"table1": {"title": "t", "rows": [row]}}})
+    assert plan.weights_of("table1") == [
+        "The CLIP weights are the packaged mini-clip, trained on drawn scenes.",
+        "The student's backbone, test_resnet, starts from random numbers.",
+    ]
+    plan = tiny_plan({"tables": {"table1": {"title": "t", "rows": [CITED]}}})
+    assert plan.weights_of("table1") == []
 
 
 def test_metrics_of_other_settings_are_refused(made: Plan) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-from reclip.config import Table
+from reclip.config import Cell, Row, Table
 from reclip.data.index import write_table
 from reclip.errors import ReclipError
 from reclip.evaluate.page import html_page
@@ -36,12 +35,16 @@ class Measured:
     seeds: int | None = None
     protocol: str = ""
 
+    @property
+    def source(self) -> str:
+        return "measured" if self.run else "cited"
+
 
 def main(job: Job) -> None:
     """Write `<table>.csv`, `<table>.md` and, for the report, `<table>.html`."""
     table: Table = job.settings["table"]
     cells = [
-        measure(job, row.row, row.marks, dataset, cell)
+        measure(job, row, dataset, cell)
         for row in table.rows
         for dataset, cell in row.cells.items()
     ]
@@ -56,7 +59,7 @@ def main(job: Job) -> None:
             "" if c.mean is None else f"{c.mean:.2f}",
             "" if c.sd is None else f"{c.sd:.2f}",
             "" if c.seeds is None else c.seeds,
-            "measured" if c.run else "cited",
+            c.source,
             c.protocol,
             c.run or "",
         )
@@ -65,18 +68,21 @@ def main(job: Job) -> None:
     write_table(csv_path, COLUMNS, rows)
     shown = [d for d in job.settings["datasets"] if any(c.dataset == d for c in cells)]
     text = markdown(job.id, table.title, cells, shown, job.settings["experiment"])
+    if job.settings["weights"]:
+        text += "\n" + " ".join(job.settings["weights"]) + "\n"
     write_text(md_path, text)
     write_text(html_path, html_page(text))
     job.done(list(job.outputs))
 
 
-def measure(job: Job, row: str, marks: dict[str, str], dataset: str, cell: Any) -> Measured:
+def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
     """The cell with its run's metrics.
 
     Raises ReclipError: metrics that were made with other settings than those on screen.
     """
     if cell.run is None:
-        return Measured(row, marks, dataset, cell.paper, None)
+        cited = row.protocol or ""
+        return Measured(row.row, row.marks, dataset, cell.paper, None, protocol=cited)
     evaluation = job.inputs[cell.run]
     metrics = read_json(evaluation.outputs[0])
     if metrics["job"] != evaluation.digest:
@@ -84,10 +90,12 @@ def measure(job: Job, row: str, marks: dict[str, str], dataset: str, cell: Any) 
             f"'{evaluation.outputs[0]}' is of other settings: "
             f"run `snakemake {evaluation.outputs[0]}`"
         )
-    miou = metrics["miou"]
+    miou, protocol = metrics["miou"], metrics["protocol"]
+    if metrics["post_processing"] != "none":
+        protocol += f", {metrics['post_processing']}"
     return Measured(
-        row, marks, dataset, cell.paper, cell.run, miou["mean"], miou["sd"], miou["n"],
-        metrics["protocol"],
+        row.row, row.marks, dataset, cell.paper, cell.run, miou["mean"], miou["sd"], miou["n"],
+        protocol,
     )  # fmt: skip
 
 
@@ -129,11 +137,14 @@ def markdown(
     lines += [_line([*head, "source"]), _line(["---"] * (len(head) + 1))]
     for row, found in by_row.items():
         first = next(iter(found.values()))
-        measured = any(cell.run for cell in found.values())
+        # One line a row: "measured" if any of its cells is, each protocol once.
+        sources = sorted({cell.source for cell in found.values()}, reverse=True)
+        protocols = list(dict.fromkeys(c.protocol for c in found.values() if c.protocol))
+        said = f"{sources[0]} ({'; '.join(protocols)})" if protocols else sources[0]
         line = [row, *(first.marks.get(k, "") for k in marks)]
         for dataset in datasets:
             line += _values(found.get(dataset))
-        lines.append(_line([*line, "measured" if measured else "cited"]))
+        lines.append(_line([*line, said]))
     lines += ["", _verdict(cells)]
     return "\n".join(lines) + "\n"
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from reclip.clip.dense import dense_features, interpolate_positional
 from reclip.clip.load import Clip
-from reclip.clip.prompts import VOC_CLASSES, templates
+from reclip.clip.prompts import templates
 from reclip.clip.text import ReferenceEncoder, query_embeddings
+from reclip.data.class_names import VOC_CLASSES
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.rectify.model import BiasModel, PositionalNet
 

@@ -13,6 +13,8 @@ rule embed_text:
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
+    resources:
+        gpu=GPU,
     params:
         reclip=RECLIP,
     shell:
@@ -33,6 +35,8 @@ rule cache_features:
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
+    resources:
+        gpu=GPU,
     params:
         reclip=RECLIP,
     shell:

@@ -24,3 +24,7 @@ def needs(stage, kind):
         ]
 
     return paths
+
+
+# Jobs that compute on a GPU run one at a time (profiles/default: gpu=1), or `--resources gpu=N` at once.
+GPU = 1 if uses_gpu(PLAN.params.compute) else 0

@@ -14,6 +14,8 @@ rule evaluate:
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
+    resources:
+        gpu=GPU,
     params:
         reclip=RECLIP,
     shell:
