@@ -42,6 +42,9 @@ class ComputeSettings(Settings):
 
     device: str = "auto"
     threads: int = Field(1, gt=0)  # a job; the front ends run several jobs side by side
+    # Further threads of a job that read photos ahead; on a GPU give 8 or more. No result depends on
+    # them, so they are no part of what makes an output stale.
+    loaders: int = Field(0, ge=0, exclude=True)
 
 
 class ClipSettings(Settings):
@@ -49,7 +52,9 @@ class ClipSettings(Settings):
 
     model: str = "ViT-B-16"  # paper Sec. 4.1
     pretrained: str | None = None  # open_clip tag, e.g. "openai"
-    checkpoint: str | None = None  # a weights file instead of a tag
+    # A weights file instead of a tag: OpenAI's .pt, open_clip's .pt or safetensors.
+    checkpoint: str | None = None
+    # "quick_gelu" is for both towers; "gelu" for the image tower alone, as in the official code.
     activation: Literal["default", "gelu", "quick_gelu"] = "default"
     block_ln_eps: float | None = None  # official: 1e-6 in the visual blocks; None: the model's own
     residual: bool = True  # official (after MaskCLIP): the last block keeps its residual

@@ -11,7 +11,7 @@ from reclip.errors import ReclipError
 from reclip.experiment import Experiment
 from reclip.jobs import STAGES, Job
 from reclip.params import nearest
-from reclip.weights import checkpoint_sha256, weights_sha256
+from reclip.weights import backbone_sha256, checkpoint_sha256, describe, describe_backbone
 
 
 class Plan(Experiment):
@@ -178,8 +178,8 @@ class Plan(Experiment):
     def _distill(self, run: str) -> Job:
         settings = self.params.runs[run]
         dataset = settings.dataset
-        weights = self.distill(run).checkpoint
-        backbone = {"weights": weights_sha256(weights, "distill.checkpoint")} if weights else {}
+        sha256 = backbone_sha256(self.distill(run))
+        backbone = {"weights": sha256} if sha256 else {}
         return self._make(
             "distill",
             run,
@@ -253,6 +253,14 @@ class Plan(Experiment):
         cells = [c for row in self.params.tables[table].rows for c in row.cells.values()]
         return list(dict.fromkeys(cell.run for cell in cells if cell.run))
 
+    def weights_of(self, table: str) -> list[str]:
+        """What the weights are that a table's measured cells start from, a sentence each."""
+        runs = self.table_runs(table)
+        runs += [r for run in runs if (r := self.params.runs[run].student)]
+        students = [r for r in runs if self.params.runs[r].method == "distill"]
+        said = [describe(self.clip)] if runs else []
+        return said + sorted({describe_backbone(self.distill(run)) for run in students})
+
     def _tabulate(self, table: str) -> Job:
         folder = Path("tables")
         return self._make(
@@ -263,6 +271,7 @@ class Plan(Experiment):
                 "table": self.params.tables[table],
                 "experiment": self.params.experiment,
                 "datasets": list(self.params.datasets),
+                "weights": self.weights_of(table),
             },
             inputs={run: self.job("evaluate", run) for run in self.table_runs(table)},
             outputs=tuple(self.root / folder / f"{table}.{kind}" for kind in ("csv", "md", "html")),

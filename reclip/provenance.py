@@ -23,13 +23,16 @@ PACKAGE = Path(__file__).parent
 INFRASTRUCTURE = {
     "reclip",
     "reclip.cli",
+    "reclip.compat",
     "reclip.config",
     "reclip.errors",
     "reclip.experiment",
     "reclip.jobs",
+    "reclip.params",
     "reclip.plan",
     "reclip.provenance",
     "reclip.tracking",
+    "reclip.weights",
 }
 
 

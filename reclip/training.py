@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from reclip.ahead import ahead
 from reclip.checkpoint import Checkpoint, TrainingState
 from reclip.config import OptimiserSettings
 from reclip.data.index import write_table
+from reclip.errors import ReclipError
 from reclip.jobs import Job
 from reclip.schedule import make_sgd, poly_lr
+
+Batch = TypeVar("Batch")
 
 
 def seed_file(folder: Path, seed: int | None) -> Path:
@@ -36,7 +42,8 @@ def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int
 
 def train(
     model: torch.nn.Module,
-    compute_losses: Callable[[int, np.ndarray], dict[str, torch.Tensor]],
+    load: Callable[[int, np.ndarray], Batch],
+    compute_losses: Callable[[Batch], dict[str, torch.Tensor]],
     settings: OptimiserSettings,
     *,
     count: int,
@@ -45,14 +52,19 @@ def train(
     checkpoint: Checkpoint,
     curve: Path,
     label: str,
+    loaders: int = 0,
 ) -> None:
     """Minimise the sum of the losses by SGD with the poly schedule; write the curve.
 
     Args:
-        compute_losses: (epoch, rows) to weighted loss terms; their sum is minimised.
+        load: (epoch, rows of training images) to a batch, by `loaders` threads ahead of time; it
+            draws no random numbers.
+        compute_losses: batch to weighted loss terms; their sum is minimised.
         count: training images; `settings` has `epochs` and `batch`.
         generators: random sources that `compute_losses` draws from, saved with the state.
         checkpoint: where the state is kept; a state that is there is gone on from.
+
+    Raises ReclipError: the loss is no longer a finite number.
     """
     optimiser = make_sgd(
         [p for p in model.parameters() if p.requires_grad],
@@ -66,24 +78,29 @@ def train(
         progress.restore(saved)
     steps = list(batches(count, settings.batch, settings.epochs, seed))
     model.train()
-    bar = tqdm(steps, desc=label, disable=None)
-    for step, (epoch, rows) in enumerate(bar):
-        if step < progress.step:
-            continue
+    bar = tqdm(desc=label, total=len(steps), initial=progress.step, disable=None)
+    loaded = ahead(steps[progress.step :], lambda step: load(*step), loaders)
+    for step, ((epoch, _), batch) in enumerate(loaded, start=progress.step):
         lr = poly_lr(step, len(steps), settings.lr, settings.power, settings.min_lr)
         for group in optimiser.param_groups:
             group["lr"] = lr
         optimiser.zero_grad(set_to_none=True)
-        losses = compute_losses(epoch, rows)
+        losses = compute_losses(batch)
         total = sum(losses.values())
+        values = [float(v.detach()) for v in (total, *losses.values())]
+        if not math.isfinite(values[0]):
+            raise ReclipError(
+                f"{label}: the loss is {values[0]} at step {step}: lower the learning rate (lr)"
+            )
         total.backward()
         optimiser.step()
         progress.names = ["loss", *losses]
-        values = [float(v.detach()) for v in (total, *losses.values())]
         progress.curve.append([step, epoch, lr, *values])
         progress.step = step + 1
         checkpoint.save_now_and_then(progress.state)
         bar.set_postfix(loss=f"{values[0]:.3f}", refresh=False)
+        bar.update()
+    bar.close()
     model.eval()
     rows = [(int(r[0]), int(r[1]), *(f"{v:.6g}" for v in r[2:])) for r in progress.curve]
     write_table(curve, ("step", "epoch", "lr", *progress.names), rows)

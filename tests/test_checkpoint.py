@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from reclip.checkpoint import Checkpoint
 from reclip.config import RectifySettings
+from reclip.errors import ReclipError
 from reclip.jobs import Job
 from reclip.training import batches, curve_file, each_seed, seed_file, train
 
@@ -28,6 +29,7 @@ def run(
     seed: int = 0,
     stop_at: int | None = None,
     settings: RectifySettings = SETTINGS,
+    loaders: int = 0,
 ) -> list[int]:
     """Train a small noisy model, with batch norm, to `seed-<seed>`; returns the steps it took."""
     torch.manual_seed(seed)
@@ -37,7 +39,8 @@ def run(
     path = seed_file(folder, seed)
     steps: list[int] = []
 
-    def losses(epoch: int, rows) -> dict[str, torch.Tensor]:
+    def losses(batch) -> dict[str, torch.Tensor]:
+        epoch, rows = batch
         if len(steps) == stop_at:
             raise Stopped
         steps.append(epoch)
@@ -46,6 +49,7 @@ def run(
 
     train(
         model,
+        lambda epoch, rows: (epoch, rows),
         losses,
         settings,
         count=COUNT,
@@ -54,6 +58,7 @@ def run(
         checkpoint=Checkpoint(path, digest, every_seconds=0),
         curve=curve_file(folder, seed),
         label="test",
+        loaders=loaders,
     )
     folder.mkdir(exist_ok=True)
     save_file(model.state_dict(), path)
@@ -62,6 +67,17 @@ def run(
 
 def made(folder: Path) -> list[bytes]:
     return [seed_file(folder, 0).read_bytes(), curve_file(folder, 0).read_bytes()]
+
+
+def test_reading_ahead_changes_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "inline")
+    run(tmp_path / "ahead", loaders=3)
+    assert made(tmp_path / "inline") == made(tmp_path / "ahead")
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    with pytest.raises(ReclipError, match=r"test: the loss is (nan|inf) at step \d+: lower the"):
+        run(tmp_path, settings=SETTINGS.model_copy(update={"lr": 1e30}))
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, STEPS - 1])

@@ -1,30 +1,29 @@
 from __future__ import annotations
 
-import json
+import re
 import subprocess
 import sys
 
 import open_clip
 import pytest
 import torch
+from open_clip.model import CLIP
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
-from tiny_clip import TINY, tiny_model
+from tiny_clip import GELU, QUICK, TINY, activations, in_registry, tiny_model
 
+from reclip.clip.dense import dense_features
 from reclip.clip.load import clip_from_state_dict, load_clip
 from reclip.config import ClipSettings
 from reclip.errors import ReclipError
+from reclip.files import file_sha256
+from reclip.releases import Release
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_in_registry(tmp_path_factory):
-    """open_clip knows the tiny architecture as "tiny-ViT"."""
-    folder = tmp_path_factory.mktemp("configs")
-    (folder / "tiny-ViT.json").write_text(json.dumps(TINY))
-    open_clip.add_model_config(folder)
-    yield
-    open_clip.factory._MODEL_CONFIG_PATHS.remove(folder)
-    open_clip.factory._rescan_model_configs()
+    with in_registry(tmp_path_factory.mktemp("configs")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -32,36 +31,27 @@ def model():
     return tiny_model()
 
 
-def write(model, kind: str, folder) -> str:
-    state = model.state_dict()
-    path = folder / ("weights.safetensors" if kind == "safetensors" else "weights.pt")
-    if kind == "safetensors":
-        save_file(state, path)
-    elif kind == "state dict":
-        torch.save(state, path)
-    elif kind == "training checkpoint":
-        named = {f"module.{name}": t for name, t in state.items()}
-        torch.save({"epoch": 3, "state_dict": named}, path)
-    elif kind == "half":
-        torch.save({name: t.half() for name, t in state.items()}, path)
-    elif kind == "torchscript":
-        inputs = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 16, dtype=torch.long))
-        torch.jit.trace(model.eval(), inputs, check_trace=False).save(str(path))
-    return str(path)
+def shapes(name: str) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        return CLIP(**open_clip.get_model_config(name)).state_dict()
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "kind", ["safetensors", "state dict", "training checkpoint", "half", "torchscript"]
+    ("name", "dim", "patch"),
+    [
+        ("ViT-B-16", 512, 16),
+        ("ViT-B-32", 512, 32),
+        ("ViT-L-14", 768, 14),
+        ("ViT-L-14-336", 768, 14),
+    ],
 )
-def test_checkpoint_files(model, kind, tmp_path):
-    clip = load_clip(ClipSettings(model="tiny-ViT", checkpoint=write(model, kind, tmp_path)))
-    for name, ours in clip.model.state_dict().items():
-        wanted = model.state_dict()[name]
-        assert ours.dtype == torch.float32
-        torch.testing.assert_close(ours, wanted.half().float() if kind == "half" else wanted)
-    gelu = clip.model.visual.transformer.resblocks[0].mlp.gelu
-    assert isinstance(gelu, QuickGELU) == (kind == "torchscript")  # OpenAI's own archives
+def test_openais_vits(name, dim, patch):
+    """Their shapes alone: no memory, no time."""
+    with torch.device("meta"):
+        clip = clip_from_state_dict(ClipSettings(model=name), shapes(name), device="meta")
+        z, _ = dense_features(clip, torch.empty(1, 3, 100, 333))
+    assert (clip.embed_dim, clip.patch_size) == (dim, patch)
+    assert z.shape == (1, -(-100 // patch), -(-333 // patch), dim)
 
 
 def test_what_a_clip_tells(model):
@@ -76,61 +66,108 @@ def test_what_a_clip_tells(model):
     assert clip.tokenizer(["a"]).shape == (1, 16)
 
 
-def test_activation_and_epsilon_reach_the_image_blocks_only(model):
-    spec = ClipSettings(model="tiny-ViT", activation="quick_gelu", block_ln_eps=1e-6)
+def test_epsilon_reaches_the_image_blocks_only(model):
+    spec = ClipSettings(model="tiny-ViT", block_ln_eps=1e-6)
     clip = clip_from_state_dict(spec, model.state_dict()).model
-    for block in clip.visual.transformer.resblocks:
-        assert isinstance(block.mlp.gelu, QuickGELU)
-        assert block.ln_1.eps == block.ln_2.eps == 1e-6
-    for block in clip.transformer.resblocks:
-        assert isinstance(block.mlp.gelu, torch.nn.GELU)
-        assert block.ln_1.eps == block.ln_2.eps == 1e-5
+    assert {b.ln_1.eps for b in clip.visual.transformer.resblocks} == {1e-6}
+    assert {b.ln_2.eps for b in clip.visual.transformer.resblocks} == {1e-6}
+    assert {b.ln_1.eps for b in clip.transformer.resblocks} == {1e-5}
     assert clip.visual.ln_pre.eps == clip.visual.ln_post.eps == 1e-5
 
 
-def test_the_openai_tag_means_quickgelu(model, monkeypatch):
-    """OpenAI's weights in another file format still run with the activation they know."""
-    tags = {"openai": {"quick_gelu": True, "mean": (0.1,) * 3, "std": (0.2,) * 3}}
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-ViT", tags)
-    clip = clip_from_state_dict(
-        ClipSettings(model="tiny-ViT", pretrained="openai"), model.state_dict()
-    )
-    assert isinstance(clip.model.transformer.resblocks[0].mlp.gelu, QuickGELU)
-    assert clip.mean == (0.1,) * 3
+OPENAIS = {"openai": {"quick_gelu": True, "mean": (0.1,) * 3, "std": (0.2,) * 3}}
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(ReclipError, match=r"no file of CLIP weights at .*nowhere\.pt"):
-        load_clip(ClipSettings(model="tiny-ViT", checkpoint=str(tmp_path / "nowhere.pt")))
+@pytest.mark.parametrize(
+    ("settings", "wanted", "why"),
+    [
+        ({}, GELU, r"GELU \(clip.model is tiny-ViT\)"),
+        ({"activation": "quick_gelu"}, QUICK, r"QuickGELU \(clip.activation says so\)"),
+        ({"pretrained": "openai"}, QUICK, r"QuickGELU \(clip.pretrained is openai\)"),
+        ({"activation": "gelu"}, GELU, r"GELU in the image tower .* GELU in the text tower"),
+        (
+            {"activation": "gelu", "pretrained": "openai"},
+            {("image", torch.nn.GELU), ("text", QuickGELU)},  # as the official code has it
+            r"GELU in the image tower .* QuickGELU in the text tower \(clip.pretrained is openai\)",
+        ),
+    ],
+)
+def test_activation(model, monkeypatch, caplog, settings, wanted, why):
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-ViT", OPENAIS)
+    caplog.set_level("INFO")
+    clip = clip_from_state_dict(ClipSettings(model="tiny-ViT", **settings), model.state_dict())
+    assert activations(clip) == wanted
+    assert re.search(f"CLIP activation: {why}", caplog.text)
+    assert clip.mean == ((0.1,) * 3 if "pretrained" in settings else clip.mean)
 
 
-def test_another_architecture(tmp_path):
-    other = tiny_model(vision_cfg={**TINY["vision_cfg"], "patch_size": 16})
-    path = write(other, "safetensors", tmp_path)
-    with pytest.raises(ReclipError, match=r"do not fit tiny-ViT: visual\.conv1\.weight is \(32, 3"):
+def test_a_known_sha256_means_quickgelu(model, tmp_path, monkeypatch, caplog):
+    path = str(tmp_path / "weights.safetensors")
+    save_file(model.state_dict(), path)
+    sha256 = file_sha256(path)
+    known = Release("OpenAI's tiny-ViT", "tiny.pt", "https://example.org/tiny.pt", sha256)
+    spec = ClipSettings(model="tiny-ViT", checkpoint=path)
+    caplog.set_level("INFO")
+    assert activations(load_clip(spec)) == GELU
+    assert f"CLIP weights: {path}, sha256 {sha256}, not a published file we know" in caplog.text
+    assert "for OpenAI's weights" in caplog.text
+    monkeypatch.setattr("reclip.releases.openai", lambda: {"tiny-ViT": known})
+    assert activations(load_clip(spec)) == QUICK
+    assert f"sha256 {sha256}, OpenAI's tiny-ViT" in caplog.text
+    assert "QuickGELU (the weights are OpenAI's tiny-ViT)" in caplog.text
+
+
+def test_missing_files_say_what_to_download(tmp_path):
+    spec = ClipSettings(model="ViT-B-16-quickgelu", checkpoint=str(tmp_path / "nowhere.pt"))
+    wanted = r"no file '.*nowhere\.pt': download https://\S+/5806e77c\S+/ViT-B-16\.pt and put it"
+    with pytest.raises(ReclipError, match=wanted):
+        load_clip(spec)
+    with pytest.raises(ReclipError, match=r"nowhere\.pt': put the weights there"):
+        load_clip(ClipSettings(model="tiny-ViT", checkpoint=spec.checkpoint))
+
+
+def test_a_cut_download_is_named(model, tmp_path):
+    path = tmp_path / "ViT-B-16.pt"
+    path.write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(ReclipError, match=r"named like OpenAI's ViT-B-16 but its sha256 .* cut"):
+        load_clip(ClipSettings(model="ViT-B-16", checkpoint=str(path)))
+
+
+def test_another_architecture_names_the_model_that_fits(model, tmp_path):
+    fitting = r"\(visual.conv1.weight is \(768, 3, 32, 32\) there.*\); .* those of ViT-B-32, so"
+    with torch.device("meta"), pytest.raises(ReclipError, match=fitting):
+        clip_from_state_dict(ClipSettings(model="ViT-B-16"), shapes("ViT-B-32"))
+    unknown = tiny_model(vision_cfg={**TINY["vision_cfg"], "patch_size": 16})
+    path = str(tmp_path / "weights.safetensors")
+    save_file(unknown.state_dict(), path)
+    with pytest.raises(ReclipError, match=r"safetensors' does not fit tiny-ViT .*; correct"):
         load_clip(ClipSettings(model="tiny-ViT", checkpoint=path))
+    cut = {k: t for k, t in model.state_dict().items() if not k.startswith("ln_final")}
+    with pytest.raises(ReclipError, match=r"ln_final.bias is absent there.*that differ: 2"):
+        clip_from_state_dict(ClipSettings(model="tiny-ViT"), cut)
 
 
-@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
-def test_a_file_that_holds_no_weights(tmp_path, name):
-    path = tmp_path / name
-    path.write_bytes(b"no weights")
-    with pytest.raises(ReclipError, match="cannot be read as CLIP weights"):
-        load_clip(ClipSettings(model="tiny-ViT", checkpoint=str(path)))
-
-
-def test_a_pickled_object_is_refused(tmp_path):
-    path = tmp_path / "weights.pt"
-    torch.save({"state_dict": subprocess.Popen}, path)
-    with pytest.raises(ReclipError, match="cannot be read as CLIP weights"):
-        load_clip(ClipSettings(model="tiny-ViT", checkpoint=str(path)))
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["visual.layer1.0.conv1.weight", "visual.conv1.weight"], "image tower is a ResNet"),
+        (["vision_model.embeddings.class_embedding"], "Hugging Face's transformers"),
+        (["conv1.weight", "fc.weight"], "no visual.conv1.weight among 2 tensors"),
+    ],
+)
+def test_weights_of_something_else(names, kind):
+    with pytest.raises(ReclipError, match=kind):
+        clip_from_state_dict(ClipSettings(model="tiny-ViT"), dict.fromkeys(names, torch.zeros(1)))
 
 
 def test_unknown_models_and_tags(model):
     with pytest.raises(ReclipError, match="no CLIP model 'ViT-Z'"):
         clip_from_state_dict(ClipSettings(model="ViT-Z"), model.state_dict())
-    with pytest.raises(ReclipError, match="not a plain CLIP"):
-        clip_from_state_dict(ClipSettings(model="ViT-B-16-SigLIP"), model.state_dict())
+    with torch.device("meta"):
+        with pytest.raises(ReclipError, match="not a plain CLIP"):
+            clip_from_state_dict(ClipSettings(model="ViT-B-16-SigLIP"), model.state_dict())
+        with pytest.raises(ReclipError, match="The towers of RN50 differ"):
+            clip_from_state_dict(ClipSettings(model="RN50"), model.state_dict())
     with pytest.raises(ReclipError, match="No weights are named for ViT-B-16"):
         load_clip(ClipSettings(model="ViT-B-16"))
     with pytest.raises(ReclipError, match="'open-ai'"):

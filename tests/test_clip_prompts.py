@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reclip.clip.prompts import TEMPLATE_SETS, VOC_CLASSES, templates
+from reclip.clip.prompts import TEMPLATE_SETS, templates
 from reclip.errors import ReclipError
 
 
@@ -19,9 +19,3 @@ def test_template_sets():
 def test_unknown_set():
     with pytest.raises(ReclipError, match=r"'many'.*single, imagenet, reclip"):
         templates("many")
-
-
-def test_voc_classes():
-    assert len(VOC_CLASSES) == 20
-    assert VOC_CLASSES[0] == ("airplane",)
-    assert VOC_CLASSES[14] == ("person",)

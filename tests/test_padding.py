@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -12,7 +9,7 @@ from torch.nn import functional
 from reclip.config import RectifySettings
 from reclip.distill.losses import IGNORE, distillation_loss
 from reclip.rectify.model import BiasModel, PositionalNet
-from reclip.rectify.train import losses
+from reclip.rectify.train import Batch, losses
 
 CLASSES, DIM, SIDE = 3, 6, 4
 COVERED = (2, 3)  # rows and columns of the view that hold image
@@ -36,11 +33,10 @@ def rectification_loss(padding: str, padding_seed: int) -> tuple[float, torch.Te
     torch.manual_seed(0)
     net = PositionalNet(5, CLASSES, (4, 4))
     model = BiasModel(unit(CLASSES, DIM, seed=1), torch.randn(1 + 4, 5), (2, 2), positional=net)
-    features = SimpleNamespace(views=[0], view_batch=lambda number, rows: view(padding_seed))
     settings = RectifySettings(padding=padding, gumbel_scale=20)
-    found = torch.tensor([[True, False, True]])
+    batch = Batch(*view(padding_seed), torch.tensor([[True, False, True]]))
     noise = torch.Generator().manual_seed(3)
-    (loss,) = losses(model, features, found, settings, noise, 0, np.array([0])).values()
+    (loss,) = losses(model, batch, settings, noise).values()
     loss.backward()
     return loss.item(), net[0].weight.grad.clone()
 

@@ -1,7 +1,8 @@
-"""PASCAL VOC 2012 in its official layout, from a tiny made copy of it."""
+"""PASCAL VOC 2012 in its official layout, from a tiny made copy and from real photos."""
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,16 @@ from PIL import Image
 from tiny_voc import TRAIN, VAL, make_voc, write_mask
 
 from reclip.data import voc
-from reclip.data.images import IGNORED, read_label
+from reclip.data.images import IGNORED, image_size, read_label
 from reclip.data.index import DataSet
-from reclip.data.prepare import prepare_voc
+from reclip.data.prepare import prepare_photos
 from reclip.errors import ReclipError
+
+REAL = Path(__file__).parents[1] / "../shared/real/VOCtrainval-subset.tar"
+
+
+def prepare_voc(root: Path, limit: int | None, folder: Path) -> list[Path]:
+    return prepare_photos(voc.read(root), limit, folder)
 
 
 def test_a_copy_is_indexed_in_the_order_of_its_lists(tmp_path: Path) -> None:
@@ -35,6 +42,23 @@ def test_background_and_void_are_ignored_and_ids_start_at_0(tmp_path: Path) -> N
     assert label[0].tolist() == [IGNORED, 0, 19, IGNORED, 14, IGNORED]
 
 
+@pytest.mark.skipif(
+    not REAL.exists(), reason=f"VOC's photos may not be redistributed: put them at {REAL}"
+)
+def test_real_photos(tmp_path: Path, caplog) -> None:
+    with tarfile.open(REAL) as archive:
+        archive.extractall(tmp_path, filter="data")
+    layout = voc.read(voc.find_root(tmp_path))
+    prepare_photos(layout, 12, tmp_path / "data")
+    assert not caplog.records  # a limit is no surprise
+    data = DataSet(tmp_path / "data")
+    assert data.facts["counts"] == {"train": 12, "val": 12}
+    for item in data.items("val"):
+        label = read_label(item.label)
+        assert label.shape == (item.height, item.width) == image_size(item.image)
+        assert 0 < (label < 20).mean() < 1  # some object, some background or border
+
+
 def test_classes_are_in_the_official_order(tmp_path: Path) -> None:
     prepare_voc(make_voc(tmp_path), None, tmp_path / "data")
     names = [synonyms[0] for synonyms in DataSet(tmp_path / "data").class_names]
@@ -54,14 +78,14 @@ def test_a_limit_takes_the_first_of_each_split(tmp_path: Path) -> None:
 def test_an_id_that_voc_has_not_is_refused(tmp_path: Path, wrong: int) -> None:
     root = make_voc(tmp_path)
     write_mask(root, VAL[0], np.full((4, 6), wrong, np.uint8))
-    with pytest.raises(ReclipError, match=f"{VAL[0]}.png' holds id {wrong}, VOC has 0..20 and 255"):
+    with pytest.raises(ReclipError, match=f"{VAL[0]}.png' holds id {wrong}, .* 0..20 and 255"):
         prepare_voc(root, None, tmp_path / "data")
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     root = make_voc(tmp_path)
     write_mask(root, VAL[0], np.zeros((6, 4), np.uint8))
-    with pytest.raises(ReclipError, match="is 4×6, its photo 6×4"):
+    with pytest.raises(ReclipError, match="is 4×6, the photo.* 6×4"):
         prepare_voc(root, None, tmp_path / "data")
 
 
@@ -69,8 +93,8 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     ("path", "words"),
     [
         (f"JPEGImages/{VAL[0]}.jpg", f"lists '{VAL[0]}' but there is no"),
-        (f"SegmentationClass/{VAL[0]}.png", "has no mask"),
-        ("ImageSets/Segmentation/val.txt", "restore the list of the val photos"),
+        (f"SegmentationClass/{VAL[0]}.png", "has no label map"),
+        ("ImageSets/Segmentation/val.txt", "val.txt': restore this list of photos"),
     ],
 )
 def test_a_missing_file_is_one_sentence(tmp_path: Path, path: str, words: str) -> None:
@@ -90,7 +114,7 @@ def test_an_rgb_mask_is_refused(tmp_path: Path) -> None:
 def test_blank_lines_in_a_list_are_skipped(tmp_path: Path) -> None:
     root = make_voc(tmp_path)
     (root / "ImageSets/Segmentation/val.txt").write_text(f"\n {VAL[0]} \r\n\n")
-    assert [id for id, _, _ in voc.read_split(root, "val")] == VAL
+    assert [photo.id for photo in voc.read(root).photos["val"]] == VAL
 
 
 @pytest.mark.parametrize("depth", ["", "VOCdevkit", "VOCdevkit/VOC2012"])

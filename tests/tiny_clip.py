@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import open_clip
 import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import QuickGELU
 
 from reclip.clip.load import Clip
 
@@ -29,3 +36,23 @@ def tiny_model(seed: int = 0, **changes) -> CLIP:
 def tiny_clip(seed: int = 0) -> Clip:
     tokenizer = SimpleTokenizer(context_length=TINY["text_cfg"]["context_length"])
     return Clip(tiny_model(seed), tokenizer, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+@contextmanager
+def in_registry(folder: Path) -> Iterator[None]:
+    """open_clip knows the tiny architecture as "tiny-ViT"; its card is written to `folder`."""
+    (folder / "tiny-ViT.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(folder)
+    yield
+    open_clip.factory._MODEL_CONFIG_PATHS.remove(folder)
+    open_clip.factory._rescan_model_configs()
+
+
+QUICK = {("image", QuickGELU), ("text", QuickGELU)}
+GELU = {("image", torch.nn.GELU), ("text", torch.nn.GELU)}
+
+
+def activations(clip: Clip) -> set[tuple[str, type]]:
+    """The activations of each tower's blocks."""
+    towers = {"image": clip.model.visual.transformer, "text": clip.model.transformer}
+    return {(n, type(block.mlp.gelu)) for n, tower in towers.items() for block in tower.resblocks}

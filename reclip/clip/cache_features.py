@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from reclip.ahead import ahead
 from reclip.clip.dense import dense_features
 from reclip.clip.feature_cache import grid_of
 from reclip.clip.image_level import centre_crop_embedding, untouched
@@ -39,7 +40,8 @@ def main(job: Job) -> None:
     """Write the files that `reclip.clip.feature_cache` describes."""
     settings = job.settings
     device = setup(settings["compute"])
-    extractor = Extractor(load_clip(settings["clip"], device), settings["clip"])
+    loaders = settings["compute"].loaders
+    extractor = Extractor(load_clip(settings["clip"], device), settings["clip"], loaders)
     data = DataSet(job.inputs["data"].folder)
     image = settings["image"]
     centre = settings["hypothesis_image"] == "centre_crop"
@@ -73,9 +75,13 @@ def main(job: Job) -> None:
 
 
 class Extractor:
-    """Dense and image-level features of photos that are cut and resized already."""
+    """Dense and image-level features of photos that are cut and resized already.
 
-    def __init__(self, clip: Clip, settings: ClipSettings) -> None:
+    loaders: threads that read photos ahead.
+    """
+
+    def __init__(self, clip: Clip, settings: ClipSettings, loaders: int) -> None:
+        self.loaders = loaders
         self.clip, self.settings = clip, settings
         self.patch, self.dim, self.norm = clip.patch_size, clip.embed_dim, settings.norm
         self.dtype = np.dtype(settings.cache_dtype)
@@ -135,9 +141,16 @@ def _cache_pieces(
 ) -> np.ndarray:
     """Write the tokens of a split; returns (P, D), the image-level features if asked for."""
 
-    @lru_cache(maxsize=1)  # the windows of an image follow one another
+    @lru_cache(maxsize=8)  # the windows of an image follow one another
     def read(image: int, size: tuple[int, int]) -> np.ndarray:
         return resize_image(read_image(items[image].image), size)
+
+    def load(batch: list[Piece]) -> list[torch.Tensor]:
+        cuts = []
+        for image, size, (top, left, height, width), _ in batch:
+            cut = read(image, size)[top : top + height, left : left + width]
+            cuts.append(normalise(cut, extractor.norm))
+        return cuts
 
     height, width = grid_of(pieces[-1].window, extractor.patch)
     shape = (pieces[-1].offset + height * width, extractor.dim)
@@ -145,11 +158,8 @@ def _cache_pieces(
     with atomic(path) as partial:
         tokens = np.lib.format.open_memmap(partial, "w+", extractor.dtype, shape)
         bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
-        for batch in _same_size_batches(pieces, extractor.patch):
-            cuts = []
-            for image, size, (top, left, height, width), _ in batch:
-                cut = read(image, size)[top : top + height, left : left + width]
-                cuts.append(normalise(cut, extractor.norm))
+        batches = _same_size_batches(pieces, extractor.patch)
+        for batch, cuts in ahead(batches, load, extractor.loaders):
             z, found = extractor(cuts, with_global)
             for k, piece in enumerate(batch):
                 flat = z[k].reshape(-1, extractor.dim)
@@ -185,25 +195,32 @@ def _cache_views(
     views, image, patch = settings["views"], settings["image"], extractor.patch
     side = -(-views.crop // patch)
     shape = (views.count, len(items), side, side, extractor.dim)
-    cells = np.zeros((views.count, len(items), 2), np.int16)
     step = max(1, TOKENS_A_BATCH // side**2)
     path, cells_path = folder / "views.npy", folder / "view-cells.npy"
+
+    def load(start: int) -> list[list[torch.Tensor]]:
+        """The crops of some photos, view by view; each photo is read once."""
+        found = [[] for _ in range(views.count)]
+        for item in items[start : start + step]:
+            photo = read_image(item.image)
+            for number, crops in enumerate(found):
+                view = draw_view(item.id, item.height, item.width, number, views, image)
+                crop = normalise(crop_image(photo, view), extractor.norm)
+                crops.append(pad_to(crop, views.crop, views.crop))
+        return found
+
+    cells = np.zeros((views.count, len(items), 2), np.int16)
+    for number, i in np.ndindex(cells.shape[:2]):
+        item = items[i]
+        view = draw_view(item.id, item.height, item.width, number, views, image)
+        cells[number, i] = -(-view.height // patch), -(-view.width // patch)
     with atomic(path) as partial:
         tokens = np.lib.format.open_memmap(partial, "w+", extractor.dtype, shape)
         bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
-        for start in range(0, len(items), step):
-            chunk = items[start : start + step]
-            photos = [read_image(item.image) for item in chunk]
-            for number in range(views.count):
-                crops = []
-                for k, (item, photo) in enumerate(zip(chunk, photos, strict=True)):
-                    view = draw_view(item.id, item.height, item.width, number, views, image)
-                    crop = normalise(crop_image(photo, view), extractor.norm)
-                    crops.append(pad_to(crop, views.crop, views.crop))
-                    cells[number, start + k] = -(-view.height // patch), -(-view.width // patch)
-                z, _ = extractor(crops)
-                tokens[number, start : start + len(chunk)] = z
-                bar.update(len(chunk))
+        for start, found in ahead(range(0, len(items), step), load, extractor.loaders):
+            for number, crops in enumerate(found):
+                tokens[number, start : start + len(crops)] = extractor(crops)[0]
+                bar.update(len(crops))
         tokens.flush()
     with atomic(cells_path) as partial:
         np.save(partial, cells)

@@ -5,14 +5,13 @@ Importing this module is cheap; torch and open_clip are imported by the function
 
 from __future__ import annotations
 
-import json
-import zipfile
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reclip.config import ClipSettings
 from reclip.errors import ReclipError
+from reclip.releases import Release, clip_release, release_of
+from reclip.weights import PACKAGED, log_file, weights_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -78,14 +77,19 @@ class Clip:
 
 
 def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
-    """Build the CLIP that `spec` names, in float32, on `device`.
+    """Build the CLIP that `spec` names, in float32, on `device`; the log says which weights.
 
     Raises ReclipError where the model is unknown or no plain ViT CLIP, the file of weights is
-    missing or of another architecture, or the download fails.
+    missing, damaged, not the one that its name says, or of another architecture, or the download
+    fails.
     """
+    from reclip.state_dict import read_state_dict
+
     path = weights_file(spec)
-    state, openai_archive = read_state_dict(path)
-    return clip_from_state_dict(spec, state, device, source=path, quick_gelu=openai_archive)
+    sha256 = weights_sha256(str(path), "clip.checkpoint", clip_release(spec.model))
+    log_file("CLIP weights", path, sha256)
+    state = read_state_dict(path, "clip.checkpoint")
+    return clip_from_state_dict(spec, state, device, source=f"'{path}'", release=release_of(sha256))
 
 
 def clip_from_state_dict(
@@ -93,36 +97,34 @@ def clip_from_state_dict(
     state: dict[str, torch.Tensor],
     device: str | torch.device = "cpu",
     *,
-    source: str | Path = "the given state dict",
-    quick_gelu: bool = False,
+    source: str = "the given state dict",
+    release: Release | None = None,
 ) -> Clip:
     """Build the architecture of `spec` around a state dict with OpenAI's or open_clip's keys.
 
-    quick_gelu: the weights were trained with QuickGELU whatever `spec.model` says. `source` names
-    the weights in error messages. Raises ReclipError as `load_clip` does.
+    `source` names the weights in error messages; `release` is the published file that they are
+    known to be. Raises ReclipError as `load_clip` does.
     """
     import torch
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-    from open_clip.model import CLIP
     from open_clip.pretrained import get_pretrained_cfg
     from open_clip.tokenizer import SimpleTokenizer
-    from open_clip.transformer import QuickGELU
+
+    from reclip.clip.activation import OPENAI_EXTRAS, trained_with_quickgelu
+    from reclip.clip.architecture import architecture, build, require_fit
 
     tag = (get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None) or {}
-    config, mean, std = _architecture(spec.model)
-    if quick_gelu or tag.get("quick_gelu"):
+    config, mean, std = architecture(spec.model)
+    if trained_with_quickgelu(spec, config, tag, state, release):
         config["quick_gelu"] = True
-    try:
-        model = CLIP(**config)
-    except TypeError as error:
-        raise ReclipError(
-            f"{spec.model} is not a plain CLIP; name a ViT such as ViT-B-16 as clip.model."
-        ) from error
-    _require_plain_vit(spec.model, model)
-    _fill(model, state, spec.model, source)
+    model = build(spec.model, config)
+    # Beside its weights OpenAI's archive holds three numbers, and a traced one the causal mask.
+    weights = {k: t for k, t in state.items() if k not in OPENAI_EXTRAS | {"attn_mask"}}
+    require_fit(spec.model, model.state_dict(), weights, source)
+    model.load_state_dict(weights)
     for block in model.visual.transformer.resblocks:
-        if spec.activation != "default":
-            block.mlp.gelu = QuickGELU() if spec.activation == "quick_gelu" else torch.nn.GELU()
+        if spec.activation == "gelu":  # the official code's: in the image tower alone
+            block.mlp.gelu = torch.nn.GELU()
         if spec.block_ln_eps is not None:
             block.ln_1.eps = block.ln_2.eps = spec.block_ln_eps
     return Clip(
@@ -134,14 +136,14 @@ def clip_from_state_dict(
 
 
 def weights_file(spec: ClipSettings) -> Path:
-    """The file that holds the weights of `spec`, downloaded by open_clip if need be."""
-    local = _local_weights(spec)
-    if local is not None:
-        if not local.is_file():
-            raise ReclipError(
-                f"There is no file of CLIP weights at {local}; correct clip.checkpoint."
-            )
-        return local
+    """Where the weights of `spec` are or should be; a tag's are downloaded if need be.
+
+    Raises ReclipError: there is no such tag, or the download fails.
+    """
+    if spec.checkpoint is not None:
+        return Path(spec.checkpoint).expanduser()
+    if spec.model == MINI_CLIP:
+        return PACKAGED / "mini-clip.safetensors"
     from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
     tag = get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None
@@ -159,106 +161,3 @@ def weights_file(spec: ClipSettings) -> Path:
             f"Could not download the {spec.pretrained} weights of {spec.model} ({error}); fetch"
             f" {where} on another machine and give the file's path as clip.checkpoint."
         ) from error
-
-
-def read_state_dict(path: Path) -> tuple[dict[str, torch.Tensor], bool]:
-    """Tensors by name, and whether the file is an OpenAI TorchScript archive.
-
-    Never unpickles objects. Raises ReclipError where the file holds no state dict.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path), False
-        if _is_torchscript(path):
-            state = torch.jit.load(str(path), map_location="cpu").state_dict()
-            no_weights = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
-            return {name: t for name, t in state.items() if name not in no_weights}, True
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ReclipError(
-            f"{path} cannot be read as CLIP weights ({type(error).__name__}); it must be a"
-            " safetensors file, a .pt state dict or OpenAI's TorchScript archive."
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    if not state or not all(isinstance(t, torch.Tensor) for t in state.values()):
-        raise ReclipError(f"{path} holds no CLIP state dict; give a file of weights alone.")
-    return {name.removeprefix("module."): t for name, t in state.items()}, False
-
-
-def _local_weights(spec: ClipSettings) -> Path | None:
-    if spec.checkpoint is not None:
-        return Path(spec.checkpoint).expanduser()
-    return Path(str(_asset("mini-clip.safetensors"))) if spec.model == MINI_CLIP else None
-
-
-def _asset(name: str) -> Any:
-    return resources.files("reclip") / "assets" / name
-
-
-def _architecture(name: str) -> tuple[dict[str, Any], Any, Any]:
-    """Arguments of open_clip's CLIP, and (mini-clip only) its mean and std."""
-    if name == MINI_CLIP:
-        asset = json.loads(_asset("mini-clip.json").read_text())
-        return dict(asset["model_cfg"]), asset["mean"], asset["std"]
-    from open_clip.factory import get_model_config
-
-    config = get_model_config(name)
-    if config is None:
-        raise ReclipError(
-            f"There is no CLIP model {name!r}; name mini-clip or one of open_clip's, such as"
-            " ViT-B-16, as clip.model."
-        )
-    return config, None, None
-
-
-def _require_plain_vit(name: str, model: CLIP) -> None:
-    """The dense features and the Reference read these parts of the two towers directly."""
-    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-    from torch import nn
-
-    visual = model.visual
-    plain = (
-        isinstance(visual, VisionTransformer)
-        and visual.attn_pool is None
-        and visual.pool_type == "tok"
-        and not visual.final_ln_after_pool
-        and model.text_pool_type == "argmax"
-        and isinstance(model.text_projection, nn.Parameter)
-        and all(
-            isinstance(block, ResidualAttentionBlock) and isinstance(block.ls_1, nn.Identity)
-            for tower in (visual.transformer, model.transformer)
-            for block in tower.resblocks
-        )
-    )
-    if not plain:
-        raise ReclipError(
-            f"The towers of {name} differ from CLIP's ViT; name a model such as ViT-B-16."
-        )
-
-
-def _fill(model: CLIP, state: dict[str, torch.Tensor], name: str, source: str | Path) -> None:
-    own = model.state_dict()
-    wrong = [
-        key
-        for key in sorted(own.keys() | state.keys())
-        if key not in own or key not in state or own[key].shape != state[key].shape
-    ]
-    if wrong:
-        shapes = [tuple(d[wrong[0]].shape) if wrong[0] in d else "absent" for d in (state, own)]
-        raise ReclipError(
-            f"The weights in {source} do not fit {name}: {wrong[0]} is {shapes[0]} there and"
-            f" {shapes[1]} in the model ({len(wrong)} such tensors); correct clip.model or"
-            " clip.checkpoint."
-        )
-    model.load_state_dict(state)
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())

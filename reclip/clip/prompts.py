@@ -1,22 +1,8 @@
-"""Prompt templates of the Query text, and the VOC class names. Imports neither torch nor open_clip.
-
-A class is a list of names (synonyms); most classes have one.
-"""
+"""Prompt templates of the Query text. Importing this imports neither torch nor open_clip."""
 
 from __future__ import annotations
 
 from reclip.errors import ReclipError
-
-# The official code's spellings: W_q, and with it every published figure, depends on them.
-VOC_CLASSES: tuple[tuple[str, ...], ...] = tuple(
-    (name,)
-    for name in (
-        "airplane", "bicycle", "bird", "boat", "bottle",
-        "bus", "car", "cat", "chair", "cow",
-        "dining table", "dog", "horse", "motorbike", "person",
-        "potted plant", "sheep", "sofa", "train", "tv monitor",
-    )
-)  # fmt: skip
 
 IN_THE_SCENE = (
     "there is a {} in the scene.",

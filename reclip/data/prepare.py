@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from reclip.clip.prompts import VOC_CLASSES
-from reclip.data import voc
+from reclip.data import ade, context, voc
 from reclip.data.images import image_size, write_image, write_label
 from reclip.data.index import Item, write_dataset
+from reclip.data.layout import SPLITS, Layout, Photo
 from reclip.data.world import WORLDS, draw_scene, scene_rng, scene_size
+from reclip.errors import ReclipError
 from reclip.files import read_json
 from reclip.jobs import Job
 
+log = logging.getLogger(__name__)
+
 
 def main(job: Job) -> None:
+    """Draw the scenes, or index the photos where they are; label maps and index in `job.folder`."""
     source = job.settings["source"]
     if source.kind == "world":
         outputs = prepare_world(source, job.folder)
     else:
-        root = Path(read_json(job.inputs["raw"].folder / "source.json")["root"])
-        outputs = prepare_voc(root, source.limit, job.folder)
+        raw = read_json(job.inputs["raw"].folder / "source.json")
+        outputs = prepare_photos(read_layout(source.kind, raw), source.limit, job.folder)
     job.done(outputs)
 
 
@@ -42,21 +48,70 @@ def prepare_world(source: Any, folder: Path) -> list[Path]:
             items[split].append(Item(id, paths[0], *label.shape, paths[1]))
             if split == "train":
                 train_labels.append((id, paths[1]))
-    facts = {"names": [[name] for name in world.class_names], "world": world.name}
+    facts = {
+        "names": [[name] for name in world.class_names],
+        "kind": "world",
+        "world": world.name,
+        "lists": f"drawn with seed {source.seed}",
+        "counts": {"train": source.train, "val": source.val},
+    }
     return outputs + write_dataset(folder, facts, items["train"], items["val"], train_labels)
 
 
-def prepare_voc(root: Path, limit: int | None, folder: Path) -> list[Path]:
-    """Index the photos of VOC 2012 where they are; masks converted, at their own size."""
-    outputs, items, train_labels = [], {"train": [], "val": []}, []
-    for split in ("train", "val"):
-        entries = voc.read_split(root, split)[:limit]
-        for id, photo, mask in tqdm(entries, desc=f"indexing {split}", disable=None):
-            label = folder / "labels" / f"{id}.png"
-            write_label(label, voc.read_mask(mask, photo), len(VOC_CLASSES))
-            outputs.append(label)
-            items[split].append(Item(id, photo, *image_size(photo), label))
-            if split == "train":
-                train_labels.append((id, label))
-    facts = {"names": [list(names) for names in VOC_CLASSES]}
+def read_layout(kind: str, raw: dict[str, str]) -> Layout:
+    """The official layout that stage `fetch` found: its `root`, and for Context its `labels`."""
+    root = Path(raw["root"])
+    if kind == "context":
+        return context.read(root, Path(raw["labels"]))
+    return {"voc": voc, "ade": ade}[kind].read(root)
+
+
+def prepare_photos(layout: Layout, limit: int | None, folder: Path) -> list[Path]:
+    """Index photos where they are, with label maps converted at the photos' own sizes.
+
+    limit: take the first so many of each split. Training needs no labels: where no training photo
+    has a map, `train-labels.csv` is empty, and only the linear probe misses them.
+    Raises ReclipError: some photos of a split, or all of val, lack a map; an id is listed twice.
+    """
+    photos = {split: layout.photos[split][:limit] for split in SPLITS}
+    counts = {split: len(listed) for split, listed in photos.items()}
+    _refuse_repeated(layout, photos)
+    if limit is None and counts != layout.official:
+        log.warning(
+            "%s has %s photos, officially %s (%s): scores are not comparable with published ones",
+            layout.kind,
+            _in_words(counts),
+            _in_words(layout.official),
+            layout.lists,
+        )
+    outputs, items, train_labels = [], {}, []
+    for split in SPLITS:
+        labelled = split == "val" or any(photo.labelled for photo in photos[split])
+        items[split] = []
+        for photo in tqdm(photos[split], desc=f"indexing {split}", disable=None):
+            path = folder / "labels" / f"{photo.id}.png" if labelled else None
+            if path:
+                write_label(path, photo.label(), len(layout.class_names))
+                outputs.append(path)
+                if split == "train":
+                    train_labels.append((photo.id, path))
+            items[split].append(Item(photo.id, photo.path, *image_size(photo.path), path))
+    facts = {
+        "names": [list(names) for names in layout.class_names],
+        "kind": layout.kind,
+        "lists": layout.lists,
+        "counts": counts,
+    }
     return outputs + write_dataset(folder, facts, items["train"], items["val"], train_labels)
+
+
+def _refuse_repeated(layout: Layout, photos: dict[str, list[Photo]]) -> None:
+    """A photo of both splits would be trained on and evaluated on."""
+    ids = Counter(photo.id for listed in photos.values() for photo in listed)
+    id, count = ids.most_common(1)[0] if ids else ("", 0)
+    if count > 1:
+        raise ReclipError(f"photo '{id}' is listed {count} times ({layout.lists}): list it once")
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return " and ".join(f"{count:,} {split}" for split, count in counts.items())

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import timm
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from reclip.data.views import resize
+from reclip.distill.backbone import create_backbone
 from reclip.errors import ReclipError
 
 OUTPUT_STRIDE = 8
@@ -29,18 +30,15 @@ class DeepLabV2(nn.Module):
     """A dilated timm backbone and atrous spatial pyramid pooling, summed over its branches.
 
     Arguments:
-        backbone: name of a timm model that knows `features_only` and `output_stride`. Official
-            code: ResNet-50 v1c, which is timm's `resnet50c`.
+        backbone, backbone_args, pretrained, checkpoint: see `create_backbone`. Official code:
+            ResNet-50 v1c, which is timm's `resnet50c`.
         dim: output channels D, those of CLIP's joint space.
-        backbone_args: further keyword arguments of `timm.create_model`.
         branch_relu: a ReLU after each branch's batch normalisation, as in the official code. Off
             by default, which is our choice: a sum of ReLUs has no negative entry, so that it
             cannot reach CLIP's features, which have both signs, in the feature loss (Eq. 7). The
             official code does not notice, since its feature loss has no gradient.
-        pretrained: ImageNet weights that timm downloads.
-        checkpoint: ImageNet weights from this file instead.
 
-    Raises ReclipError if timm has no such model or its weights cannot be loaded.
+    Raises ReclipError as `create_backbone` does.
     """
 
     def __init__(
@@ -51,7 +49,7 @@ class DeepLabV2(nn.Module):
         backbone_args: dict[str, Any] | None = None,
         branch_relu: bool = False,
         pretrained: bool = False,
-        checkpoint: Path | None = None,
+        checkpoint: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.config = {
@@ -60,7 +58,13 @@ class DeepLabV2(nn.Module):
             "backbone_args": backbone_args or {},
             "branch_relu": branch_relu,
         }
-        self.backbone = _create_backbone(backbone, backbone_args or {}, pretrained, checkpoint)
+        self.backbone = create_backbone(
+            backbone,
+            backbone_args or {},
+            OUTPUT_STRIDE,
+            pretrained=pretrained,
+            checkpoint=checkpoint,
+        )
         channels = self.backbone.feature_info.channels()[-1]
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -209,34 +213,3 @@ def _branch(branch: nn.Sequential, x: Tensor) -> Tensor:
     for layer in rest:
         x = layer(x)
     return x
-
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (B, D, h, w) to (B, D, H, W) with aligned pixel areas."""
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
-
-
-def _create_backbone(
-    name: str, args: dict[str, Any], pretrained: bool, checkpoint: Path | None
-) -> nn.Module:
-    if not timm.is_model(name):
-        raise ReclipError(f"timm has no model {name!r}: see `timm.list_models()` for the names.")
-    if checkpoint is not None:
-        args = {**args, "pretrained_cfg_overlay": {"file": str(checkpoint)}}
-    weights = pretrained or checkpoint is not None
-    try:
-        return timm.create_model(
-            name,
-            features_only=True,
-            output_stride=OUTPUT_STRIDE,
-            out_indices=(-1,),
-            pretrained=weights,
-            **args,
-        )
-    except Exception as error:  # timm passes on whatever its hub client raises
-        if not weights:
-            raise
-        raise ReclipError(
-            f"Cannot load pretrained weights of {name} from {checkpoint or 'the hub'} ({error}): "
-            "give a checkpoint file of that model, or train it from scratch."
-        ) from error

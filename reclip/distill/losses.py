@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reclip.distill.deeplab import resize
+from reclip.data.views import resize
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 
 IGNORE = 255

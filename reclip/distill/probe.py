@@ -20,19 +20,28 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.distill.deeplab import SegmentationHead, Student
 from reclip.distill.view_batches import ViewBatches
+from reclip.errors import ReclipError
 from reclip.files import atomic
 from reclip.jobs import Job
 from reclip.training import curve_file, each_seed, seed_file, train
 
 
 def main(job: Job) -> None:
-    """Write `seed-<s>.safetensors`, a Student whose head is the linear classifier."""
+    """Write `seed-<s>.safetensors`, a Student whose head is the linear classifier.
+
+    Raises ReclipError: the data set has no training labels.
+    """
     settings = job.settings["probe"]
     device = setup(job.settings["compute"])
     data = DataSet(job.inputs["data"].folder)
-    features = FeatureCache(job.inputs["features"].folder)
     items = data.items("train")
     truth = data.train_labels()
+    if not truth:
+        raise ReclipError(
+            f"'{data.folder / 'train-labels.csv'}' lists no training labels, which linear "
+            f"classification needs: restore the training photos' label maps, or drop run '{job.id}'"
+        )
+    features = FeatureCache(job.inputs["features"].folder)
     batches = ViewBatches(items, features, lambda item: read_label(truth[item.id]))
 
     def train_one(seed: int, path: Path, checkpoint: Checkpoint) -> None:
@@ -43,9 +52,12 @@ def main(job: Job) -> None:
         nn.init.zeros_(head.classifier.bias)
         student.head = head.to(device)
 
-        def losses(epoch: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        def load(epoch: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+            return batches(epoch % len(features.views), rows)
+
+        def losses(batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
             student.deeplab.eval()  # batch statistics stay as distilled
-            images, labels = (t.to(device) for t in batches(epoch % len(features.views), rows))
+            images, labels = (t.to(device) for t in batch)
             logits, _ = student(images)
             full = functional.interpolate(
                 logits, labels.shape[-2:], mode="bilinear", align_corners=False
@@ -54,6 +66,7 @@ def main(job: Job) -> None:
 
         train(
             student,
+            load,
             losses,
             settings,
             count=len(items),
@@ -62,6 +75,7 @@ def main(job: Job) -> None:
             checkpoint=checkpoint,
             curve=curve_file(job.folder, seed),
             label=f"probe {job.id}, seed {seed}",
+            loaders=job.settings["compute"].loaders,
         )
         with atomic(path) as partial:
             student.save(partial)

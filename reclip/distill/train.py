@@ -46,10 +46,14 @@ def main(job: Job) -> None:
         student = build_student(teacher, features, settings).to(device)
         noise = torch.Generator(device).manual_seed(seed)
 
-        def losses(epoch: int, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        def load(epoch: int, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
             number = epoch % len(features.views)
-            images, labels = (t.to(device) for t in batches(number, rows))
-            z = features.view_batch(number, rows)[0].permute(0, 3, 1, 2).to(device)
+            images, labels = batches(number, rows)
+            z = features.view_batch(number, rows)[0].permute(0, 3, 1, 2)
+            return images, labels, z, found[rows]
+
+        def losses(batch: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+            images, labels, z, hypotheses = (t.to(device) for t in batch)
             logits, feature = student(images)
             terms = distillation_loss(
                 logits,
@@ -57,7 +61,7 @@ def main(job: Job) -> None:
                 labels,
                 z,
                 teacher.w_query,
-                found[rows].to(device),
+                hypotheses,
                 alpha=settings.alpha,
                 beta=settings.beta,
                 detach=settings.detach_feature,
@@ -77,6 +81,7 @@ def main(job: Job) -> None:
 
         train(
             student,
+            load,
             losses,
             settings,
             count=len(items),
@@ -85,6 +90,7 @@ def main(job: Job) -> None:
             checkpoint=checkpoint,
             curve=curve_file(job.folder, seed),
             label=f"distill {job.id}, seed {seed}",
+            loaders=job.settings["compute"].loaders,
         )
         with atomic(path) as partial:
             student.save(partial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +39,8 @@ def main(job: Job) -> None:
         noise = torch.Generator(device).manual_seed(seed)
         train(
             model,
-            lambda epoch, rows: losses(model, features, found, settings, noise, epoch, rows),
+            lambda epoch, rows: load(features, found, epoch, rows),
+            lambda batch: losses(model, batch, settings, noise),
             settings,
             count=len(found),
             seed=seed,
@@ -46,6 +48,7 @@ def main(job: Job) -> None:
             checkpoint=checkpoint,
             curve=curve_file(job.folder, seed),
             label=f"rectify {job.id}, seed {seed}",
+            loaders=job.settings["compute"].loaders,
         )
         with atomic(path) as partial:
             model.freeze().save(partial)
@@ -86,27 +89,31 @@ def build_model(
     )
 
 
+class Batch(NamedTuple):
+    """Features (B, h, w, D) of a view, where they hold image (B, h, w), hypotheses (B, C)."""
+
+    z: torch.Tensor
+    valid: torch.Tensor
+    hypotheses: torch.Tensor
+
+
+def load(features: FeatureCache, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:
+    """Some training images in the epoch's view."""
+    z, valid = features.view_batch(epoch % len(features.views), rows)
+    return Batch(z, valid, hypotheses[rows])
+
+
 def losses(
-    model: BiasModel,
-    features: FeatureCache,
-    hypotheses: torch.Tensor,
-    settings: RectifySettings,
-    noise: torch.Generator,
-    epoch: int,
-    rows: np.ndarray,
+    model: BiasModel, batch: Batch, settings: RectifySettings, noise: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """The contrastive loss (Eq. 5) of some training images, in the epoch's view.
+    """The contrastive loss (Eq. 5) of a batch.
 
     Masked features are aligned with the manual Query texts (Sec. 3.4), also where the Query that
     segments is learned: aligned with that one, texts and masks would agree on anything.
     """
-    z, valid = features.view_batch(epoch % len(features.views), rows)
-    z, valid = z.to(noise.device), valid.to(noise.device).flatten(1)
-    if settings.padding == "counted":
-        valid = None
-    heads = model.heads()
-    logits = model(z, heads).flatten(1, 2)
+    z, valid, wanted = (t.to(noise.device) for t in batch)
+    valid = None if settings.padding == "counted" else valid.flatten(1)
+    logits = model(z, model.heads()).flatten(1, 2)
     masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, noise)
     pooled = masked_pool(masks, z.flatten(1, 2), valid, settings.pool_over)
-    wanted = hypotheses[rows].to(noise.device)
     return {"contrastive": contrastive_loss(pooled, model.w_query, wanted, settings.tau)}

@@ -11,6 +11,7 @@ here are trained, and the tables say so.
 from __future__ import annotations
 
 import io
+import json
 import sys
 import tarfile
 from pathlib import Path
@@ -28,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conftest import merged
 from seeded import clip_state
-from tiny_context import context_json
+from tiny_context import OF_VOC, annotations_of
 
-from reclip.data.class_names import CONTEXT_IDS_AND_NAMES, VOC_CLASSES
+from reclip.data.class_names import CONTEXT_IDS, CONTEXT_NAMES
 from reclip.presets import preset_text
 
 PHOTOS = 4  # of each split of VOC and Context; the sample of ADE has 1 and 2
@@ -56,7 +57,7 @@ def main(samples: Path, output: Path) -> None:
     for name in (VOC, ADE):
         if not (samples / name).is_file():
             raise click.ClickException(
-                f"no '{samples / name}': name the folder of the samples, make smoke-paper SAMPLES=DIR"
+                f"no '{samples / name}': name its folder, make smoke-paper SAMPLES=DIR"
             )
     output.mkdir(parents=True, exist_ok=True)
     write_clip(output / "seeded-clip.safetensors")
@@ -98,18 +99,18 @@ def write_context(voc: Path, output: Path) -> None:
                 found[id] = context_label(np.array(Image.open(io.BytesIO(mask))))
             lines = "".join(f"{id}\n" for id in found).encode()
             _add(target, f"VOCdevkit/VOC2010/ImageSets/Main/{split}.txt", lines)
-    (output / "trainval_merged.json").write_text(context_json(labels), encoding="utf-8")
+    (output / "trainval_merged.json").write_text(
+        json.dumps(annotations_of(labels)), encoding="utf-8"
+    )
 
 
 def context_label(mask: np.ndarray) -> np.ndarray:
     """VOC's objects under Context's ids; sky, wall and grass in place of the background."""
-    ids = {name.replace(" ", ""): id for id, name in CONTEXT_IDS_AND_NAMES}
-    spelled = {"airplane": "aeroplane", "dining table": "table", "tv monitor": "tvmonitor"}
-    stuff = np.array([ids["sky"], ids["wall"], ids["grass"]], np.uint16)
+    stuff = np.array([CONTEXT_IDS[CONTEXT_NAMES.index(n)] for n in ("sky", "wall", "grass")])
     rows = np.arange(len(mask)) * len(stuff) // len(mask)
     label = np.broadcast_to(stuff[rows][:, None], mask.shape).copy()
-    for k, (name, *_) in enumerate(VOC_CLASSES, start=1):
-        label[mask == k] = ids[spelled.get(name, name).replace(" ", "")]
+    for k, index in enumerate(OF_VOC, start=1):
+        label[mask == k] = CONTEXT_IDS[index]
     return label
 
 
@@ -122,7 +123,8 @@ def _add(target: tarfile.TarFile, name: str, data: bytes) -> None:
 def params(samples: Path, output: Path) -> dict[str, Any]:
     """The preset `paper` on the samples."""
     preset = yaml.safe_load(preset_text("paper"))
-    weights = {name: str(output / f"seeded-{name}.safetensors") for name in ("clip", "resnet50c", "resnet101c")}
+    networks = ("clip", "resnet50c", "resnet101c")
+    weights = {name: str(output / f"seeded-{name}.safetensors") for name in networks}
     plus = {"distill": {"checkpoint": weights["resnet101c"], "epochs": SMALL["distill"]["epochs"]}}
     changes = {
         "experiment": "smoke-paper",
