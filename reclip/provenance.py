@@ -19,12 +19,17 @@ from reclip.files import canonical_json, file_sha256, read_json, text_sha256, wr
 
 PACKAGE = Path(__file__).parent
 
-# These reach a result only through the settings, which the digest holds anyway.
+# These reach a result only through the settings, which the digest holds anyway, or through files
+# whose checksum is known.
 INFRASTRUCTURE = {
     "reclip",
     "reclip.cli",
     "reclip.compat",
     "reclip.config",
+    "reclip.data.download",
+    "reclip.data.locate",
+    "reclip.data.part",
+    "reclip.data.transfer",
     "reclip.errors",
     "reclip.experiment",
     "reclip.jobs",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Reply:
         length: the Content-Length to claim; -1: none.
         shift: begin a range so many bytes beside the place that is asked for.
         headers: sent as they are.
+        instead: "drop" the connection or keep "silence" in place of any answer.
     """
 
     body: bytes = b""
@@ -35,6 +38,7 @@ class Reply:
     length: int | None = None
     shift: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    instead: Literal["drop", "silence"] | None = None
 
 
 @dataclass
@@ -70,7 +74,7 @@ class HostileServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving():
+def serving() -> Iterator[HostileServer]:
     server = HostileServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -95,6 +99,10 @@ class _Handler(BaseHTTPRequestHandler):
         replies = self.server.replies[self.path]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
         self.close_connection = True
+        if reply.instead:
+            if reply.instead == "silence":
+                self.server.closing.wait(30)
+            return
         begin = self._begin(reply, request)
         if begin is None:
             body, status = reply.body, reply.status

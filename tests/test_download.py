@@ -138,12 +138,21 @@ def test_a_stall_is_noticed_and_goes_on(tmp_path: Path, server) -> None:
     assert (tmp_path / NAME).read_bytes() == FILE and server.sent("/file") == [100_000, 200_000]
 
 
-def test_a_server_that_never_answers_is_left(tmp_path: Path, server) -> None:
-    silent = server.url("/silent", Reply(FILE, stall=0))
-    good = server.url("/good", Reply(FILE))
-    fetch_file(remote(silent, good), tmp_path)
+@pytest.mark.parametrize("reply", [Reply(FILE, stall=0), Reply(instead="silence")])
+def test_a_server_that_never_answers_is_left(
+    tmp_path: Path, server, monkeypatch, reply: Reply
+) -> None:
+    monkeypatch.setattr(transfer, "WAITS", (1.0,))
+    silent, gone = server.url("/silent", reply), server.url("/gone", Reply(status=404))
+    text = sentence(lambda: fetch_file(remote(silent, gone), tmp_path))
+    assert f"{silent} sends nothing for" in text and len(server.requests["/silent"]) == 2
+    fetch_file(remote(silent, server.url("/good", Reply(FILE))), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE
-    assert len(server.sent("/silent")) == len(transfer.WAITS) + 1
+
+
+def test_a_server_that_hangs_up_without_a_word_is_asked_again(tmp_path: Path, server) -> None:
+    fetch_file(remote(server.url("/file", Reply(instead="drop"), Reply(FILE))), tmp_path)
+    assert (tmp_path / NAME).read_bytes() == FILE
 
 
 def test_a_body_shorter_than_the_length_it_claims_goes_on(tmp_path: Path, server) -> None:
@@ -350,6 +359,19 @@ def test_a_page_does_not_cost_what_has_come(tmp_path: Path, server, case: str) -
     kept = keep(tmp_path, FILE[:100_000])
     sentence(lambda: fetch_file(remote(server.url("/file", WRONG[case][0])), tmp_path))
     assert kept.read_bytes() == FILE[:100_000]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/file", "http://nowhere.invalid/file"])
+def test_a_host_that_is_not_reached_is_left_at_once(tmp_path: Path, server, waits, url) -> None:
+    fetch_file(remote(url, server.url("/good", Reply(FILE))), tmp_path)
+    assert (tmp_path / NAME).read_bytes() == FILE and waits == []
+
+
+def test_a_network_that_goes_and_comes_back_is_waited_for(tmp_path: Path, server, waits) -> None:
+    gone = Reply(status=302, headers={"Location": "http://127.0.0.1:1/file"})
+    url = server.url("/file", Reply(FILE, cut=100_000), gone, gone, Reply(FILE))
+    fetch_file(remote(url), tmp_path)
+    assert (tmp_path / NAME).read_bytes() == FILE and waits == list(transfer.WAITS)
 
 
 def test_the_last_word_names_every_mirror_and_what_to_do(tmp_path: Path, server) -> None:
