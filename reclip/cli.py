@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from reclip import __version__
+from reclip.cost.machines import DEFAULT_GPU, GPUS
 from reclip.errors import ReclipError
 from reclip.jobs import STAGES
 
@@ -126,10 +127,37 @@ def status(params_path: str, verify: bool) -> None:
 
 @cli.command()
 @params_option
-def plan(params_path: str) -> None:
-    """Resolve the settings of every job into results/<experiment>/plan/."""
+@click.option("--cost", is_flag=True, help="Say instead what the jobs cost: FLOP, disk, hours.")
+@click.option(
+    "--gpu",
+    type=click.Choice(list(GPUS)),
+    help=f"With --cost: the GPU whose hours are estimated.  [default: {DEFAULT_GPU}]",
+)
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=None,
+    help="With --cost: time this machine for some seconds, or not.  [default: calibrate]",
+)
+@click.option("--markdown", is_flag=True, help="With --cost: Markdown, nothing of this machine.")
+def plan(
+    params_path: str, cost: bool, gpu: str | None, calibrate: bool | None, markdown: bool
+) -> None:
+    """Resolve the settings of every job into results/<experiment>/plan/, or say what they cost."""
     from reclip.plan import Plan
 
+    if markdown and calibrate:
+        raise click.UsageError("--markdown says nothing of this machine: leave out --calibrate")
+    if cost:
+        from reclip.cost.report import cost_markdown, cost_text
+
+        planned, gpu = Plan.load(params_path), gpu or DEFAULT_GPU
+        if markdown:
+            click.echo(cost_markdown(planned, gpu))
+        else:
+            click.echo(cost_text(planned, gpu, measure=calibrate is not False))
+        return
+    if markdown or gpu or calibrate is not None:
+        raise click.UsageError("--gpu, --calibrate and --markdown need --cost")
     jobs = Plan.load(params_path).jobs
     for job in jobs:
         job.write_wanted()

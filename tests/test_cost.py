@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -163,31 +164,61 @@ class Finished(NamedTuple):
     counted: dict[tuple[str, str], float]
 
 
+def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
+    """Run the jobs of some stages in the current folder."""
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    plan, counted = Plan.load("params.yaml"), {}
+    for job in plan.jobs:
+        if job.stage in stages:
+            with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+                run_stage(job.stage, job.id, "params.yaml", force=False)
+            counted[job.stage, job.id] = counter.get_total_flops()
+    return Finished(plan, counted)
+
+
+def assert_counted(finished: Finished) -> None:
+    for cost in job_costs(Known(finished.plan)):
+        if (cost.stage, cost.id) in finished.counted:
+            # Students inherit their teacher's positional logits, computed once: not in the formula.
+            expected = pytest.approx(finished.counted[cost.stage, cost.id], rel=1e-3)
+            assert cost.work.matmul + cost.work.conv == expected, cost
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_attention() -> Iterator[None]:
+    """PyTorch's fused attention has no count; the plain one is the same arithmetic."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    yield
+    torch.backends.mha.set_fastpath_enabled(before)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tiny_params) -> Iterator[Finished]:
     """The tiny experiment, run but for tables and figures, in the current folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
-        patch.delenv("RECLIP_PARAMS", raising=False)
-        # PyTorch's fused attention has no count; the plain one is the same arithmetic.
-        patch.setattr("torch.backends.mha._is_fastpath_enabled", False)
-        params = tiny_params({"views": {"crop": 72}})
-        Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-        plan, counted = Plan.load(), {}
-        for job in plan.jobs:
-            if job.stage in WORK_OF:
-                with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-                    run_stage(job.stage, job.id, "params.yaml", force=False)
-                counted[job.stage, job.id] = counter.get_total_flops()
-        yield Finished(plan, counted)
+        yield run_and_count(tiny_params({"views": {"crop": 72}}), WORK_OF)
 
 
 def test_flops_are_those_that_the_stages_do(finished: Finished) -> None:
-    for cost in job_costs(Known(finished.plan)):
-        if cost.stage in WORK_OF:
-            # Students inherit their teacher's positional logits, computed once: not counted.
-            expected = pytest.approx(finished.counted[cost.stage, cost.id], rel=1e-3)
-            assert cost.work.matmul + cost.work.conv == expected, cost
+    assert len(finished.counted) == 12
+    assert_counted(finished)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hypotheses": {"image": "centre_crop"}, "rectify": {"class_slots": "official"}},
+        {"image": {"protocol": "slide", "window": 48, "stride": 24}},
+        {"rectify": {"learn_query": True, "positional_channels": "one"}, "clip": {"mlp": False}},
+        {"rectify": {"reference": False}, "distill": {"head": "query"}},
+    ],
+)
+def test_flops_of_other_settings(changes, tmp_path, monkeypatch, tiny_params) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = ("prepare", "embed-text", "cache-features", "hypothesise", "rectify", "pseudo-mask")
+    assert_counted(run_and_count(tiny_params(changes), stages))
 
 
 def test_disk_is_what_the_stages_write(finished: Finished) -> None:
