@@ -8,24 +8,43 @@ The official code, and with it every published number, reads its images through 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 
-def _taps(size: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    centre = ((np.arange(target) + 0.5) * (size / target) - 0.5).astype(np.float32)
+class _Taps(NamedTuple):
+    """For each pixel of one side of the target: the two of the source it lies between, weights."""
+
+    low: np.ndarray
+    high: np.ndarray
+    w_low: np.ndarray
+    w_high: np.ndarray
+
+
+def _taps(size: int, target: int, cut: slice) -> _Taps:
+    centre = ((np.arange(target)[cut] + 0.5) * (size / target) - 0.5).astype(np.float32)
     low = np.floor(centre)
     fraction = centre - low
     weights = [np.rint(w * np.float32(2048)).astype(np.int32) for w in (1 - fraction, fraction)]
     low = low.astype(np.int64)
-    return low.clip(0, size - 1), (low + 1).clip(0, size - 1), *weights
+    return _Taps(low.clip(0, size - 1), (low + 1).clip(0, size - 1), *weights)
 
 
-def resize_linear(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 (h, w, 3) → uint8 (height, width, 3)."""
-    top, bottom, w_top, w_bottom = _taps(image.shape[0], height)
-    left, right, w_left, w_right = _taps(image.shape[1], width)
-    pixels = image.astype(np.int32)
-    rows = pixels[:, left] * w_left[:, None] + pixels[:, right] * w_right[:, None] >> 4
-    upper = rows[top] * w_top[:, None, None] >> 16
-    lower = rows[bottom] * w_bottom[:, None, None] >> 16
+def resize_linear(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+) -> np.ndarray:
+    """uint8 (h, w, 3) → uint8 (height, width, 3), or these rows and columns of it alone."""
+    y, x = _taps(image.shape[0], height, rows), _taps(image.shape[1], width, columns)
+    top, left = y.low.min(), x.low.min()
+    # Only what is read is widened to 32 bits: a photo may be large and the cut small.
+    read = image[top : y.high.max() + 1, left : x.high.max() + 1]
+    across = read[:, x.low - left] * x.w_low[:, None] + read[:, x.high - left] * x.w_high[:, None]
+    across >>= 4
+    upper = across[y.low - top] * y.w_low[:, None, None] >> 16
+    lower = across[y.high - top] * y.w_high[:, None, None] >> 16
     return (upper + lower + 2 >> 2).clip(0, 255).astype(np.uint8)

@@ -127,8 +127,9 @@ def draw_view(
 
 def crop_image(image: np.ndarray, view: View) -> np.ndarray:
     """The view of a photo: uint8 (view.height, view.width, 3), without padding."""
-    cut = resize_image(image, view.size)
-    cut = cut[view.top : view.top + view.height, view.left : view.left + view.width]
+    rows = slice(view.top, view.top + view.height)
+    columns = slice(view.left, view.left + view.width)
+    cut = resize_linear(image, *view.size, rows, columns)
     cut = cut[:, ::-1] if view.flip else cut
     return distort(cut, view.colour) if view.colour else np.ascontiguousarray(cut)
 
