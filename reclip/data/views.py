@@ -80,7 +80,8 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def normalise(image: np.ndarray, norm: str) -> torch.Tensor:
     """uint8 (H, W, 3) to float32 (3, H, W), by the mean and deviation of MEAN_STD[norm]."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in MEAN_STD[norm])
-    return (torch.from_numpy(image.copy()).permute(2, 0, 1).float() - mean) / std
+    pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
+    return pixels.sub_(mean).div_(std)
 
 
 @dataclass(frozen=True)
