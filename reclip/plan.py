@@ -9,6 +9,7 @@ from typing import Any
 from reclip.config import Params
 from reclip.errors import ReclipError
 from reclip.experiment import Experiment
+from reclip.hashes import remembered_sha256
 from reclip.jobs import STAGES, Job
 from reclip.params import nearest
 from reclip.weights import backbone_sha256, checkpoint_sha256, describe, describe_backbone
@@ -76,7 +77,7 @@ class Plan(Experiment):
             "fetch",
             dataset,
             Path("raw") / dataset,
-            {"source": source},
+            {"source": source, "given": given_files(source)},
             # Where the archives lie says nothing of what is in them: no part of the digest.
             surroundings={"downloads": self.params.downloads},
         )
@@ -312,6 +313,13 @@ class Plan(Experiment):
             inputs={run: self.job("evaluate", run) for run in check.model_dump().values()},
             outputs=(self.root / "check" / "check.md",),
         )
+
+
+def given_files(source: Any) -> dict[str, str]:
+    """sha256 of the files that a source names; those that are URLs or not there say nothing."""
+    named = {key: getattr(source, key, None) for key in ("archive", "labels")}
+    paths = {key: Path(where).expanduser() for key, where in named.items() if where}
+    return {key: remembered_sha256(path) for key, path in paths.items() if path.is_file()}
 
 
 # The report's pictures; `reclip.evaluate.plot` draws each.

@@ -32,6 +32,7 @@ INFRASTRUCTURE = {
     "reclip.data.transfer",
     "reclip.errors",
     "reclip.experiment",
+    "reclip.hashes",
     "reclip.jobs",
     "reclip.params",
     "reclip.plan",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 from pathlib import Path
 
 from reclip.config import ClipSettings, DistillSettings
 from reclip.errors import ReclipError
-from reclip.files import file_sha256, read_json
+from reclip.files import read_json
+from reclip.hashes import remembered_sha256
 from reclip.releases import OPEN_MMLAB, Release, check_name, clip_release, release_named, release_of
 
 log = logging.getLogger(__name__)
@@ -18,11 +18,6 @@ PACKAGED = Path(__file__).parent / "assets"
 
 MAX_HEADER = 100_000_000
 """Bytes of a safetensors file's header (its specification)."""
-
-
-@functools.cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    return file_sha256(path)
 
 
 def weights_sha256(file: str, key: str, wanted: Release | None = None) -> str:
@@ -36,8 +31,7 @@ def weights_sha256(file: str, key: str, wanted: Release | None = None) -> str:
         release = release_named(path.name) or wanted
         fetch = f"download {release.url} and put it" if release else "put the weights"
         raise ReclipError(f"params: '{key}': no file '{path}': {fetch} there or change the path")
-    stat = path.stat()
-    sha256 = _sha256(path, stat.st_size, stat.st_mtime_ns)
+    sha256 = remembered_sha256(path)
     check_name(path, sha256, key)
     return sha256
 

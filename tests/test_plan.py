@@ -188,3 +188,16 @@ def test_pseudo_masks_are_made_for_the_seeds_that_teach(tiny_plan) -> None:
                         "check": None})  # fmt: skip
     assert taught.taught_seeds("query") == ()
     assert taught.job("distill", "distill").inputs["teacher"].name == "embed-text voc"
+
+
+def test_another_archive_under_the_same_name_makes_the_data_stale(project, tiny_plan) -> None:
+    archive = project / "voc.tar"
+    source = {"kind": "voc", "archive": "voc.tar", "world": None, "train": None, "val": None}
+    changes = {"datasets": {"voc": {"source": source}}}
+    missing = tiny_plan(changes).job("fetch", "voc").digest
+    archive.write_bytes(b"one")
+    one = tiny_plan(changes).job("prepare", "voc").digest
+    archive.write_bytes(b"another")
+    other = tiny_plan(changes)
+    assert other.job("prepare", "voc").digest != one
+    assert other.job("fetch", "voc").digest != missing

@@ -1,3 +1,5 @@
+"""What is known of weights files, before any is loaded."""
+
 from __future__ import annotations
 
 import hashlib
@@ -12,6 +14,12 @@ from open_clip.pretrained import get_pretrained_url
 from reclip import releases, weights
 from reclip.config import ClipSettings, DistillSettings
 from reclip.errors import ReclipError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checksums are remembered in the project's folder: not in this one."""
+    monkeypatch.chdir(tmp_path)
 
 
 def safetensors(path: Path, header: bytes) -> Path:
@@ -115,18 +123,6 @@ def test_a_name_must_tell_the_truth(tmp_path):
         assert weights.weights_sha256(str(path.rename(tmp_path / "own.pt")), "key") == (
             hashlib.sha256(b"cut").hexdigest()
         )
-
-
-def test_sha256_is_computed_once(tmp_path, monkeypatch):
-    path = tmp_path / "own.pt"
-    path.write_bytes(b"one")
-    settings = ClipSettings(checkpoint=str(path))
-    first = weights.checkpoint_sha256(settings)
-    with monkeypatch.context() as patch:
-        patch.setattr(weights, "file_sha256", None)
-        assert weights.checkpoint_sha256(settings) == first
-    path.write_bytes(b"other")
-    assert weights.checkpoint_sha256(settings) == hashlib.sha256(b"other").hexdigest()
 
 
 def test_packaged_weights_are_those_on_record():

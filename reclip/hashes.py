@@ -1,0 +1,36 @@
+"""sha256 of large files, remembered: every command asks which weights and archives it is about.
+
+A file of the same path, size and time of change is taken to be the same, as DVC and make do. What
+is remembered lies in the project's `results/.sha256.json`; without it the files are read again.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from reclip.errors import ReclipError
+from reclip.files import file_sha256, read_json, write_json
+
+MEMORY = Path("results") / ".sha256.json"
+
+
+def remembered_sha256(path: Path) -> str:
+    """sha256 of a file, read only if the file has changed since the last time."""
+    stat = path.stat()
+    key, mark = str(path.absolute()), [stat.st_size, stat.st_mtime_ns]
+    known = _known()
+    if key in known and known[key]["mark"] == mark:
+        return known[key]["sha256"]
+    sha256 = file_sha256(path)
+    with suppress(OSError, ReclipError):  # a folder that cannot be written costs time alone
+        write_json(MEMORY, {**_known(), key: {"mark": mark, "sha256": sha256}})
+    return sha256
+
+
+def _known() -> dict[str, dict]:
+    try:
+        return read_json(MEMORY)
+    except (OSError, json.JSONDecodeError):
+        return {}
