@@ -24,8 +24,8 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
 
     The format is read off the content, not the name; a training checkpoint gives its weights
     alone, without the `module.` that parallel training puts before names. Plain numbers become
-    tensors. Raises ReclipError, naming the setting `key`: the file is damaged, holds no tensors,
-    or holds Python objects, which could run code.
+    tensors. Raises ReclipError, naming the setting `key`: the file is damaged, has no tensors or NaN
+    in one, or holds Python objects, which could run code.
     """
     try:
         state = _read(path)
@@ -44,7 +44,14 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
     }
     if not tensors:
         raise ReclipError(f"params: '{key}': '{path}' holds no tensors: name a file of weights")
+    # Every feature would be NaN, and every metric that of class 0, without any error.
+    if broken := next((name for name, tensor in tensors.items() if _holds_nan(tensor)), None):
+        raise ReclipError(f"params: '{key}': '{path}' holds NaN in {broken}: get the file again")
     return tensors
+
+
+def _holds_nan(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not tensor.is_sparse and bool(tensor.isnan().any())
 
 
 def misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:

@@ -30,7 +30,7 @@ from reclip.data.views import (
     windows,
 )
 from reclip.device import setup
-from reclip.files import atomic, write_json
+from reclip.files import atomic, reserve, write_json
 from reclip.jobs import Job
 
 TOKENS_A_BATCH = 4096  # bounds memory: pieces of one size share a batch up to this many tokens
@@ -124,6 +124,13 @@ def _layout(items: list[Item], image: ImageSettings, patch: int) -> tuple[list[d
     return entries, pieces
 
 
+def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """A new .npy file, mapped to be filled; its room on the disk is reserved."""
+    tokens = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    reserve(path)
+    return tokens
+
+
 def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]:
     """Pieces of one size, few enough that a batch fits."""
     by_size: dict[tuple[int, int], list[Piece]] = {}
@@ -156,7 +163,7 @@ def _cache_pieces(
     shape = (pieces[-1].offset + height * width, extractor.dim)
     vectors = np.zeros((len(pieces) if with_global else 0, extractor.dim), np.float32)
     with atomic(path) as partial:
-        tokens = np.lib.format.open_memmap(partial, "w+", extractor.dtype, shape)
+        tokens = _map(partial, extractor.dtype, shape)
         bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
         batches = _same_size_batches(pieces, extractor.patch)
         for batch, cuts in ahead(batches, load, extractor.loaders):
@@ -215,7 +222,7 @@ def _cache_views(
         view = draw_view(item.id, item.height, item.width, number, views, image)
         cells[number, i] = -(-view.height // patch), -(-view.width // patch)
     with atomic(path) as partial:
-        tokens = np.lib.format.open_memmap(partial, "w+", extractor.dtype, shape)
+        tokens = _map(partial, extractor.dtype, shape)
         bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
         for start, found in ahead(range(0, len(items), step), load, extractor.loaders):
             for number, crops in enumerate(found):

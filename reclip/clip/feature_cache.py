@@ -22,7 +22,7 @@ import torch
 from reclip.config import ImageSettings, ViewSettings
 from reclip.data.index import Item
 from reclip.data.views import View, Window, draw_view, windows
-from reclip.files import read_json
+from reclip.files import read_json, result
 
 
 def grid_of(window: Window, patch: int) -> tuple[int, int]:
@@ -38,21 +38,27 @@ class FeatureCache:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        return read_json(self.folder / "manifest.json")
+        path = self.folder / "manifest.json"
+        with result(path):
+            return read_json(path)
+
+    def _load(self, name: str, **options: Any) -> np.ndarray:
+        with result(self.folder / name):
+            return np.load(self.folder / name, **options)
 
     @cached_property
     def _tokens(self) -> dict[str, np.ndarray]:
-        return {s: np.load(self.folder / f"{s}.npy", mmap_mode="r") for s in ("train", "val")}
+        return {split: self._load(f"{split}.npy", mmap_mode="r") for split in ("train", "val")}
 
     @cached_property
     def views(self) -> np.ndarray:
         """(V, N, h, w, D)."""
-        return np.load(self.folder / "views.npy", mmap_mode="r")
+        return self._load("views.npy", mmap_mode="r")
 
     @cached_property
     def view_cells(self) -> np.ndarray:
         """int16 (V, N, 2)."""
-        return np.load(self.folder / "view-cells.npy")
+        return self._load("view-cells.npy")
 
     @property
     def norm(self) -> str:
@@ -103,7 +109,7 @@ class FeatureCache:
 
     def globals(self, split: str) -> torch.Tensor:
         """float32 (N, D), not normalised."""
-        return torch.from_numpy(np.load(self.folder / f"{split}-global.npy"))
+        return torch.from_numpy(self._load(f"{split}-global.npy"))
 
     def view_batch(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Features float32 (B, h, w, D) of a view of some training images, and valid (B, h, w)."""

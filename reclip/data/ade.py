@@ -9,7 +9,14 @@ import numpy as np
 
 from reclip.data.class_names import ADE_CLASSES
 from reclip.data.images import read_label
-from reclip.data.layout import IdTable, Layout, Photo, checked_id, find_marked
+from reclip.data.layout import (
+    PHOTO_SUFFIXES,
+    IdTable,
+    Layout,
+    Photo,
+    checked_id,
+    find_marked,
+)
 from reclip.errors import ReclipError
 
 FOLDERS = {"train": "training", "val": "validation"}
@@ -43,7 +50,7 @@ def _photos_of(root: Path, name: str) -> list[Photo]:
     if not folder.is_dir():
         raise ReclipError(f"there is no folder '{folder}': restore it")
     photos = []
-    for path in sorted(folder.glob("*.jpg")):
+    for path in sorted(path for path in folder.iterdir() if path.suffix in PHOTO_SUFFIXES):
         mask = root / "annotations" / name / f"{path.stem}.png"
         photos.append(Photo(checked_id(path.stem, folder), path, mask, partial(read_mask, mask)))
     return photos

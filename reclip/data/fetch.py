@@ -11,7 +11,7 @@ from reclip.data.download import fetch_file
 from reclip.data.locate import local_or_download, local_path, require_sha256
 from reclip.data.unpack import unpack
 from reclip.errors import ReclipError
-from reclip.files import write_json
+from reclip.files import accessible, write_json
 from reclip.jobs import Job
 
 # kind of source -> (official archive, what finds the data's root in an unpacked one)
@@ -22,6 +22,7 @@ KINDS = {
 }
 
 
+@accessible()
 def main(job: Job) -> None:
     """Write `source.json`: the data's `root`, and for Context where its `labels` are.
 
@@ -42,10 +43,15 @@ def _root(source: ArchiveSource, downloads: Path, unpacked: Path) -> Path:
     official, find_root = KINDS[source.kind]
     if source.folder:
         folder = Path(os.path.expanduser(source.folder))
+        if folder.is_file():
+            raise ReclipError(f"params: '{folder}' is a file: name it as source.archive")
         if not folder.is_dir():
             raise ReclipError(f"params: no folder '{folder}': change the data set's source.folder")
         return find_root(folder)
     if source.archive:
+        given = local_path(source.archive)
+        if given is not None and given.is_dir():
+            raise ReclipError(f"params: '{given}' is a folder: name it as source.folder")
         archive = local_or_download(source.archive, source.sha256, downloads)
     else:
         archive = fetch_file(official, downloads)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from reclip.errors import ReclipError
 from reclip.files import atomic
@@ -16,28 +18,26 @@ MAX_PIXELS = 200_000_000  # ours: beyond it, a file is more likely an attack tha
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns above it, and refuses above twice as many
 
+# Whatever the name says; EPS, say, Pillow would hand to a program that runs what is in the file.
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 
-def _open(path: Path) -> Image.Image:
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """What a decoder raises becomes a sentence; on damaged files it is of a dozen types."""
     try:
-        image = Image.open(path)
-        image.load()
-        return image
+        yield
     except FileNotFoundError as error:
         raise ReclipError(f"no file '{path}': restore it or take it off the list") from error
     except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str | Path, error: Exception) -> ReclipError:
-    return ReclipError(f"'{path}' cannot be read as an image ({error}): replace it or leave it out")
-
-
-def _too_large(path: str | Path) -> ReclipError:
-    return ReclipError(
-        f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or leave it out"
-    )
+        raise ReclipError(
+            f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or leave it out"
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ReclipError(
+            f"'{path}' cannot be read as an image ({reason}): replace it or leave it out"
+        ) from error
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -46,45 +46,45 @@ def read_image(path: str | Path) -> np.ndarray:
     Transparent pixels are laid on white. White is 65535 in a 16-bit file, and the brightest pixel
     in one of 32 bits, which has no white of its own.
     """
-    opened = _open(Path(path))
-    try:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    with _reading(path), Image.open(path, formats=FORMATS) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode.startswith("I;16"):
+            grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 is 255, rounded
+            image = Image.fromarray(grey.astype(np.uint8))
+        elif image.mode in ("I", "F"):
             grey = np.asarray(image, np.float64).clip(0)
-            white = 65535 if image.mode.startswith("I;16") else max(grey.max(), 1)
-            image = Image.fromarray((grey / white * 255).round().astype(np.uint8))
+            image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             image = Image.new("RGBA", rgba.size, "white")
             image.alpha_composite(rgba)
-        return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        if image.mode != "RGB":  # or it would be copied: 160 MB of a photo of 40 megapixels
+            image = image.convert("RGB")
+        return np.array(image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(H, W) as :func:`read_image` would return it, from the header alone."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except FileNotFoundError as error:
-        raise ReclipError(f"no file '{path}': restore it or take it off the list") from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    with _reading(path), Image.open(path, formats=FORMATS) as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
 def read_label(path: str | Path) -> np.ndarray:
     """uint8 (H, W) class ids from a palette or grey PNG, as stored."""
-    image = _open(Path(path))
-    if image.mode not in ("P", "L", "1"):
+    with _reading(path), Image.open(path, formats=FORMATS) as image:
+        image.load()
+        mode, format, ids = image.mode, image.format, np.array(image, np.uint8)
+    if mode not in ("P", "L", "1"):
         raise ReclipError(
-            f"label '{path}' has mode {image.mode}, not one id a pixel: store it as a palette PNG"
+            f"label '{path}' has mode {mode}, not one id a pixel: store it as a palette PNG"
         )
-    return np.array(image, np.uint8)
+    if format == "JPEG":
+        raise ReclipError(
+            f"label '{path}' is a JPEG, which alters ids: make it again as a palette PNG"
+        )
+    return ids
 
 
 def palette(num_classes: int) -> list[int]:

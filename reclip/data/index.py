@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reclip.errors import ReclipError
-from reclip.files import read_json, write_json, write_text
+from reclip.files import read_json, result, write_json, write_text
 
 TRAIN_COLUMNS = ("id", "image", "height", "width")
 VAL_COLUMNS = ("id", "image", "label", "height", "width")
@@ -42,7 +42,9 @@ class DataSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return read_json(self.folder / "classes.json")
+        path = self.folder / "classes.json"
+        with result(path):
+            return read_json(path)
 
     @property
     def class_names(self) -> list[list[str]]:
@@ -79,7 +81,8 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) != columns:
             raise ReclipError(
-                f"'{path}' has columns {reader.fieldnames}, not {list(columns)}: make it again"
+                f"'{path}' has columns {str(reader.fieldnames)[:100]}, not {list(columns)}: "
+                f"make it again"
             )
         return list(reader)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reclip.data.images import IGNORED, image_size, read_label
+from reclip.data.images import FORMATS, IGNORED, image_size, read_label
 from reclip.errors import ReclipError
 
 SPLITS = ("train", "val")
+PHOTO_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG")  # official first; others come of copying about
+MAX_ID = 100  # characters; ids of official data sets have up to 18
+PIXELS_AT_ONCE = 2**18  # of a label map, in 64 bits: a whole one would take 25 times its size
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,18 @@ class IdTable:
         Raises ReclipError: an id that the data set does not have.
         """
         unknown = len(self.classes) - 1
-        wide = ids.astype(np.int64)
-        found = self.classes[np.where(wide < 0, unknown, np.minimum(wide, unknown))]
-        if (found < 0).any():
-            raise ReclipError(
-                f"label map '{path}' holds id {ids[found < 0].min()}, it should have {self.known}: "
-                f"check that it belongs to this data set and get it again"
-            )
-        return found.astype(np.uint8)
+        flat = ids.reshape(-1)
+        classes = np.empty(flat.size, np.uint8)
+        for start in range(0, flat.size, PIXELS_AT_ONCE):
+            few = flat[start : start + PIXELS_AT_ONCE].astype(np.int64)
+            found = self.classes[np.where(few < 0, unknown, np.minimum(few, unknown))]
+            if (found < 0).any():
+                raise ReclipError(
+                    f"label map '{path}' holds id {few[found < 0].min()}, it should have "
+                    f"{self.known}: check that it belongs to this data set and get it again"
+                )
+            classes[start : start + PIXELS_AT_ONCE] = found
+        return classes.reshape(ids.shape)
 
 
 def read_ids(path: Path) -> np.ndarray:
@@ -109,7 +117,7 @@ def read_ids(path: Path) -> np.ndarray:
     Raises ReclipError: not such an image.
     """
     # What is wrong with a file, `read_label` says in a sentence.
-    with suppress(Exception), Image.open(path) as image:
+    with suppress(Exception), Image.open(path, formats=FORMATS) as image:
         if image.mode.startswith("I;16"):
             return np.array(image)
     return read_label(path)
@@ -137,30 +145,39 @@ def find_marked(folder: Path, marker: str, wanted: str, usual: str) -> Path:
 def read_list(path: Path) -> list[str]:
     """The ids that a list file names, one a line, in its order; blank lines are skipped.
 
-    Raises ReclipError: no such file, or a line that is no id.
+    It may have been saved under Windows, which puts a mark before UTF-8, or writes UTF-16.
+    Raises ReclipError: no such file, none in it, or a line that is no id.
     """
     if not path.is_file():
         raise ReclipError(f"there is no '{path}': restore this list of photos")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [checked_id(line.strip(), path) for line in lines if line.strip()]
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if marked else "utf-8-sig", errors="replace")
+    ids = [checked_id(line.strip(), path) for line in text.splitlines() if line.strip()]
+    if not ids:
+        raise ReclipError(f"'{path}' lists no photo: restore this list of photos")
+    return ids
 
 
 def checked_id(id: str, listing: Path) -> str:
     """`id`, if it can name a file in any folder.
 
-    Raises ReclipError: a path or several words.
+    Raises ReclipError: a path or several words, or what is too long for a name or no text.
     """
-    if id != Path(id).name or len(id.split()) != 1:
-        raise ReclipError(f"'{listing}' lists '{id}', not the id of a photo: restore the file")
+    if id != Path(id).name or len(id.split()) != 1 or len(id) > MAX_ID or not id.isprintable():
+        raise ReclipError(
+            f"'{listing}' lists {id[:MAX_ID]!r}, not the id of a photo: restore the file"
+        )
     return id
 
 
 def listed_photo(folder: Path, id: str, listing: Path) -> Path:
-    """`<folder>/<id>.jpg`.
+    """`<folder>/<id>.jpg`, or another of PHOTO_SUFFIXES.
 
     Raises ReclipError if it is missing.
     """
-    photo = folder / f"{id}.jpg"
-    if not photo.is_file():
-        raise ReclipError(f"'{listing}' lists '{id}' but there is no '{photo}': restore it")
-    return photo
+    photos = [folder / f"{id}{suffix}" for suffix in PHOTO_SUFFIXES]
+    found = next((photo for photo in photos if photo.is_file()), None)
+    if found is None:
+        raise ReclipError(f"'{listing}' lists '{id}' but there is no '{photos[0]}': restore it")
+    return found

@@ -15,19 +15,22 @@ from reclip.data.index import Item, write_dataset
 from reclip.data.layout import SPLITS, Layout, Photo
 from reclip.data.world import WORLDS, draw_scene, scene_rng, scene_size
 from reclip.errors import ReclipError
-from reclip.files import read_json
+from reclip.files import accessible, read_json, result
 from reclip.jobs import Job
 
 log = logging.getLogger(__name__)
 
 
+@accessible()
 def main(job: Job) -> None:
     """Draw the scenes, or index the photos where they are; label maps and index in `job.folder`."""
     source = job.settings["source"]
     if source.kind == "world":
         outputs = prepare_world(source, job.folder)
     else:
-        raw = read_json(job.inputs["raw"].folder / "source.json")
+        found = job.inputs["raw"].folder / "source.json"
+        with result(found):
+            raw = read_json(found)
         outputs = prepare_photos(read_layout(source.kind, raw), source.limit, job.folder)
     job.done(outputs)
 

@@ -40,11 +40,12 @@ def resize_linear(
 ) -> np.ndarray:
     """uint8 (h, w, 3) → uint8 (height, width, 3), or these rows and columns of it alone."""
     y, x = _taps(image.shape[0], height, rows), _taps(image.shape[1], width, columns)
-    top, left = y.low.min(), x.low.min()
-    # Only what is read is widened to 32 bits: a photo may be large and the cut small.
-    read = image[top : y.high.max() + 1, left : x.high.max() + 1]
+    left = x.low.min()
+    # Only what is read is widened to 32 bits: a photo may be large, the cut or the target small.
+    rows_read, at = np.unique(np.concatenate([y.low, y.high]), return_inverse=True)
+    read = image[:, left : x.high.max() + 1][rows_read]
     across = read[:, x.low - left] * x.w_low[:, None] + read[:, x.high - left] * x.w_high[:, None]
     across >>= 4
-    upper = across[y.low - top] * y.w_low[:, None, None] >> 16
-    lower = across[y.high - top] * y.w_high[:, None, None] >> 16
+    upper = across[at[: len(y.low)]] * y.w_low[:, None, None] >> 16
+    lower = across[at[len(y.low) :]] * y.w_high[:, None, None] >> 16
     return (upper + lower + 2 >> 2).clip(0, 255).astype(np.uint8)
