@@ -79,9 +79,9 @@ class ArchiveSource(Settings):
     With neither, the official archive is looked for in `downloads`, and downloaded if need be.
     """
 
-    archive: str | None = None  # a file, or a URL (file:, http:, https:)
+    archive: str | None = Field(None, min_length=1)  # a file, or a URL (file:, http:, https:)
     sha256: str | None = None  # of the archive; checked before anything is unpacked
-    folder: str | None = None
+    folder: str | None = Field(None, min_length=1)
     limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
 
     @model_validator(mode="after")
@@ -106,7 +106,7 @@ class ContextSource(ArchiveSource):
     """
 
     kind: Literal["context"]
-    labels: str | None = None
+    labels: str | None = Field(None, min_length=1)
     labels_sha256: str | None = None
 
 

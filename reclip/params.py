@@ -102,6 +102,8 @@ def load_params(path: str | Path) -> Params:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ReclipError(f"'{path}' cannot be read as a params file: {error}") from error
+    except RecursionError as error:
+        raise ReclipError(f"'{path}' is nested too deeply to be settings: mend it") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1} ({error.problem})" if mark else ""

@@ -24,8 +24,8 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
 
     The format is read off the content, not the name; a training checkpoint gives its weights
     alone, without the `module.` that parallel training puts before names. Plain numbers become
-    tensors. Raises ReclipError, naming the setting `key`: the file is damaged, has no tensors or NaN
-    in one, or holds Python objects, which could run code.
+    tensors. Raises ReclipError, naming the setting `key`: the file is damaged, holds no tensors,
+    a tensor holds NaN, or there are Python objects, which could run code.
     """
     try:
         state = _read(path)

@@ -195,3 +195,11 @@ def test_other_files(tiny, tmp_path):
         create_backbone("resnet18", TINY, STRIDE, checkpoint=named.with_name("page.pth"))
     with pytest.raises(ReclipError, match="no model 'resnet-18'"):
         create_backbone("resnet-18", {}, STRIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("resnet18", {"no_such_argument": 3}), ("vit_tiny_patch16_224", {})]
+)
+def test_a_network_that_cannot_be_dilated_is_one_sentence(name, args):
+    with pytest.raises(ReclipError, match=rf"timm cannot build {name} .*: change one or the other"):
+        create_backbone(name, args, 8)

@@ -109,3 +109,16 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path, content, words) -> N
 def test_a_folder_is_no_params_file(tmp_path: Path) -> None:
     with pytest.raises(ReclipError, match="cannot be read"):
         load_params(tmp_path)
+
+
+def test_an_empty_path_is_not_taken_for_none(tiny_params) -> None:
+    source = {"kind": "voc", "archive": "", "world": None, "train": None, "val": None}
+    with pytest.raises(ReclipError, match=r"'datasets.voc.source.archive': string should have"):
+        validate(Params, tiny_params({"datasets": {"voc": {"source": source}}}))
+
+
+def test_settings_nested_without_end_are_one_sentence(tmp_path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("[" * 5000)
+    with pytest.raises(ReclipError, match="nested too deeply|not valid YAML"):
+        load_params(path)

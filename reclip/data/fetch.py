@@ -11,7 +11,7 @@ from reclip.data.download import fetch_file
 from reclip.data.locate import local_or_download, local_path, require_sha256
 from reclip.data.unpack import unpack
 from reclip.errors import ReclipError
-from reclip.files import accessible, write_json
+from reclip.files import write_json
 from reclip.jobs import Job
 
 # kind of source -> (official archive, what finds the data's root in an unpacked one)
@@ -22,7 +22,6 @@ KINDS = {
 }
 
 
-@accessible()
 def main(job: Job) -> None:
     """Write `source.json`: the data's `root`, and for Context where its `labels` are.
 

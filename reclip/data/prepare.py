@@ -15,13 +15,12 @@ from reclip.data.index import Item, write_dataset
 from reclip.data.layout import SPLITS, Layout, Photo
 from reclip.data.world import WORLDS, draw_scene, scene_rng, scene_size
 from reclip.errors import ReclipError
-from reclip.files import accessible, read_json, result
+from reclip.files import read_json, result
 from reclip.jobs import Job
 
 log = logging.getLogger(__name__)
 
 
-@accessible()
 def main(job: Job) -> None:
     """Draw the scenes, or index the photos where they are; label maps and index in `job.folder`."""
     source = job.settings["source"]

@@ -41,8 +41,8 @@ def create_backbone(
     or open-mmlab's, with or without a classifier. (The official code leaves out the running
     statistics of the batch norms, which training replaces; here all is loaded.)
 
-    Raises ReclipError: timm has no such model, or the weights are missing, cannot be read or
-    downloaded, or differ from the model in any tensor but the classifier.
+    Raises ReclipError: timm has no such model or cannot build it so, or the weights are missing,
+    cannot be read or downloaded, or differ from the model in any tensor but the classifier.
     """
     if not timm.is_model(name):
         raise ReclipError(f"timm has no model {name!r}: see `timm.list_models()` for the names.")
@@ -56,13 +56,24 @@ def create_backbone(
     args = {"output_stride": output_stride, **args}
     feature = {"features_only": True, "out_indices": (-1,)}
     if state is None:
-        return timm.create_model(name, **feature, **args)
+        return _build(name, **feature, **args)
     _drop_classifier(name, state)
     _require_fit(name, args, state, source)
     weights = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
-    backbone = timm.create_model(name, **feature, **weights, **args)
+    backbone = _build(name, **feature, **weights, **args)
     backbone.pretrained_cfg.pop("state_dict")  # or the weights would stay in memory twice
     return backbone
+
+
+def _build(name: str, **args: Any) -> nn.Module:
+    try:
+        return timm.create_model(name, **args)
+    except (TypeError, AssertionError, ValueError, NotImplementedError, AttributeError) as error:
+        # What timm raises for an argument that a model does not know, output_stride among them.
+        raise ReclipError(
+            f"params: 'distill.backbone': timm cannot build {name} as a dilated network with "
+            f"distill.backbone_args as given ({_first_line(error)}): change one or the other"
+        ) from error
 
 
 def _read(name: str, path: Path) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ class DistanceBins:
         `name` says which file an error is about.
         Raises ReclipError if the sizes differ or an id is out of range.
         """
-        pred, label = torch.as_tensor(pred).cpu().long(), torch.as_tensor(label).cpu().long()
+        pred, label = torch.as_tensor(pred).cpu(), torch.as_tensor(label).cpu()
         check_label(pred, label, self.num_classes, name)
         pred, label = pred.numpy(), label.numpy()
         keep = label != IGNORE
@@ -66,7 +66,7 @@ class DistanceBins:
 def centre_distance(region: np.ndarray) -> float:
     """Distance of a region's centroid (H, W bool) from the image centre over half the diagonal."""
     height, width = region.shape
-    rows, cols = np.nonzero(region)
-    dy = rows.mean() - (height - 1) / 2
-    dx = cols.mean() - (width - 1) / 2
+    pixels = np.count_nonzero(region)
+    dy = np.arange(height) @ region.sum(axis=1) / pixels - (height - 1) / 2
+    dx = np.arange(width) @ region.sum(axis=0) / pixels - (width - 1) / 2
     return math.hypot(dy, dx) / (math.hypot(height, width) / 2)

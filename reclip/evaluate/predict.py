@@ -14,7 +14,7 @@ from reclip.data.index import Item
 from reclip.data.views import Window, resize
 from reclip.rectify.model import Rectifier
 
-VALUES_AT_ONCE = 2**26  # logits of a photo of 40 megapixels would fill the memory
+VALUES_AT_ONCE = 2**25  # logits of a photo of 40 megapixels would fill the memory
 REMOVED = -100.0  # official: far below any cosine
 
 
@@ -69,23 +69,22 @@ def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
 
 
 def class_map(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
-    """Best class of every pixel, int64 (H, W); of equal ones the first.
+    """Best class of every pixel, int16 (H, W); of equal ones the first.
 
     Classes are upsampled a few at a time, with the same result as all at once: memory is bounded.
     """
-    classes = len(pieces[0].logits)
     largest = max(math.prod(frame.read), math.prod(frame.size))
     step = max(1, VALUES_AT_ONCE // largest)
     best = found = None
-    for start in range(0, classes, step):
+    for start in range(0, len(pieces[0].logits), step):
         some = [Piece(p.window, p.logits[start : start + step]) for p in pieces]
         value, index = upsample(some, frame).max(0)
+        index = index.to(torch.int16).add_(start)
         if best is None:
             best, found = value, index
         else:
-            better = value > best
-            found[better] = index[better] + start
-            best[better] = value[better]
+            found = torch.where(value > best, index, found)
+            torch.maximum(best, value, out=best)
     return found
 
 

@@ -66,7 +66,8 @@ def most_changed(model: Rectifier, features: FeatureCache, items: list[Item]) ->
         counted = read_label(item.label) != IGNORED
         changed = (before != after) & counted
         if changed.any():
-            pair = np.bincount(before[changed] * classes + after[changed]).argmax()
+            pairs = before[changed].astype(np.int64) * classes + after[changed]
+            pair = np.bincount(pairs).argmax()
             share = float(changed.sum() / counted.sum())
             found.append(Changed(number, share, *(int(k) for k in divmod(pair, classes))))
     return sorted(found, key=lambda c: -c.share)
