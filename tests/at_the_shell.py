@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from conftest import TINY, merged
+from tiny_experiment import TINY, merged
 
 from reclip.cli import main
 from reclip.jobs import STAGES

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 from at_the_shell import TO_METRICS, Project, copy_of, small
-from conftest import merged
 from make_archives import cut, header, tar_of, zip_patched
 from tiny_clip import tiny_model
+from tiny_experiment import merged
 from tiny_voc import make_voc
 
 from reclip.files import file_sha256

@@ -6,20 +6,17 @@ import hashlib
 import io
 import json
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import seeded
 import torch
+from golden_files import DATA, PHOTOS
 from PIL import Image
 
 from reclip.clip.load import Clip, clip_from_state_dict
 from reclip.config import ClipSettings, ImageSettings
 from reclip.data.views import normalise, resize_image, whole_size
-
-DATA = Path(__file__).parent / "data"
-PHOTOS = Path(__file__).parents[2] / "../shared/real/VOCtrainval-subset.tar"
 
 # "head": the official code as released last; "r0": its first version, of the CVPR paper.
 SPECS = {

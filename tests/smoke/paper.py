@@ -27,9 +27,9 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import merged
 from seeded import clip_state
 from tiny_context import OF_VOC, annotations_of
+from tiny_experiment import merged
 
 from reclip.data.class_names import CONTEXT_IDS, CONTEXT_NAMES
 from reclip.presets import preset_text

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import seeded
 import torch
-from conftest import DATA, PHOTOS
+from golden_files import DATA, PHOTOS
 from PIL import Image
 
 from reclip.cli import run_stage
