@@ -50,7 +50,7 @@ def test_it_ends_with_tables_figures_and_metrics(finished):
     metrics = read_json(finished.folder / RESULTS / "runs/ref-pe/metrics.json")
     assert [r["seed"] for r in metrics["seeds"]] == [0, 1]
     assert metrics["checkpoint"] == "last"
-    assert metrics["protocol"] == "whole"
+    assert metrics["protocol"] == "whole, own size"
     assert all(0 <= r["miou"] < 100 for r in metrics["seeds"])
     assert all(0 < r["pixel_accuracy"] < 100 for r in metrics["seeds"])
 
