@@ -62,6 +62,7 @@ rule all:
             for path in PLAN.job("tabulate", table).outputs
         ],
         PLAN.job("plot", PLAN.params.experiment).outputs,
+        STALE_BY_DEFAULT,
 
 
 # snakemake table4

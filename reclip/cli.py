@@ -18,6 +18,7 @@ import click
 from reclip import __version__
 from reclip.cost.machines import DEFAULT_GPU, GPUS
 from reclip.errors import ReclipError
+from reclip.files import accessible
 from reclip.jobs import STAGES
 
 params_option = click.option(
@@ -108,21 +109,15 @@ for _stage in STAGES:
 @params_option
 @click.option("--verify", is_flag=True, help="Also compare each output's checksum.")
 def status(params_path: str, verify: bool) -> None:
-    """Say for every output whether it is fresh, or stale and why."""
-    from reclip.plan import Plan
-    from reclip.provenance import corrupted_outputs, read_receipt
+    """Say for every output whether it is fresh, or stale and why.
 
-    stale = 0
-    for job in Plan.load(params_path).jobs:
-        reason = job.stale_because()
-        if reason is None and verify:
-            bad = corrupted_outputs(read_receipt(job.receipt), job.folder)
-            reason = f"changed on disk: {', '.join(bad[:3])}" if bad else None
-        stale += reason is not None
-        click.echo(
-            f"{'fresh' if reason is None else 'stale'}  {job.name}" + (f": {reason}" * bool(reason))
-        )
-    click.echo(f"{stale} stale" if stale else "everything is fresh")
+    "aside" are those that a plain `snakemake` leaves out, as only the check asks for them.
+    """
+    from reclip.plan import Plan
+    from reclip.staleness import report
+
+    for line in report(Plan.load(params_path), verify=verify):
+        click.echo(line)
 
 
 @cli.command()
@@ -232,14 +227,47 @@ def pretrain(output: str, seed: int, steps: int | None, threads: int) -> None:
 
 @cli.command()
 @params_option
-def dvc(params_path: str) -> None:
+@click.option("--check", is_flag=True, help="With the jobs that only the check asks for.")
+@click.option("--plan", "only_plan", is_flag=True, help="What dvc.yaml's first stage does.")
+def dvc(params_path: str, check: bool, only_plan: bool) -> None:
     """Write dvc.yaml from the settings: the same jobs as Snakemake's."""
-    from reclip.dvc_pipeline import pipeline_text
-    from reclip.files import write_text
     from reclip.plan import Plan
 
-    write_text("dvc.yaml", pipeline_text(Plan.load(params_path)))
+    plan = Plan.load(params_path)
+    if only_plan:
+        from reclip.unrecorded import before_repro
+
+        before_repro(plan, params_path)
+        return
+    from reclip.dvc_pipeline import pipeline_text
+    from reclip.files import write_text
+
+    write_text("dvc.yaml", pipeline_text(plan, params_path, check=check))
     click.echo("wrote dvc.yaml; now run: dvc repro")
+
+
+@cli.command()
+@params_option
+@click.option("--partial", is_flag=True, help="Leave out what is stale, instead of refusing.")
+def record(params_path: str, partial: bool) -> None:
+    """Have DVC keep the results, once none is stale; `dvc push` then sends them."""
+    from reclip.plan import Plan
+    from reclip.share import record as run
+
+    click.echo(run(Plan.load(params_path), params_path, partial=partial))
+
+
+@cli.command()
+@params_option
+@click.option("--remote", metavar="NAME", help="A DVC remote that is not the default one.")
+def restore(params_path: str, remote: str | None) -> None:
+    """Bring the recorded results back, as in a fresh clone, and check every file's checksum."""
+    from reclip.plan import Plan
+    from reclip.share import restore as run
+
+    for sentence in run(Plan.load(params_path), params_path, remote=remote):
+        click.echo(sentence, err=True)
+    click.echo("every result is there, and as it was made")
 
 
 @cli.command()
@@ -262,10 +290,27 @@ def sync_mlflow(params_path: str) -> None:
     from reclip import tracking
     from reclip.plan import Plan
 
-    plan = Plan.load(params_path)
-    for job in plan.jobs:
-        if job.stale_because() is None:
-            tracking.mirror_now(plan, job)
+    try:
+        click.echo(tracking.sync(Plan.load(params_path)))
+    except ReclipError as error:
+        if not os.environ.get(tracking.LATER):
+            raise
+        click.echo(f"tracking: {error}", err=True)  # the end of a Snakemake run, which is whole
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@params_option
+@click.option(
+    "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N",
+    help="How many classes: those whose IoU differs most.",
+)  # fmt: skip
+def compare(runs: tuple[str, ...], params_path: str, top: int) -> None:
+    """Compare runs by their results: settings that differ, mIoU, the classes that differ most."""
+    from reclip.compare import compare as run
+    from reclip.plan import Plan
+
+    click.echo(run(Plan.load(params_path), runs, top, params_path))
 
 
 def _log_traceback() -> str:
@@ -285,7 +330,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     try:
-        cli(standalone_mode=False)
+        with accessible():
+            cli(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

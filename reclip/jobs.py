@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,20 @@ class Job:
     def wanted_file(self) -> Path:
         return self.plan_folder / self.stage / f"{self.id}.json"
 
+    @property
+    def told(self) -> tuple[Path, ...]:
+        """The outputs that Snakemake is told of: others are vouched for by the receipt alone."""
+        return (self.receipt, *self.outputs)
+
+    @property
+    def unrecorded_note(self) -> Path:
+        """Is there once a result was made that DVC may not know; `reclip record` removes it.
+
+        It lies in an output of dvc.yaml's first stage, which therefore runs before `dvc repro`
+        deletes anything, and looks whether DVC knows (reclip.share).
+        """
+        return self.plan_folder / "unrecorded"
+
     @cached_property
     def wanted(self) -> dict[str, Any]:
         """What the receipt of a fresh output holds (but for the list of outputs)."""
@@ -103,23 +118,51 @@ class Job:
         return self.wanted["digest"]
 
     def stale_because(self) -> str | None:
-        """Why the output is not that of the present settings; None if it is."""
+        """Why the output is not that of the present settings, in words; None if it is."""
         receipt = provenance.read_receipt(self.receipt)
         if receipt is None:
             return "not made yet"
-        if receipt["digest"] != self.digest:
-            for part, label in (("settings", ""), ("modules", "changed: ")):
-                found = provenance.differences(receipt.get(part, {}), self.wanted[part])
-                if part == "modules" and found:
-                    return "source " + label + ", ".join(f.split(":")[0] for f in found)
-                if found:
-                    return "; ".join(found[:3])
-            changed = provenance.differences(receipt.get("inputs", {}), self.wanted["inputs"])
-            if not changed:
-                return "made by another job"
-            return "its input changed: " + ", ".join(c.split(":")[0] for c in changed)
-        gone = provenance.missing_outputs(receipt, self.folder)
-        return f"output missing or of another size: {', '.join(gone[:3])}" if gone else None
+        if receipt["digest"] == self.digest:
+            lost = provenance.lost_outputs(receipt, self.folder)
+            # Metrics, tables and figures are in git, which brings others without their receipts.
+            return lost or provenance.replaced_outputs(receipt, self.folder, self.outputs)
+        if (receipt.get("stage"), receipt.get("id")) != (self.stage, self.id):
+            return "made by another job"
+        return provenance.changes(receipt, self.wanted) or self._inputs_changed(receipt)
+
+    def _inputs_changed(self, receipt: dict[str, Any]) -> str:
+        """Which inputs are others than those it was made from, and what upstream made them so."""
+        recorded = receipt.get("inputs", {})
+        changed = {
+            role: job for role, job in self.inputs.items() if recorded.get(role) != job.digest
+        }
+        if not changed:
+            gone = sorted(recorded.keys() - self.inputs)
+            return f"it reads no more: {provenance.listed(gone)}" if gone else "a damaged receipt"
+        names = provenance.listed([job.name for job in changed.values()])
+        said = f"its input{'s' * (len(changed) > 1)} {names} changed"
+        causes = (job.change_since(recorded.get(role)) for role, job in changed.items())
+        if found := next(filter(None, causes), None):
+            cause, what = found
+            of = "" if [cause] == list(changed.values()) else f"of {cause.name}: "
+            said += f", because {of}{what}"
+        return said
+
+    def change_since(self, digest: str | None) -> tuple[Job, str] | None:
+        """The first job from here upstream that made this one's digest another than `digest`.
+
+        With what changed there, in words. None where no receipt tells: it was made again since.
+        """
+        receipt = provenance.read_receipt(self.receipt)
+        if receipt is None or receipt["digest"] != digest:
+            return None
+        if own := provenance.changes(receipt, self.wanted):
+            return self, own
+        recorded = receipt.get("inputs", {})
+        for role, job in self.inputs.items():
+            if recorded.get(role) != job.digest and (found := job.change_since(recorded.get(role))):
+                return found
+        return None
 
     def write_wanted(self) -> None:
         """Write the wanted settings where both front ends look; untouched if they are there."""
@@ -147,6 +190,8 @@ class Job:
             for path in self.folder.rglob("*"):
                 if path.is_file() and path.resolve() not in kept and not is_hidden(path):
                     path.unlink()
+        if "DVC_STAGE" not in os.environ:
+            write_text(self.unrecorded_note, "made without DVC: `reclip record` tells it\n")
         provenance.write_receipt(self.receipt, self.wanted, self.folder, outputs)
 
     def recorded_outputs(self) -> list[Path]:

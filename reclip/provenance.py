@@ -12,6 +12,7 @@ import ast
 import functools
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ PACKAGE = Path(__file__).parent
 INFRASTRUCTURE = {
     "reclip",
     "reclip.cli",
+    "reclip.compare",
     "reclip.compat",
     "reclip.config",
     "reclip.data.download",
@@ -34,10 +36,18 @@ INFRASTRUCTURE = {
     "reclip.experiment",
     "reclip.hashes",
     "reclip.jobs",
+    "reclip.lineage",
+    "reclip.mlflow_store",
+    "reclip.mlflow_view",
     "reclip.params",
     "reclip.plan",
     "reclip.provenance",
+    "reclip.readings",
+    "reclip.recording",
+    "reclip.records",
     "reclip.tracking",
+    "reclip.tracking_store",
+    "reclip.usage",
     "reclip.weights",
 }
 
@@ -129,30 +139,72 @@ def read_receipt(path: Path) -> dict[str, Any] | None:
     return receipt if isinstance(receipt, dict) and "digest" in receipt else None
 
 
-def missing_outputs(receipt: dict[str, Any], folder: Path) -> list[str]:
-    """Outputs named in the receipt that are gone or of another size."""
-    gone = []
+def lost_outputs(receipt: dict[str, Any], folder: Path) -> str | None:
+    """Outputs named in the receipt that are gone or of another size, in words."""
+    missing, resized = [], []
     for name, facts in receipt.get("outputs", {}).items():
         try:
             if (folder / name).stat().st_size != facts["bytes"]:
-                gone.append(name)
+                resized.append(name)
         except (FileNotFoundError, NotADirectoryError):
-            gone.append(name)
-    return gone
+            missing.append(name)
+    said = [f"output missing: {listed(missing)}"] if missing else []
+    said += [f"output of another size: {listed(resized)}"] if resized else []
+    return "; ".join(said) or None
+
+
+def replaced_outputs(receipt: dict[str, Any], folder: Path, outputs: Iterable[Path]) -> str | None:
+    """Those of `outputs` that are not what the receipt says, whatever their size, in words."""
+    names = {os.path.relpath(path, folder): path for path in outputs if path.is_file()}
+    recorded = receipt.get("outputs", {})
+    replaced = [
+        name
+        for name, path in names.items()
+        if name in recorded and file_sha256(path) != recorded[name]["sha256"]
+    ]
+    return f"output of another content: {listed(replaced)}" if replaced else None
 
 
 ABSENT = "absent"  # a key that one side has not; None is a value
 
 
 def differences(recorded: Any, wanted: Any, at: str = "") -> list[str]:
-    """Each leaf that differs, as `key: old → new`."""
+    """Each leaf that differs, as `key old → new`."""
     if isinstance(recorded, dict) and isinstance(wanted, dict):
         found = []
         for key in sorted(set(recorded) | set(wanted)):
             path = f"{at}.{key}" if at else key
             found += differences(recorded.get(key, ABSENT), wanted.get(key, ABSENT), path)
         return found
-    return [] if recorded == wanted else [f"{at}: {recorded} → {wanted}"]
+    return [] if recorded == wanted else [f"{at} {_brief(recorded)} → {_brief(wanted)}"]
+
+
+def changes(recorded: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    """What is not as recorded of a job's own settings and code, in words; None if all is."""
+    said = differences(recorded.get("settings", {}), wanted["settings"])
+    was, now = recorded.get("modules", {}), wanted["modules"]
+    for module in sorted(was.keys() | now.keys()):
+        if was.get(module) != now.get(module):
+            both = module in was and module in now
+            how = "changed" if both else "is used now" if module in now else "is used no more"
+            said.append(f"{_source_name(module)} {how}")
+    return listed(said, "; ") or None
+
+
+def _source_name(module: str) -> str:
+    path = _source(module)
+    return path.relative_to(PACKAGE.parent).as_posix() if path else module.replace(".", "/") + ".py"
+
+
+def _brief(value: Any, limit: int = 60) -> str:
+    text = str(value)
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def listed(items: list[str], separator: str = ", ", most: int = 3) -> str:
+    """The first few, and how many more there are."""
+    more = [f"and {len(items) - most} more"] if len(items) > most else []
+    return separator.join(items[:most] + more)
 
 
 def digest_of(data: Any) -> str:

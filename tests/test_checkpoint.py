@@ -143,7 +143,7 @@ def test_the_curve_has_a_line_a_step(tmp_path: Path) -> None:
 
 
 def seeds_job(folder: Path) -> Job:
-    return Job("rectify", "run", folder, folder / "plan", {"seeds": (0, 1)})
+    return Job("rectify", "run", folder, folder.parent / "plan", {"seeds": (0, 1)})
 
 
 def each(job: Job, done: list[int], stop_at: int | None = None) -> None:

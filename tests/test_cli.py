@@ -110,10 +110,11 @@ def test_status_says_why(project: Path) -> None:
     lines = reclip("status").stdout.splitlines()
     assert "fresh  prepare voc" in lines
     assert "stale  rectify ref-pe: not made yet" in lines
-    assert lines[-1] == f"{sum(line.startswith('stale') for line in lines)} stale"
+    words = [line.split()[0] for line in lines[:-1]]
+    assert lines[-1] == f"{words.count('stale')} stale, 1 fresh, 1 aside"
     text = (project / "params.yaml").read_text().replace("val: 4", "val: 5")
     (project / "params.yaml").write_text(text)
-    assert "stale  prepare voc: source.val: 4 → 5" in reclip("status").stdout
+    assert "stale  prepare voc: source.val 4 → 5" in reclip("status").stdout
 
 
 def test_status_verifies_checksums_on_demand(project: Path) -> None:

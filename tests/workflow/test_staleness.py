@@ -65,7 +65,7 @@ def test_a_changed_parameter_reruns_its_dependents_and_a_revert_nothing(fresh):
     params["rectify"]["lr"] = 0.02
     fresh.write_params(params)
     assert fresh.planned() == RECTIFY
-    assert "rectify ref-pe: rectify.lr: 0.01 → 0.02" in fresh.run("reclip", "status")
+    assert "rectify ref-pe: rectify.lr 0.01 → 0.02" in fresh.run("reclip", "status")
     del params["rectify"]["lr"]
     fresh.write_params(params)
     assert fresh.planned() == set()
@@ -83,7 +83,7 @@ def test_a_parameter_of_one_run_leaves_the_others_alone(fresh):
 def test_an_edited_module_reruns_the_stages_that_use_it(fresh):
     edit(fresh.folder / "reclip/rectify/loss.py", "per_pair = -log_p", "per_pair = -1 * log_p")
     assert fresh.planned() == RECTIFY
-    assert "source changed: reclip.rectify.loss" in fresh.run("reclip", "status")
+    assert "rectify ref-pe: reclip/rectify/loss.py changed" in fresh.run("reclip", "status")
 
 
 def test_a_comment_or_docstring_reruns_nothing(fresh):
@@ -104,17 +104,12 @@ def test_snakemakes_own_records_do_not_matter(fresh):
     assert fresh.planned() == set()
 
 
-def test_a_deleted_output_is_made_again(fresh):
-    (fresh.folder / "results/tiny/runs/ref-pe/rectify/ref-pe.fake").unlink()
-    assert fresh.planned() == RECTIFY
-
-
 def test_a_stage_refuses_stale_inputs(fresh):
     params = fresh.params()
     params["views"]["count"] = 3
     fresh.write_params(params)
     said = fresh.run("reclip", "rectify", "--run", "ref-pe", check=False)
-    assert "needs cache-features voc, which is stale (views.count: 2 → 3)" in said
+    assert "needs cache-features voc, which is stale (views.count 2 → 3)" in said
     assert "Traceback" not in said
 
 

@@ -1,27 +1,29 @@
-# Staleness is decided before the DAG is built, by digests (reclip/provenance.py). Snakemake is told by
-# times alone: a stale job's plan file is newer than its output; all that is fresh is equally old, so
-# that clones, pulls and touched files rerun nothing.
-FRESH, OLDER = 1_000_000_000, 0
+# Staleness is decided before the DAG is built, by digests (reclip/provenance.py), and Snakemake is told
+# through the times of files (reclip/staleness.py).
+from reclip.staleness import made_by_default, settle
 
-for _job in PLAN.jobs:
-    _job.write_wanted()
-    if _job.stale_because() is None:
-        os.utime(_job.wanted_file, (OLDER, OLDER))
-        for _path in (_job.receipt, *_job.outputs):
-            os.utime(_path, (FRESH, FRESH))
-    else:
-        os.utime(_job.wanted_file)
+try:
+    STALE = settle(PLAN)
+except ReclipError as error:
+    raise WorkflowError(str(error)) from None
+
+# What a plain `snakemake` makes again. A job of these that only fresh jobs read is asked for by name.
+STALE_BY_DEFAULT = [
+    job.receipt.as_posix() for job in made_by_default(PLAN) if job in STALE
+]
 
 
 def needs(stage, kind):
-    """Input function: the job's plan file and the receipts of the jobs that it reads."""
+    """Input function: the job's plan file and the receipts of the jobs that it reads.
+
+    A fresh job does not name a stale one: it was made from what that one made under the same digest,
+    an output that is lost now and is made again, and Snakemake would make both again.
+    """
 
     def paths(wildcards):
         job = PLAN.job(stage, getattr(wildcards, kind, PLAN.params.experiment))
-        return [
-            job.wanted_file.as_posix(),
-            *(i.receipt.as_posix() for i in job.inputs.values()),
-        ]
+        read = [i for i in job.inputs.values() if job in STALE or i not in STALE]
+        return [job.wanted_file.as_posix(), *(i.receipt.as_posix() for i in read)]
 
     return paths
 

@@ -1,0 +1,36 @@
+"""What git says of a project's files; nothing where there is no git."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def git(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run git in the project's folder; a return code of 127 where it is not installed."""
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, "", str(error))
+
+
+def is_repository() -> bool:
+    return git("rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
+
+
+def ignored(paths: Iterable[Path]) -> set[Path]:
+    """Those of `paths` that git does not track: all of them outside a repository."""
+    paths = list(paths)
+    done = git("check-ignore", "--stdin", "-z", given="".join(f"{path}\0" for path in paths))
+    if done.returncode not in (0, 1):
+        return set(paths)
+    return {Path(name) for name in done.stdout.split("\0") if name}
+
+
+def tracked(paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` that git has a version of."""
+    paths = [str(path) for path in paths]
+    found = git("ls-files", "-z", "--", *paths).stdout if paths else ""
+    return [Path(name) for name in found.split("\0") if name]

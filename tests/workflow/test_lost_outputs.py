@@ -1,0 +1,91 @@
+"""A result that is lost is made again alone; what was made from it still is what it was."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+
+import pytest
+from stand_ins import Project, make_project
+
+RECTIFY = "results/tiny/runs/ref-pe/rectify"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_params) -> Project:
+    """A project in which all is fresh."""
+    project = make_project(tmp_path_factory.mktemp("whole"), tiny_params())
+    project.make_all()
+    return project
+
+
+@pytest.fixture
+def project(whole, tmp_path) -> Project:
+    return whole.copy(tmp_path / "copy")
+
+
+def stale(project: Project) -> set[str]:
+    """What `reclip status` calls stale, as Snakemake's dry run names jobs."""
+    lines = (line.split(": ")[0].split() for line in project.run("reclip", "status").splitlines())
+    found = {(line[1].replace("-", "_"), line[2]) for line in lines if line[0] == "stale"}
+    return {stage if stage == "plot" else f"{stage}:{id}" for stage, id in found}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [f"{RECTIFY}/ref-pe.bin", f"{RECTIFY}/receipt.json", RECTIFY, "results/tiny/data/voc"],
+)
+def test_a_lost_output_is_planned_alone(project, lost):
+    path = project.folder / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    job = "prepare:voc" if "data" in lost else "rectify:ref-pe"
+    assert stale(project) == {job}
+    assert project.planned() == {job, "all"}, "Snakefile: `rule all` must name STALE_BY_DEFAULT"
+
+
+def test_it_is_made_again_alone_and_then_there_is_nothing_to_do(project):
+    before = project.bytes()
+    shutil.rmtree(project.folder / RECTIFY)
+    (project.folder / "results/tiny/runs/ref-pe/metrics.json").unlink()
+    project.run("snakemake")
+    assert project.ran() == {"rectify ref-pe", "evaluate ref-pe"}
+    assert project.bytes() == before
+    assert project.planned() == set()
+    assert stale(project) == set()
+
+
+def test_a_lost_output_and_a_changed_setting_together(project):
+    shutil.rmtree(project.folder / RECTIFY)
+    project.set("runs.distill.distill", {"alpha": 0})
+    downstream = {"distill:distill", "probe:probe", "evaluate:distill", "evaluate:probe", "plot"}
+    assert stale(project) == {"rectify:ref-pe", *downstream}
+    assert project.planned() == {"rectify:ref-pe", *downstream, "all"}
+    project.run("snakemake", "results/tiny/runs/distill/distill/receipt.json")
+    assert project.ran() == {"rectify ref-pe", "distill distill"}  # in this order, or it refuses
+
+
+def test_a_target_that_is_whole_needs_nothing_of_what_it_was_made_from(project):
+    shutil.rmtree(project.folder / RECTIFY)
+    assert project.planned("table4") == set()
+
+
+def test_what_snakemake_saw_interrupted_and_another_finished_is_left_alone(project):
+    """Snakemake marks outputs as incomplete while it makes them; a kill leaves the marks."""
+    marks = project.folder / ".snakemake/incomplete"
+    marks.mkdir(parents=True, exist_ok=True)
+    for path in (f"{RECTIFY}/receipt.json", "results/tiny/runs/distill/distill/receipt.json"):
+        (marks / base64.urlsafe_b64encode(path.encode()).decode()).write_text("{}")
+    shutil.rmtree(project.folder / RECTIFY)
+    project.run("reclip", "rectify", "--run", "ref-pe")
+    assert project.planned() == set()
+    assert list(marks.iterdir()) == []
+
+
+def test_outputs_of_a_clock_that_is_ahead_are_as_stale_as_others(project):
+    for path in project.folder.glob("results/tiny/runs/*/*/receipt.json"):
+        os.utime(path, (4_000_000_000, 4_000_000_000))
+    project.set("rectify.lr", 0.02)
+    planned = project.planned()
+    assert "rectify:ref-pe" in planned
+    assert planned - {"all"} == stale(project)
