@@ -1,39 +1,85 @@
-"""MLflow mirrors the results: once each, from several processes at once, and at no one's cost."""
+"""MLflow mirrors the results: once each, whole, as one wants to see them, and at no one's cost."""
 
 from __future__ import annotations
 
 import os
-import socket
+import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.tracking import MlflowClient
+from mlflow_audit import runs_in, wrong_in
+from mlflow_results import finish, finish_all, finish_evaluation, finish_training, write_params
+from mlflow_servers import answering, deaf_server, free_port, no_server
 
-from reclip import tracking
-from reclip.files import write_json, write_text
-from reclip.jobs import Job
+from reclip import records, tracking, tracking_store, usage
+from reclip.errors import ReclipError
+from reclip.files import write_text
+from reclip.lineage import flatten, settings_behind
 from reclip.plan import Plan
-from reclip.tracking import children, epoch_means, flatten
-
-CURVE = "step,epoch,lr,loss\n0,0,0.1,4\n1,0,0.3,2\n2,1,0.2,1\n"
+from reclip.readings import readings, thinned
 
 
 @pytest.fixture(autouse=True)
-def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", *tracking.PATIENCE):
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", tracking.LATER, *tracking.PATIENCE):
         monkeypatch.setenv(name, "")  # so that it is restored, whatever a test sets
         monkeypatch.delenv(name)
 
 
-def test_curves_are_mirrored_as_a_mean_an_epoch(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.csv", CURVE)
-    assert epoch_means(tmp_path / "a.csv") == {
-        "loss": [(0, 3.0), (1, 1.0)],
-        "lr": [(0, pytest.approx(0.2)), (1, 0.2)],
-    }
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A store without runs: MLflow takes seconds to make one."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").get_experiment_by_name("none")
+    return path
+
+
+@pytest.fixture
+def uri(project: Path, empty_store: Path) -> str:
+    """The project's own store, as yet empty."""
+    shutil.copy(empty_store, project / "mlflow.db")
+    return f"sqlite:///{project}/mlflow.db"
+
+
+@pytest.fixture
+def tracked(uri: str, tiny_params):
+    """`tracked(changes)`: the tiny experiment's plan, logged to `uri`."""
+
+    def plan(changes: dict | None = None, **tracking: object) -> Plan:
+        params = tiny_params(changes)
+        params["tracking"] = {"enabled": True, "uri": uri, **tracking}
+        return write_params(yaml.safe_dump(params))
+
+    return plan
+
+
+def by_name(uri: str) -> dict:
+    """The runs of the store; no two may have one name."""
+    runs = runs_in(uri)
+    found = {run.info.run_name: run for run in runs}
+    assert len(found) == len(runs)
+    return found
+
+
+# What is told of a job
+
+
+def test_a_long_curve_is_thinned_to_means(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{k // 100},{k},{2 * k},{k}\n" for k in range(1001))
+    write_text(tmp_path / "a.csv", f"step,epoch,loss,mask,only\n{rows}")
+    found = thinned(tmp_path / "a.csv")
+    assert sorted(found) == ["loss", "mask"]  # the other term is the loss itself
+    assert len(found["loss"]) == 91  # 11 steps a point
+    assert found["loss"][:2] == [(10, 5.0), (21, 16.0)] and found["loss"][-1] == (1000, 995.0)
+
+
+def test_an_empty_curve_is_none(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.csv", "step,epoch,loss\n")
+    assert thinned(tmp_path / "a.csv") == {}
 
 
 def test_settings_are_flattened_to_their_leaves() -> None:
@@ -41,172 +87,410 @@ def test_settings_are_flattened_to_their_leaves() -> None:
     assert list(flatten(data)) == [("a.b", 1), ("a.c.d", None), ("e", [1, {"f": 2}])]
 
 
-def finish(job: Job, files: dict[str, str]) -> Job:
-    paths = [job.folder / name for name in files]
-    for path, text in zip(paths, files.values(), strict=True):
-        write_text(path, text)
-    job.done(paths)
-    return job
+def test_a_students_settings_are_its_own_and_those_of_its_teacher(tiny_plan) -> None:
+    changes = {"runs": {"ref-pe": {"rectify": {"lr": 0.5}}, "distill": {"distill": {"alpha": 0}}}}
+    found = settings_behind(tiny_plan(changes), "distill")
+    assert (found["method"], found["teacher"], found["seeds"]) == ("distill", "ref-pe", [0])
+    assert (found["rectify.lr"], found["distill.alpha"]) == (0.5, 0)
+    assert (found["views.count"], found["source.train"]) == (2, 6)
+    assert not {"checkpoint", "clip.pretrained"} & found.keys()  # not set
 
 
-def finish_rectify(plan: Plan) -> Job:
-    files = {f"seed-{s}.safetensors": f"weights {s}" for s in (0, 1)}
-    files |= {f"seed-{s}-curve.csv": CURVE for s in (0, 1)}
-    return finish(plan.job("rectify", "ref-pe"), files)
-
-
-def finish_evaluate(plan: Plan, run: str = "ref-pe", seeds=(0, 1)) -> Job:
-    job = plan.job("evaluate", run)
-    results = [
-        {"seed": s, "miou": 60.0 + k, "pixel_accuracy": 80.0, "iou": [50.0, None]}
-        for k, s in enumerate(seeds)
-    ]
-    write_json(job.outputs[0], {"seeds": results, "classes": ["red dots", "red waves"]})
-    write_text(job.folder / "distance.csv", "seed,from\n")
-    job.done([job.outputs[0], job.folder / "distance.csv"])
-    return job
-
-
-def test_a_trained_seed_is_a_child_with_its_curve(project: Path, tiny_plan) -> None:
-    found = children(finish_rectify(tiny_plan()))
-    assert [child.seed for child in found] == [0, 1]
-    assert found[0].curves["loss"] == [(0, 3.0), (1, 1.0)]
-    assert [p.name for p in found[1].artifacts] == ["seed-1-curve.csv"]
-
-
-def test_an_evaluated_seed_is_a_child_with_its_metrics(project: Path, tiny_plan) -> None:
-    found = children(finish_evaluate(tiny_plan()))
-    assert [child.seed for child in found] == [0, 1]
-    assert found[1].metrics == {"miou": 61.0, "pixel_accuracy": 80.0, "iou/red dots": 50.0}
-
-
-def test_many_files_are_mirrored_by_their_receipt_alone(project: Path, tiny_plan) -> None:
-    job = finish(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
-    (child,) = children(job)
-    assert child.seed is None and child.artifacts == [job.receipt]
+def test_many_files_are_not_listed_one_by_one(project: Path, tiny_plan) -> None:
+    many = finish(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
+    assert [one.files for one in readings(many)] == [[]]
     few = finish(tiny_plan().job("plot", "tiny"), {"a.png": "x", "b.npy": "x"})
-    assert [p.name for p in children(few)[0].artifacts] == ["a.png"]
+    assert [p.name for p in readings(few)[0].files] == ["a.png"]
 
 
-# With a real store.
+def test_a_job_notes_what_it_took_and_of_which_commit(project: Path, tiny_plan) -> None:
+    job = tiny_plan().job("rectify", "ref-pe")
+    began = time.time()
+    finish_training(job)
+    old = began - 1e6  # a seed that was whole before this process, which went on, began
+    os.utime(job.folder / "seed-0-curve.csv", (old, old))
+    usage.note(job)
+    note = usage.read(job)
+    assert note["began"] < began < note["ended"] and note["commit"] is None
+    assert note["cpu_seconds"] > 0 and 10 < note["peak_memory_megabytes"] < 1e5
+    assert list(note["seeds"]) == ["1"]
+    assert note["seeds"]["1"] == [note["began"], pytest.approx(time.time(), abs=30)]
+    # A note of other settings is not this job's.
+    assert usage.read(tiny_plan({"rectify": {"lr": 0.5}}).job("rectify", "ref-pe")) is None
 
-URI = "sqlite:///mlflow.db"
-ON = {"tracking": {"enabled": True, "uri": URI}}
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    usage.note(job)
+    record = records.children(tiny_plan(), job)[1]
+    assert len(record.tags["mlflow.source.git.commit"]) == 40
+    assert record.metrics["system/peak_memory_megabytes"] > 10
+    assert record.metrics["system/cpu_utilization_percentage"] > 0
+    assert record.ended - record.began == pytest.approx(record.metrics["system/seconds"], abs=30)
 
 
-def logged(plan: Plan) -> list:
-    """Every child run, and every parent, in the store."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(tracking_uri=URI)
-    experiment = client.get_experiment_by_name(plan.params.experiment)
-    return client.search_runs([experiment.experiment_id])
+# What is in the store
 
 
-MIRROR = """
-import sys, time
-from pathlib import Path
-from reclip import tracking
-from reclip.plan import Plan
-plan = Plan.load("params.yaml")
-while not Path("go").exists():
-    time.sleep(0.01)
-tracking.mirror(plan, plan.job(sys.argv[1], "ref-pe"))
-"""
+def test_a_run_is_a_row_with_its_stages_and_seeds_below(uri: str, tracked) -> None:
+    plan = tracked()
+    training = finish_training(plan.job("rectify", "ref-pe"))
+    evaluation = finish_evaluation(plan.job("evaluate", "ref-pe"))
+    for job in (training, evaluation):
+        tracking.mirror(plan, job)
+    runs = by_name(uri)
+    stages = [f"ref-pe {stage} seed {k}" for stage in ("rectify", "evaluate") for k in (0, 1)]
+    assert set(runs) == {"ref-pe", *stages}
+    assert wrong_in(uri, [training, evaluation]) == []
+
+    row = runs["ref-pe"].data  # sorted and compared by this
+    assert row.metrics == {
+        "miou": 60.5, "miou_sd": 0.71, "pixel_accuracy": 80.0, "pixel_accuracy_sd": 0.0,
+        "val_iou/red dots": 50.62, "val_iou/tv-monitor": 70.0,
+    }  # fmt: skip
+    want = {"dataset": "voc", "rectify.lr": "0.01", "rectify.learn_query": "false"}
+    assert want.items() <= row.params.items()
+    took = [usage.read(job) for job in (training, evaluation)]
+    whole = runs["ref-pe"].info.end_time - runs["ref-pe"].info.start_time
+    assert whole == pytest.approx(1000 * sum(t["ended"] - t["began"] for t in took), abs=10)
+    assert row.tags["mlflow.note.content"] == "table4: Query + Reference + PE (voc)"
+
+    child = runs["ref-pe rectify seed 1"]
+    want = {
+        "kind": "stage", "run": "ref-pe", "dataset": "voc", "method": "rectify", "seed": "1",
+        "stage": "rectify", "digest": training.digest,
+        "mlflow.source.name": "reclip rectify --run ref-pe",
+        "mlflow.parentRunId": runs["ref-pe"].info.run_id,
+    }  # fmt: skip
+    assert want.items() <= child.data.tags.items()
+    assert "mlflow.source.git.commit" not in child.data.tags  # there is no git here
+    assert child.data.metrics["loss"] == pytest.approx(5.0, abs=0.02)
+    assert {"system/cpu_seconds", "lr"} <= child.data.metrics.keys()
+    assert child.data.params["rectify.positional_hidden"] == "[8, 4]"
+    assert "evaluate.distance_bins" not in child.data.params
+    for name, split in (("ref-pe rectify seed 1", "train"), ("ref-pe evaluate seed 1", "val")):
+        (used,) = runs[name].inputs.dataset_inputs
+        assert used.dataset.name == "voc" and len(used.dataset.digest) == 12
+        assert [tag.value for tag in used.tags] == [split]
+    client = MlflowClient(tracking_uri=uri)
+    listed = [f.path for f in client.list_artifacts(child.info.run_id)]
+    assert listed == ["receipt.json", "seed-1-curve.csv"]
+    points = client.get_metric_history(child.info.run_id, "loss")
+    assert points[0].timestamp <= points[-1].timestamp == child.info.end_time
 
 
-def test_two_processes_open_a_new_store_at_once(project: Path, tiny_params) -> None:
-    Path("params.yaml").write_text(yaml.safe_dump(tiny_params(ON)), encoding="utf-8")
-    plan = Plan.load("params.yaml")
-    finish_rectify(plan)
-    finish_evaluate(plan)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", MIRROR, stage],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for stage in ("rectify", "evaluate")
-    ]
-    time.sleep(0.5)
-    Path("go").touch()
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0 and "was not logged" not in errors, errors
+def test_tables_figures_and_data_have_rows_of_their_own(uri: str, tracked) -> None:
+    plan = tracked()
+    finish_all(plan)
+    assert "logged 15 of 15" in tracking.sync(plan)
+    assert wrong_in(uri, plan.jobs) == []
+    runs = by_name(uri)
+    rows = {name: run for name, run in runs.items() if "mlflow.parentRunId" not in run.data.tags}
+    assert set(rows) == {"query", "ref-pe", "distill", "probe", "data voc", "tables and figures"}
+    table = runs["table4 Effect of bias modeling"]
+    assert table.data.tags["mlflow.parentRunId"] == rows["tables and figures"].info.run_id
+    client = MlflowClient(tracking_uri=uri)
+    shown = {f.path for f in client.list_artifacts(table.info.run_id)}
+    assert shown == {f"table4.{kind}" for kind in ("csv", "html", "md", "receipt.json")}
+    figures = {f.path for f in client.list_artifacts(runs["tiny plot"].info.run_id)}
+    assert {"examples.png", "curves.png"} <= figures
 
-    runs = logged(plan)
-    kinds = sorted(
-        (run.data.tags["reclip.stage"], run.data.tags["reclip.seed"])
-        for run in runs
-        if "reclip.stage" in run.data.tags
-    )
-    assert kinds == [("evaluate", "0"), ("evaluate", "1"), ("rectify", "0"), ("rectify", "1")]
-    (parent,) = [run for run in runs if run.data.tags.get("reclip.parent") == "ref-pe"]
-    for run in runs:
-        tags = run.data.tags
-        assert run.info.status == "FINISHED"
-        if run is parent:
-            continue
-        assert tags["mlflow.parentRunId"] == parent.info.run_id
-        assert tags["reclip.job"] == plan.job(tags["reclip.stage"], "ref-pe").digest
-        (dataset,) = run.inputs.dataset_inputs
-        assert dataset.dataset.name == "voc"
-    by_name = {run.info.run_name: run.data for run in runs}
-    assert by_name["evaluate seed 1"].metrics["miou"] == 61.0
-    assert by_name["rectify seed 0"].metrics["loss"] == 1.0  # the last epoch's
-    assert by_name["rectify seed 0"].params["rectify.lr"] == "0.01"
 
-    # A second mirror finds them there; a broken-off attempt is made again.
-    for stage in ("rectify", "evaluate"):
-        tracking.mirror(plan, plan.job(stage, "ref-pe"))
-    assert len(logged(plan)) == len(runs)
-
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(tracking_uri=URI)
-    broken = next(run for run in runs if run.info.run_name == "evaluate seed 1")
-    client.update_run(broken.info.run_id, status="RUNNING")
+def test_a_second_sync_changes_nothing(uri: str, tracked) -> None:
+    plan = tracked()
+    finish_all(plan)
+    tracking.sync(plan)
+    before = [run.to_dictionary() for run in runs_in(uri)]
+    assert "logged 0 of 15" in tracking.sync(plan)
     tracking.mirror(plan, plan.job("evaluate", "ref-pe"))
-    again = [run for run in logged(plan) if run.info.run_name == "evaluate seed 1"]
-    assert [run.info.status for run in again] == ["FINISHED"]
-    assert again[0].info.run_id != broken.info.run_id
+    assert [run.to_dictionary() for run in runs_in(uri)] == before
 
 
-def test_a_fault_of_the_store_is_a_warning(project: Path, tiny_plan, caplog) -> None:
-    Path("broken.db").write_text("this is no database")
-    plan = tiny_plan({"tracking": {"enabled": True, "uri": "sqlite:///broken.db"}})
-    tracking.mirror(plan, finish_evaluate(plan))
+def test_changed_settings_are_new_runs_and_a_revert_finds_the_old_ones(uri: str, tracked) -> None:
+    plan = tracked()
+    finish_training(plan.job("rectify", "ref-pe"))
+    finish_evaluation(plan.job("evaluate", "ref-pe"))
+    tracking.sync(plan)
+    first = by_name(uri)
+
+    changed = tracked({"rectify": {"lr": 0.5}})
+    finish_training(changed.job("rectify", "ref-pe"))
+    tracking.sync(changed)
+    (row,) = [run for run in runs_in(uri) if run.data.tags["kind"] == "run"]
+    assert row.data.params["rectify.lr"] == "0.5"
+    assert "miou" not in row.data.metrics  # these settings have not been evaluated
+    finish_evaluation(changed.job("evaluate", "ref-pe"), miou=70.0)
+    tracking.sync(changed)
+    (row,) = [run for run in runs_in(uri) if run.data.tags["kind"] == "run"]
+    assert row.data.metrics["miou"] == 70.5
+    children = [run for run in runs_in(uri) if run.data.tags["kind"] == "stage"]
+    assert len(children) == 8
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {row.info.run_id}
+    old = {run.info.run_id for run in children if run.data.tags.get("superseded")}
+    assert old == {run.info.run_id for run in first.values() if "seed" in run.data.tags}
+    again = MlflowClient(tracking_uri=uri).get_run(first["ref-pe rectify seed 0"].info.run_id)
+    assert again.data.tags["digest"] == plan.job("rectify", "ref-pe").digest
+
+    plan = tracked()
+    finish_training(plan.job("rectify", "ref-pe"))
+    finish_evaluation(plan.job("evaluate", "ref-pe"))
+    tracking.sync(plan)
+    runs = runs_in(uri)
+    (row,) = [run for run in runs if run.data.tags["kind"] == "run"]
+    assert (row.data.params["rectify.lr"], row.data.metrics["miou"]) == ("0.01", 60.5)
+    now = {run.info.run_id for run in runs if "seed" in run.data.tags} - {
+        run.info.run_id for run in runs if run.data.tags.get("superseded")
+    }
+    assert now == old and len(runs) == 9
+
+
+def test_the_settings_of_a_data_set_are_taken_back_as_well(uri: str, tracked) -> None:
+    """Its row has no settings that tell; each of its stages does."""
+    for count, old in ((2, 0), (3, 1), (2, 1)):
+        plan = tracked({"views": {"count": count}})
+        finish(plan.job("cache-features", "voc"), {"made.csv": "x"})
+        tracking.sync(plan)
+        runs = [run for run in runs_in(uri) if run.data.tags["kind"] == "stage"]
+        superseded = [run for run in runs if "superseded" in run.data.tags]
+        assert len(superseded) == old
+        assert {run.data.params["views.count"] for run in superseded} <= {str(5 - count)}
+
+
+def test_a_value_that_is_new_at_the_same_settings_is_on_the_row(uri: str, tracked) -> None:
+    """The code that evaluates has changed, or what it reads: the digest tells, no setting does."""
+    plan = tracked()
+    tracking.mirror(plan, finish_evaluation(plan.job("evaluate", "query")))
+    job = plan.job("evaluate", "query")
+    job.wanted["digest"] = "0" * 64
+    tracking.mirror(plan, finish_evaluation(job, miou=66.0))
+    runs = runs_in(uri)
+    (row,) = [run for run in runs if run.data.tags["kind"] == "run"]
+    assert (row.data.metrics["miou"], len(runs)) == (66.0, 3)
+
+    client = MlflowClient(tracking_uri=uri)
+    client.delete_tag(row.info.run_id, "digest")  # as if killed before whose metrics they are
+    tracking.sync(plan)
+    assert client.get_run(row.info.run_id).data.tags["digest"] == "0" * 64
+
+
+def test_a_row_that_was_only_begun_is_gone_on_with(uri: str, tracked) -> None:
+    plan = tracked()
+    job = finish_training(plan.job("rectify", "ref-pe"))
+    client = MlflowClient(tracking_uri=uri)
+    tags = {"kind": "run", "run": "ref-pe", "dataset": "voc"}
+    begun = client.create_run(client.create_experiment("tiny"), tags=tags, run_name="ref-pe")
+    client.log_param(begun.info.run_id, "method", "rectify")
+    tracking.mirror(plan, job)
+    row = by_name(uri)["ref-pe"]
+    assert row.info.run_id == begun.info.run_id and wrong_in(uri, [job]) == []
+    assert len(row.data.params) > 40
+    assert row.inputs.dataset_inputs[0].dataset.name == "voc"
+
+
+def test_what_two_machines_or_a_person_left_is_mended(uri: str, tracked) -> None:
+    plan = tracked()
+    finish_all(plan)
+    tracking.sync(plan)
+    client = MlflowClient(tracking_uri=uri)
+    runs = by_name(uri)
+    client.delete_run(runs["query evaluate"].info.run_id)
+    client.delete_run(runs["ref-pe"].info.run_id)
+    for name in ("distill", "voc embed-text"):  # killed at the very end
+        client.update_run(runs[name].info.run_id, status="RUNNING")
+    for name in ("probe", "probe evaluate seed 0"):  # another machine's, at the same moment
+        twin = runs[name]
+        tags = {k: v for k, v in twin.data.tags.items() if not k.startswith("mlflow.")}
+        client.create_run(twin.info.experiment_id, tags=tags, run_name=name)
+    assert wrong_in(uri, plan.jobs) != []
+    tracking.sync(plan)
+    for stage in ("probe", "evaluate"):
+        tracking.mirror(plan, plan.job(stage, "probe"))
+    assert wrong_in(uri, plan.jobs) == []
+    by_name(uri)
+
+
+# Faults
+
+
+def test_a_fault_of_the_store_is_a_warning(tracked, project: Path, caplog) -> None:
+    (project / "mlflow.db").write_text("this is no database")
+    plan = tracked()
+    tracking.mirror(plan, finish_evaluation(plan.job("evaluate", "query")))
     (record,) = [r for r in caplog.records if r.name == "reclip.tracking"]
-    assert "evaluate ref-pe was not logged" in record.message and "sync-mlflow" in record.message
+    assert "evaluate query was not logged" in record.message and "sync-mlflow" in record.message
+    with pytest.raises(ReclipError, match="nothing was logged to sqlite:.*not a database"):
+        tracking.sync(plan)
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for(project: Path, tiny_plan, caplog) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, but nobody listens
-        plan = tiny_plan({"tracking": {"enabled": True, "uri": uri}})
-        job = finish_evaluate(plan)
-        import mlflow.tracking  # noqa: F401  (not part of the wait)
+def test_a_fault_of_one_result_is_not_that_of_the_others(uri: str, tracked) -> None:
+    plan = tracked()
+    finish_all(plan)
+    path = plan.job("probe", "probe").folder / "seed-0-curve.csv"
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(ReclipError, match="logged 14 of 15 fresh .* probe probe: "):
+        tracking.sync(plan)
+    assert wrong_in(uri, [job for job in plan.jobs if job.name != "probe probe"]) == []
 
+
+def test_a_deleted_experiment_is_named(uri: str, tracked) -> None:
+    plan = tracked()
+    finish_evaluation(plan.job("evaluate", "query"))
+    client = MlflowClient(tracking_uri=uri)
+    client.delete_experiment(client.create_experiment("tiny"))
+    with pytest.raises(ReclipError, match="'tiny' was deleted there: .* restore -x 1`"):
+        tracking.sync(plan)
+
+
+def test_logging_that_takes_too_long_is_left_to_sync(
+    uri: str, tracked, monkeypatch, caplog
+) -> None:
+    plan = tracked()
+    job = finish_evaluation(plan.job("evaluate", "query"))
+    monkeypatch.setattr(tracking, "JOB_SECONDS", -1)
+    tracking.mirror(plan, job)
+    assert "was not logged" in caplog.text and "it takes too long" in caplog.text
+    tracking.sync(plan)
+    assert wrong_in(uri, [job]) == []
+
+
+def test_a_store_that_another_holds_is_not_waited_for(uri: str, tracked, monkeypatch, caplog):
+    plan = tracked()
+    job = finish_evaluation(plan.job("evaluate", "query"))
+    monkeypatch.setattr(tracking_store, "LOCK_SECONDS", 0.2)
+    with tracking_store.turn(uri):
+        tracking.mirror(plan, job)
+    assert "was not logged" in caplog.text and "could not be acquired" in caplog.text
+
+
+def hang(handler) -> None:
+    time.sleep(30)
+
+
+def come_back_later(handler) -> None:
+    handler.send_response(503)
+    handler.send_header("Retry-After", "600")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+@pytest.mark.parametrize(
+    ("server", "seconds", "told"),
+    [
+        (no_server, 10, "it does not answer"),
+        (deaf_server, 10, "it does not answer"),
+        (lambda: answering(hang), 20, "Read timed out"),
+        (lambda: answering(come_back_later), 20, "too many 503 error responses"),
+    ],
+    ids=["nobody there", "accepts and is silent", "hangs later", "asks for ten minutes"],
+)
+def test_a_bad_server_holds_nobody_up(tracked, monkeypatch, caplog, server, seconds, told) -> None:
+    monkeypatch.setattr(tracking_store, "KNOCK_SECONDS", 1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # a person's own choice is kept
+    with server() as uri:
+        plan = tracked(uri=uri)
+        job = finish_evaluation(plan.job("evaluate", "query"))
         began = time.monotonic()
         tracking.mirror(plan, job)
-    assert time.monotonic() - began < 30  # MLflow's defaults: 246 s
-    assert "was not logged" in caplog.text
+        assert time.monotonic() - began < seconds  # MLflow's own patience: 246 s, and ten minutes
+    (record,) = [r for r in caplog.records if r.name == "reclip.tracking"]
+    assert "was not logged" in record.message and told in record.message
+    assert "\n" not in record.message and len(record.message) < 500
+    assert job.stale_because() is None
 
 
-def test_tracking_that_is_off_does_nothing(project: Path, tiny_plan, monkeypatch) -> None:
-    monkeypatch.setattr(tracking, "_mirror", lambda *_: pytest.fail("it was called"))
+def test_a_server_that_only_refuses_is_there() -> None:
+    def refuse(handler) -> None:
+        handler.send_error(401)
+
+    with answering(refuse) as uri:
+        assert tracking_store.answers(f"{uri}/behind/a/path/")
+
+
+def test_sync_without_a_server_logs_nothing_and_tells_no_password(tracked) -> None:
+    plan = tracked(uri=f"http://me:secret@127.0.0.1:{free_port()}")
+    finish_all(plan)
+    with pytest.raises(ReclipError, match="nothing was logged to http://127.0.0.1:") as told:
+        tracking.sync(plan)
+    assert "does not answer" in str(told.value) and "\n" not in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+def test_sync_tries_no_more_once_a_server_is_gone(uri: str, tracked, monkeypatch) -> None:
+    plan = tracked()
+    finish_all(plan)
+    tried = []
+
+    def fail(store, parent, children):
+        tried.append(parent.name)
+        raise OSError("connection lost")
+
+    monkeypatch.setattr("reclip.recording.record", fail)
+    with pytest.raises(ReclipError, match="logged 0 of 15 .* then prepare voc: connection lost"):
+        tracking.sync(plan)
+    assert len(tried) == 15  # the store is there, so the fault may be one result's
+    monkeypatch.setattr(tracking, "answers", lambda uri: not tried)
+    tried.clear()
+    with pytest.raises(ReclipError, match="connection lost"):
+        tracking.sync(plan)
+    assert len(tried) == 1  # and not 20 seconds for each of the others
+
+
+@pytest.mark.parametrize(
+    ("uri", "file"),
+    [
+        ("sqlite:///mlflow.db", "mlflow.db"),
+        ("sqlite:////there/a.db?timeout=3", "/there/a.db"),
+        ("sqlite:///:memory:", None),
+        ("http://localhost:5000", None),
+        ("postgresql://me@there/mlflow", None),
+    ],
+)
+def test_the_file_of_a_store(uri: str, file: str | None) -> None:
+    assert tracking_store.sqlite_file(uri) == (file and Path(file))
+
+
+# Switches
+
+
+def test_tracking_that_is_off_does_nothing(project: Path, tiny_plan) -> None:
     plan = tiny_plan()
-    tracking.mirror(plan, plan.job("prepare", "voc"))
-    assert not Path("mlflow.db").exists()
+    tracking.mirror(plan, finish_evaluation(plan.job("evaluate", "query")))
+    assert "tracking is off" in tracking.sync(plan)
+    assert not (project / "mlflow.db").exists() and not (project / "logs").exists()
 
 
-def test_the_environment_names_another_server(project: Path, tiny_plan, monkeypatch) -> None:
-    asked = []
-    monkeypatch.setattr(tracking, "_mirror", lambda plan, job, uri: asked.append(uri))
-    plan = tiny_plan(ON)
-    for value in ("file:elsewhere", ""):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
-        tracking.mirror(plan, plan.job("prepare", "voc"))
-    assert asked == ["file:elsewhere", URI]  # an empty variable is none
+def test_the_environment_names_another_store(tracked, monkeypatch) -> None:
+    plan = tracked(uri="sqlite:///own.db")
+    for value, uri in (("http://elsewhere", "http://elsewhere"), ("", "sqlite:///own.db")):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", value)  # an empty variable is none
+        assert tracking_store.store_uri(plan) == uri
+
+
+def test_later_a_job_only_notes_what_it_took(tracked, uri: str, monkeypatch) -> None:
+    plan = tracked()
+    job = finish_evaluation(plan.job("evaluate", "query"))
+    monkeypatch.setenv(tracking.LATER, "1")
+    tracking.mirror(plan, job)
+    assert runs_in(uri) == [] and usage.read(job)
+    tracking.sync(plan)
+    (child,) = [run for run in runs_in(uri) if run.data.tags["kind"] == "stage"]
+    assert child.data.metrics["system/seconds"] > 0
+
+
+@pytest.mark.parametrize(("later", "code", "word"), [("", 1, "error: "), ("1", 0, "tracking: ")])
+def test_sync_without_a_server_fails_for_a_person_only(
+    tracked, capsys, monkeypatch, later: str, code: int, word: str
+) -> None:
+    """At the end of a Snakemake run, whose results are whole, it must not fail it."""
+    from reclip import cli
+
+    finish_all(tracked(uri=f"http://127.0.0.1:{free_port()}"))
+    monkeypatch.setenv(tracking.LATER, later)
+    monkeypatch.setattr("sys.argv", ["reclip", "sync-mlflow"])
+    try:
+        cli.main()
+        ended = 0
+    except SystemExit as end:
+        ended = end.code or 0
+    said = capsys.readouterr().err.strip()
+    assert ended == code and said.startswith(word) and "\n" not in said

@@ -1,0 +1,76 @@
+"""Tracking for minutes on end: jobs are killed at random, the server too, and sync mends it all.
+
+No part of the tests that run by default: `pytest -n 0 tests/soak/soak_mlflow.py`. SOAK_ROUNDS=N
+makes it longer; the seed of what is killed when is in the name of each round.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS))
+
+from mlflow_audit import runs_in, wrong_in  # noqa: E402
+from mlflow_results import finish_all, write_params  # noqa: E402
+from mlflow_servers import MlflowServer  # noqa: E402
+
+from reclip import tracking  # noqa: E402
+
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
+
+
+def start(*arguments: str, stops_at: int | None) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORKER_BATCH": "25"}
+    if stops_at is not None:
+        environment["WORKER_STOPS_AT"] = str(stops_at)
+    command = [sys.executable, str(TESTS / "mlflow_worker.py"), *arguments]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest.mark.parametrize("kind", ["file", "server"])
+def test_whatever_is_killed_sync_mends(project: Path, tiny_params, kind: str, seed: int) -> None:
+    chance = random.Random(f"{kind} {seed}")
+    server = MlflowServer(project) if kind == "server" else None
+    uri = server.uri if server else f"sqlite:///{project}/new.db"
+    params = tiny_params({"seeds": {"rectify": [0, 1, 2, 3], "distill": [0, 1]}})
+    plan = write_params(yaml.safe_dump(params | {"tracking": {"enabled": True, "uri": uri}}))
+    finish_all(plan)
+    Path("go").touch()
+    for _ in range(3):
+        if server:
+            server.start()
+            server.wait()
+        names = [job.name.split() for job in plan.jobs] + [["sync"], ["sync"]]
+        chance.shuffle(names)
+        for at in range(0, len(names), 6):
+            some = [
+                start(*name, stops_at=chance.choice([None, 1, 2, 5, 9, 20]))
+                for name in names[at : at + 6]
+            ]
+            if server and at == 6:
+                server.kill()
+            for process in some:
+                process.wait(timeout=300)
+        if server and server.process is None:
+            server.start()
+            server.wait()
+    try:
+        tracking.sync(plan)
+        assert wrong_in(uri, plan.jobs) == []
+        before = len(runs_in(uri))
+        assert f"logged 0 of {len(plan.jobs)}" in tracking.sync(plan)
+        assert len(runs_in(uri)) == before
+    finally:
+        if server:
+            server.kill()

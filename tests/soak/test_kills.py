@@ -1,0 +1,155 @@
+"""The tiny experiment, killed again and again, stage by stage: it ends with the same bytes.
+
+`make soak`, or `RECLIP_SOAK=50 pytest tests/soak -n 0 -s` for 50 kills; RECLIP_SEED repeats one.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reclip.files import file_sha256
+
+sys.path.append(str(Path(__file__).parents[1] / "workflow"))
+from project_copy import Checkout, make_checkout
+
+KILLS = int(os.environ.get("RECLIP_SOAK", "0"))
+SEED = int(os.environ.get("RECLIP_SEED", "0"))
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+COMMAND = ["snakemake", "--cores", "2", "all", "tiny_check"]
+STAGES = (
+    "prepare", "embed-text", "cache-features", "hypothesise", "rectify", "pseudo-mask", "distill",
+    "probe", "evaluate", "tabulate", "plot", "check",
+)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(not KILLS, reason="a soak: set RECLIP_SOAK to a number of kills")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_params) -> Checkout:
+    """The experiment after one run that nobody interrupted."""
+    checkout = make_checkout(tmp_path_factory.mktemp("finished"), tiny_params())
+    checkout.run(*COMMAND)
+    return checkout
+
+
+def results(checkout: Checkout) -> dict[str, str]:
+    """The checksum of every file, hidden ones too: tables, metrics, weights, receipts."""
+    root = checkout.folder / "results"
+    # What is remembered of large files is of paths and times.
+    files = [p for p in sorted(root.rglob("*")) if p.is_file() and p.name != ".sha256.json"]
+    return {str(path.relative_to(root)): file_sha256(path) for path in files}
+
+
+def seconds_of(checkout: Checkout, stage: str) -> float:
+    """How long a stage's longest job ran, by Snakemake's benchmarks."""
+    rows = []
+    for path in (checkout.folder / "logs/tiny").glob(f"{stage}*/*.tsv"):
+        rows += csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t")
+    return max((float(row["s"]) for row in rows), default=1.0)
+
+
+class Started:
+    """A run of Snakemake in a session of its own."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        self.output = checkout.folder / "said.txt"
+        with open(self.output, "w", encoding="utf-8") as stream:
+            self.process = subprocess.Popen(
+                COMMAND,
+                cwd=checkout.folder,
+                env={**checkout.env, "RECLIP_CHECKPOINT_SECONDS": "0"},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def members(self) -> list[psutil.Process]:
+        """Every process of the session."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, ProcessLookupError):
+                if os.getsid(process.pid) == self.process.pid:
+                    found.append(process)
+        return found
+
+    def stages(self) -> set[str]:
+        """The stages that compute now."""
+        found = set()
+        for process in self.members():
+            with suppress(psutil.Error, ProcessLookupError):
+                line = process.cmdline()
+                if "reclip" in line and "-m" in line:
+                    found.add(line[line.index("reclip") + 1])
+        return found & set(STAGES)
+
+    def wait_for(self, stage: str) -> bool:
+        """Whether the stage began; False if the run ended without it."""
+        while self.process.poll() is None:
+            if stage in self.stages():
+                return True
+            time.sleep(0.01)
+        said = self.output.read_text(encoding="utf-8")
+        assert self.process.returncode == 0, said
+        return False
+
+    def kill(self, sign: signal.Signals) -> None:
+        """The whole session at once, as a lost terminal or a scheduler's time limit does."""
+        for process in self.members():
+            with suppress(psutil.Error):
+                process.send_signal(sign)
+        try:
+            self.process.wait(timeout=60)
+        finally:
+            for process in self.members():
+                with suppress(psutil.Error):
+                    process.kill()
+            self.process.wait()
+
+
+def test_killed_at_every_stage_it_ends_with_the_same_bytes(finished, tmp_path, tiny_params):
+    draw = random.Random(SEED)
+    expected = results(finished)
+    hits: Counter[str] = Counter()
+    kills = sweep = 0
+    log = []
+    while kills < KILLS:
+        sweep += 1
+        folder = tmp_path / f"sweep-{sweep}"
+        folder.mkdir()
+        checkout = make_checkout(folder, tiny_params())
+        for stage in STAGES:
+            if kills == KILLS:
+                break
+            run = Started(checkout)
+            if not run.wait_for(stage):
+                break  # the run before it went on to the end
+            time.sleep(draw.uniform(0, seconds_of(finished, stage)))
+            sign = draw.choice(SIGNALS)
+            running = run.stages()
+            run.kill(sign)
+            log.append(f"{sign.name} in {', '.join(sorted(running)) or 'no stage'}")
+            hits.update(running or {"between stages"})
+            kills += 1
+            if sign == signal.SIGKILL:
+                checkout.run("snakemake", "--unlock")  # it could not take its lock away itself
+        checkout.run(*COMMAND)
+        told = f"seed {SEED}, sweep {sweep}: {log}"
+        found = results(checkout)
+        assert found.keys() == expected.keys(), told
+        assert {k for k in found if found[k] != expected[k]} == set(), told
+        print(f"sweep {sweep}: {kills} kills, the same {len(found)} files", flush=True)
+    print(f"{kills} kills: " + ", ".join(f"{hits[s]} in {s}" for s in (*STAGES, "between stages")))
+    missed = set(STAGES) - set(hits)
+    assert not missed or kills < 2 * len(STAGES), f"never hit: {missed}"

@@ -1,0 +1,69 @@
+"""Whatever is edited, lost, restored or undone: both tools rerun exactly what is stale.
+
+`make soak`, or RECLIP_SEQUENCES=200, walks more; RECLIP_SEED=17 with one sequence repeats seed 17.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from staleness_mutants import MUTANTS, mutate
+from staleness_walk import CHANGES, Violation, Walk, start_project
+from stand_ins import Project
+
+BY_DEFAULT = 2
+SEQUENCES = int(os.environ.get("RECLIP_SEQUENCES", BY_DEFAULT))
+SEED = int(os.environ.get("RECLIP_SEED", "0"))
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, tiny_params: Callable[..., dict]) -> Project:
+    return start_project(tmp_path_factory.mktemp("walks") / "start", tiny_params(CHANGES))
+
+
+def walk(start: Project, folder: Path, seed: int, **options: bool) -> None:
+    folder.mkdir()
+    one = Walk(start, folder, seed, **options)
+    for _ in range(STEPS):
+        one.step()
+    one.finish()
+    shutil.rmtree(folder)  # a failed one stays, to be looked at
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + SEQUENCES))
+def test_exactly_what_is_stale_runs_again(start, tmp_path, seed):
+    walk(start, tmp_path / "walk", seed)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_wrong_rule_is_caught(start, tmp_path, name):
+    """By a violation of the property, not by a crash, within the default number of sequences."""
+    wrong = start.copy(tmp_path / "start")
+    mutate(wrong.folder, name)
+    wrong.run("reclip", "dvc")
+    began = time.monotonic()
+    for seed in range(BY_DEFAULT):
+        try:
+            # `dvc status` knows of no jobs where one stage wraps Snakemake, and takes its time.
+            walk(wrong, tmp_path / f"walk-{seed}", seed, dvc_status=False)
+        except Violation as caught:
+            last = str(caught).splitlines()[-1]
+            print(f"{name}: sequence {seed + 1}, {time.monotonic() - began:.0f} s: {last}")
+            return
+    pytest.fail(f"{BY_DEFAULT} sequences did not notice that {name}")
+
+
+def test_a_table_of_other_settings_is_stale_even_if_of_the_same_size(start, tmp_path):
+    """git brings back tables and metrics, and leaves the receipts as they are."""
+    project = start.copy(tmp_path / "project")
+    project.make_all()
+    table = project.folder / "results/tiny/tables/table4.csv"
+    table.write_bytes(table.read_bytes().swapcase())
+    assert "of another content: table4.csv" in project.run("reclip", "status")
+    assert project.planned() == {"tabulate:table4", "all"}
