@@ -3,7 +3,8 @@
 # make check   lint and format
 # make lock    resolve the dependencies again
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
-# make ui      look at the runs in MLflow
+# make soak    hours of random edits and kills: SEQUENCES=200 KILLS=50 (see below)
+# make ui      look at the runs in MLflow; PORT=5001 where something else is at 5000
 # make clean   remove the results of the embedded default (not the environment)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,9 +12,12 @@ SETUP := .venv/.ready
 SMOKE := results/smoke-paper/inputs
 SAMPLES ?= ../shared/real
 REPORT := results/mini/report.html
+PORT ?= 5000
+SEQUENCES ?= 200
+KILLS ?= 50
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check smoke-paper lock ui clean
+.PHONY: setup demo test check soak smoke-paper lock ui clean
 
 setup: $(SETUP)
 
@@ -39,6 +43,11 @@ check: $(SETUP)
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
+# On two idle cores about 40 s a sequence and 20 s a kill. A failure prints its seed, for RECLIP_SEED.
+soak: $(SETUP)
+	RECLIP_SEQUENCES=$(SEQUENCES) pytest -n 0 -s tests/workflow/test_staleness_property.py
+	RECLIP_SOAK=$(KILLS) pytest -n 0 -s tests/soak
+
 smoke-paper: $(SETUP)
 	python tests/smoke/paper.py --samples $(SAMPLES) --output $(SMOKE)
 	snakemake --config params=$(SMOKE)/params.yaml
@@ -48,7 +57,7 @@ lock:
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
 
 ui: $(SETUP)
-	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///mlflow.db
 
 clean:
 	rm -rf results/mini/data results/mini/text results/mini/features results/mini/hypotheses results/mini/runs results/mini/plan results/mini/report.html logs .snakemake
