@@ -1,6 +1,7 @@
 # From data to Tables 1 to 7. Settings: params.yaml. Every rule calls the `reclip` command of its name;
 # which jobs there are, and which are stale, is decided in reclip/plan.py and reclip/jobs.py.
 import os
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -25,7 +26,7 @@ except ReclipError as error:
 RESULTS = PLAN.root.as_posix()
 LOGS = f"logs/{PLAN.params.experiment}"
 # The command of every rule.
-RECLIP = f"RECLIP_PARAMS={PARAMS} python -m reclip"
+RECLIP = f"RECLIP_PARAMS={shlex.quote(PARAMS)} python -m reclip"
 
 if PLAN.params.tracking.enabled and PLAN.params.tracking.when == "end":
     RECLIP = f"RECLIP_TRACKING_LATER=1 {RECLIP}"

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from reclip.passwords import holds_password
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Names of experiments, data sets, runs and tables stand in paths, commands and wildcards."""
 
@@ -29,12 +31,33 @@ def _ascending(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
+def _without_password(instead: str) -> AfterValidator:
+    """Settings go into git, every receipt, DVC and MLflow."""
+
+    def check(address: str) -> str:
+        if holds_password(address):
+            raise ValueError(f"holds a password or key, which all would see: {instead}")
+        return address
+
+    return AfterValidator(check)
+
+
+Place = Annotated[
+    str,
+    Field(min_length=1),
+    _without_password("write it into ~/.netrc, or download the file and name it here"),
+]
+"""A file, or a URL (file:, http:, https:)."""
+
 Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # A value that is refused may hold a password, and an error's text goes into a log.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class ComputeSettings(Settings):
@@ -79,7 +102,7 @@ class ArchiveSource(Settings):
     With neither, the official archive is looked for in `downloads`, and downloaded if need be.
     """
 
-    archive: str | None = Field(None, min_length=1)  # a file, or a URL (file:, http:, https:)
+    archive: Place | None = None
     sha256: str | None = None  # of the archive; checked before anything is unpacked
     folder: str | None = Field(None, min_length=1)
     limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
@@ -106,7 +129,7 @@ class ContextSource(ArchiveSource):
     """
 
     kind: Literal["context"]
-    labels: str | None = Field(None, min_length=1)
+    labels: Place | None = None
     labels_sha256: str | None = None
 
 
@@ -260,7 +283,9 @@ class TrackingSettings(Settings):
     """Where MLflow mirrors the results; `MLFLOW_TRACKING_URI` overrides `uri`."""
 
     enabled: bool = True
-    uri: str = "sqlite:///mlflow.db"
+    uri: Annotated[str, _without_password("set MLFLOW_TRACKING_URI instead")] = (
+        "sqlite:///mlflow.db"
+    )
     # When Snakemake's jobs are logged: each as it ends, or all when the run ends or fails, which
     # saves two seconds (MLflow's import) a job. A stage by hand or under DVC is logged as it ends.
     when: Literal["stage", "end"] = "stage"

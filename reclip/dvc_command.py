@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 from reclip.errors import ReclipError
 from reclip.git import is_repository
+from reclip.passwords import without_password
 
 # What DVC says in other words than a person would need.
 HINTS = {
@@ -66,4 +66,4 @@ def sentence(said: str) -> str:
             return hint
     errors = [line.partition(":")[2] for line in said.splitlines() if line.startswith("ERROR:")]
     text = " ".join((errors or [said])[0].split())
-    return re.sub(r"//[^/@\s]+@", "//", text)[:300]
+    return without_password(text)[:300]

@@ -1,7 +1,8 @@
 """sha256 of large files, remembered: every command asks which weights and archives it is about.
 
-A file of the same path, size and time of change is taken to be the same, as DVC and make do. What
-is remembered lies in the project's `results/.sha256.json`; without it the files are read again.
+A file of the same path, size and times is taken to be the same. The time of its last change of any
+kind is one of them: a file that got the time of another, as by `cp -p`, is read again. What is
+remembered lies in the project's `results/.sha256.json`; without it the files are read again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MEMORY = Path("results") / ".sha256.json"
 def remembered_sha256(path: Path) -> str:
     """sha256 of a file, read only if the file has changed since the last time."""
     stat = path.stat()
-    key, mark = str(path.absolute()), [stat.st_size, stat.st_mtime_ns]
+    key, mark = str(path.absolute()), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     known = _known()
     if key in known and known[key]["mark"] == mark:
         return known[key]["sha256"]

@@ -195,5 +195,16 @@ class Job:
         provenance.write_receipt(self.receipt, self.wanted, self.folder, outputs)
 
     def recorded_outputs(self) -> list[Path]:
-        """Paths of the outputs that the receipt names."""
-        return [self.folder / name for name in read_json(self.receipt)["outputs"]]
+        """Paths of the outputs that the receipt names.
+
+        Receipts travel with results; one that names another file of this machine is not believed.
+        """
+        names = read_json(self.receipt)["outputs"]
+        paths = [Path(os.path.normpath(self.folder / name)) for name in names]
+        for path in paths:
+            if not path.is_relative_to(self.plan_folder.parent):
+                raise ReclipError(
+                    f"'{self.receipt}' names '{path}', which is no file of the experiment: delete "
+                    f"the receipt and run `snakemake` again"
+                )
+        return paths

@@ -67,15 +67,16 @@ class Store:
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         found: list[Run] = []
         token = None
-        while token != "":
+        while True:
             self._in_time()
             page = self._client.search_runs(
                 [self._id], wanted, max_results=1000, order_by=["start_time", "run_id"],
                 page_token=token,
             )  # fmt: skip
             found += page
-            token = page.token or ""
-        return found
+            token = page.token
+            if not token:
+                return found
 
     def create(self, record: Record) -> Run:
         """A new run with the record's name and tags, nothing else yet."""

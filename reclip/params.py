@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from reclip.config import Params, Settings, Source
 from reclip.errors import ReclipError
+from reclip.passwords import without_password
 
 
 def nearest(name: str, names: Any) -> str:
@@ -41,7 +42,7 @@ def validate(model: type[Settings], data: Any, at: str = "") -> Any:
 
 
 def _short(value: Any, limit: int = 80) -> str:
-    text = repr(value)
+    text = without_password(repr(value))
     return text if len(text) <= limit else text[:limit] + "…"
 
 
@@ -94,7 +95,7 @@ def load_params(path: str | Path) -> Params:
     """
     path = Path(path)
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader # nosec B506
     except FileNotFoundError as error:
         raise ReclipError(
             f"no params file at '{path}': run from the project's folder, "

@@ -78,16 +78,17 @@ def parent(plan: Plan, job: Job) -> Record:
     That of a run id has all settings behind it and, once evaluated, the metrics to compare.
     """
     kind = STAGES[job.stage][1]
+    began, ended = _together(plan, kind, job.id)
     if kind == "dataset":
         tags = {"kind": "data", "dataset": job.id}
-        return Record(f"data {job.id}", tags, data=_data(plan.job("prepare", job.id), "train, val"))
+        data = _data(plan.job("prepare", job.id), "train, val")
+        return Record(f"data {job.id}", tags, data=data, began=began, ended=ended)
     if kind != "run":
-        return Record("tables and figures", {"kind": "report"})
+        return Record("tables and figures", {"kind": "report"}, began=began, ended=ended)
     tags = {"kind": "run", **_subject(plan, job)}
     if rows := _rows(plan, job.id):
         tags["mlflow.note.content"] = rows
     data = _data(plan.job("evaluate", job.id).inputs["data"], "train, val")
-    began, ended = _together(plan, job.id)
     settings = settings_behind(plan, job.id)
     found = Record(job.id, tags, settings, data=data, began=began, ended=ended)
     if job.stage == "evaluate":
@@ -141,11 +142,20 @@ def _times(took: dict | None, seed: int | None) -> tuple[float | None, float | N
     return took["seeds"].get(str(seed), (took["began"], took["ended"]))
 
 
-def _together(plan: Plan, run: str) -> tuple[float | None, float | None]:
-    """As if a run's stages had followed each other at once: what it took, not what it waited."""
-    stages = [stage for stage, (_, kind) in STAGES.items() if kind == "run"]
-    notes = [usage.read(plan.job(s, run)) for s in stages if run in plan.ids(s)]
-    notes = [note for note in notes if note]
+def _together(plan: Plan, kind: str, id: str) -> tuple[float | None, float | None]:
+    """As if its jobs had followed each other at once: what they took, not what they waited.
+
+    A run or data set has its stages; all tables, figures and the check are one.
+    """
+    kinds = {kind} if kind in ("run", "dataset") else {"table", "experiment"}
+    jobs = [
+        plan.job(stage, name)
+        for stage in STAGES
+        if STAGES[stage][1] in kinds
+        for name in plan.ids(stage)
+        if name == id or "table" in kinds
+    ]
+    notes = [note for job in jobs if (note := usage.read(job))]
     if not notes:
         return None, None
     began = min(note["began"] for note in notes)

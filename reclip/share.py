@@ -22,7 +22,9 @@ from reclip.provenance import corrupted_outputs, listed, read_receipt
 from reclip.staleness import write_plan_files
 
 LOCK = Path("dvc.lock")
-SECRET = re.compile(r"^\s*(password|secret\w*|\w*token|\w*_key)\s*=|//[^/@\s]+:[^/@\s]+@", re.M)
+SECRET = re.compile(
+    r"^\s*(password|\w*secret\w*|\w*token|\w*_key|connection_string)\s*=|://[^/\s]*:[^/\s]*@", re.M
+)
 
 
 def record(plan: Plan, params: str, *, partial: bool = False) -> str:

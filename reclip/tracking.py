@@ -13,8 +13,9 @@ import time
 from reclip import records, usage
 from reclip.errors import ReclipError
 from reclip.jobs import Job
+from reclip.passwords import without_password
 from reclip.plan import Plan
-from reclip.tracking_store import answers, store_uri, turn, without_password
+from reclip.tracking_store import answers, store_uri, turn
 
 log = logging.getLogger(__name__)
 

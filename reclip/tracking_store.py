@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import urllib.error
 import urllib.request
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from reclip.passwords import without_password
 from reclip.plan import Plan
 
 KNOCK_SECONDS = 5  # a server that is there answers at once
@@ -18,11 +18,6 @@ LOCK_SECONDS = 120  # eight jobs and a new store take ten, on two idle cores
 
 def store_uri(plan: Plan) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or plan.params.tracking.uri
-
-
-def without_password(text: str) -> str:
-    """An address, or a text with one, as it may stand in a log."""
-    return re.sub(r"//[^/\s@]*@", "//", text)
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -35,8 +30,10 @@ def answers(uri: str) -> bool:
     """Whether a server answers at all, if only to refuse; no other kind of store is asked."""
     if not uri.startswith(("http://", "https://")):
         return True
+    address = without_password(uri).rstrip("/")  # urllib takes a password for part of the host
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=KNOCK_SECONDS).close()
+        # Of http or https, as was seen above.
+        urllib.request.urlopen(f"{address}/health", timeout=KNOCK_SECONDS).close()  # nosec B310
     except urllib.error.HTTPError:
         return True
     except urllib.error.URLError as error:

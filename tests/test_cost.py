@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from reclip.cli import cli, run_stage
+from reclip.cli import cli
+from reclip.commands.stages import run_stage
 from reclip.config import Params
 from reclip.cost import calibrate, flops, machines
 from reclip.cost.jobs import WORK_OF, job_costs

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from reclip import compat
-from reclip.cli import init
+from reclip.commands.settings import init
 from reclip.config import DATASET_SECTIONS, ClipSettings, Params
 from reclip.errors import ReclipError
 from reclip.files import file_sha256

@@ -19,9 +19,9 @@ import torch
 from golden_files import DATA, PHOTOS
 from PIL import Image
 
-from reclip.cli import run_stage
 from reclip.clip.feature_cache import FeatureCache
 from reclip.clip.load import load_clip
+from reclip.commands.stages import run_stage
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.evaluate.evaluate import predictors

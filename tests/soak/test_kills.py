@@ -94,21 +94,21 @@ class Started:
                     found.add(line[line.index("reclip") + 1])
         return found & set(STAGES)
 
-    def wait_for(self, stage: str) -> bool:
-        """Whether the stage began; False if the run ended without it."""
+    def wait_for(self, stages: set[str]) -> str | None:
+        """The first of the stages to compute; None if the run ends without any."""
         while self.process.poll() is None:
-            if stage in self.stages():
-                return True
+            if running := self.stages() & stages:
+                return min(running, key=STAGES.index)
             time.sleep(0.01)
-        said = self.output.read_text(encoding="utf-8")
-        assert self.process.returncode == 0, said
-        return False
+        assert self.process.returncode == 0, self.output.read_text(encoding="utf-8")
+        return None
 
-    def kill(self, sign: signal.Signals) -> None:
-        """The whole session at once, as a lost terminal or a scheduler's time limit does."""
+    def kill(self, sign: signal.Signals, stages_alone: bool) -> None:
+        """The whole session, as a lost terminal does, or what computes, as want of memory does."""
         for process in self.members():
             with suppress(psutil.Error):
-                process.send_signal(sign)
+                if not stages_alone or "reclip" in process.cmdline():
+                    process.send_signal(sign)
         try:
             self.process.wait(timeout=60)
         finally:
@@ -121,35 +121,35 @@ class Started:
 def test_killed_at_every_stage_it_ends_with_the_same_bytes(finished, tmp_path, tiny_params):
     draw = random.Random(SEED)
     expected = results(finished)
-    hits: Counter[str] = Counter()
+    hits: Counter[tuple[str, str]] = Counter()
     kills = sweep = 0
-    log = []
     while kills < KILLS:
         sweep += 1
         folder = tmp_path / f"sweep-{sweep}"
         folder.mkdir()
         checkout = make_checkout(folder, tiny_params())
-        for stage in STAGES:
-            if kills == KILLS:
-                break
-            run = Started(checkout)
-            if not run.wait_for(stage):
-                break  # the run before it went on to the end
+        log = [f"seed {SEED}, sweep {sweep}"]
+        todo = set(STAGES)
+        run = Started(checkout)
+        while stage := run.wait_for(todo if kills < KILLS else set()):
+            todo.remove(stage)  # so that each is killed once
             time.sleep(draw.uniform(0, seconds_of(finished, stage)))
-            sign = draw.choice(SIGNALS)
-            running = run.stages()
-            run.kill(sign)
-            log.append(f"{sign.name} in {', '.join(sorted(running)) or 'no stage'}")
-            hits.update(running or {"between stages"})
+            sign, stages_alone = draw.choice(SIGNALS), draw.random() < 0.3
+            running = sorted(run.stages(), key=STAGES.index) or ["between stages"]
+            run.kill(sign, stages_alone)
+            log.append(f"{sign.name}{' to jobs alone' * stages_alone} in {', '.join(running)}")
+            print(log[-1], flush=True)
+            hits.update((name, sign.name) for name in running)
             kills += 1
-            if sign == signal.SIGKILL:
+            if sign == signal.SIGKILL and not stages_alone:
                 checkout.run("snakemake", "--unlock")  # it could not take its lock away itself
-        checkout.run(*COMMAND)
-        told = f"seed {SEED}, sweep {sweep}: {log}"
+            run = Started(checkout)
         found = results(checkout)
-        assert found.keys() == expected.keys(), told
-        assert {k for k in found if found[k] != expected[k]} == set(), told
+        assert found.keys() == expected.keys(), log
+        assert {k for k in found if found[k] != expected[k]} == set(), log
         print(f"sweep {sweep}: {kills} kills, the same {len(found)} files", flush=True)
-    print(f"{kills} kills: " + ", ".join(f"{hits[s]} in {s}" for s in (*STAGES, "between stages")))
-    missed = set(STAGES) - set(hits)
+    for stage in (*STAGES, "between stages"):
+        counts = ", ".join(f"{hits[stage, sign.name]} {sign.name}" for sign in SIGNALS)
+        print(f"{stage}: {counts}")
+    missed = set(STAGES) - {stage for stage, _ in hits}
     assert not missed or kills < 2 * len(STAGES), f"never hit: {missed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable
@@ -131,11 +132,17 @@ class Edits:
     def touch(self) -> str:
         some = [path for path in (self.project.folder / "results").rglob("*") if path.is_file()]
         for path in self.random.sample(sorted(some), min(5, len(some))):
-            path.touch()
+            time = self.random.randrange(2 * 10**9)  # 1970 to 2033
+            os.utime(path, (time, time))
         return "touched outputs"
 
     def data(self) -> str:
-        return self._write_archive(self.random.choice([1, 2]))
+        """Another archive of the same size, and perhaps of the same time, as `cp -p` gives it."""
+        old = self.archive.stat()
+        said = self._write_archive(self.random.choice([1, 2]))
+        if self.random.random() < 0.5:
+            os.utime(self.archive, ns=(old.st_mtime_ns, old.st_mtime_ns))
+        return said
 
     def _write_archive(self, version: int) -> str:
         self.archive.write_text(f"archive {version}\n", encoding="utf-8")

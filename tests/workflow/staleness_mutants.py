@@ -10,8 +10,12 @@ DVC_WRAPS_SNAKEMAKE = {
 
 def _stages(plan, jobs, params):
     """One, which DVC runs whenever a setting or module has changed, and which makes all."""
-    snakemake = {"cmd": "snakemake", "deps": [str(params), "reclip"]}
-    snakemake["outs"] = [{str(plan.root): {"cache": False}}]
+    unseen = ignored([path for job in jobs for path in job.told])
+    shared = [job for job in jobs if STAGES[job.stage][1] in ("table", "experiment")]
+    outs = [job.folder.as_posix() for job in jobs if job not in shared]
+    for path in (path for job in jobs for path in (job.told if job in shared else job.outputs)):
+        outs.append({path.as_posix(): {"cache": path in unseen}})
+    snakemake = {"cmd": "snakemake", "deps": [str(params), "reclip"], "outs": outs}
     return {"plan": {"cmd": "true"}, "snakemake": snakemake}
 ''',
     "reclip/share.py": """

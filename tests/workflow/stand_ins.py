@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from forks import Forks
 from project_copy import ROOT, Checkout, make_checkout
 
 from reclip.files import read_json
@@ -59,6 +61,8 @@ for job in made_by_default(Plan.load()):
 # Changes to the tiny experiment: no student, so a third of the jobs.
 SMALL = {"runs": {"distill": None, "probe": None}, "check": None}
 
+forks = cache(Forks)
+
 
 @dataclass
 class Project(Checkout):
@@ -72,6 +76,11 @@ class Project(Checkout):
         git = {f"GIT_{who}_{what}": "test@x" for who in ("AUTHOR", "COMMITTER")
                for what in ("NAME", "EMAIL")}  # fmt: skip
         return {**super().env, **dvc, **git, "GIT_CONFIG_GLOBAL": os.devnull}
+
+    def ask(self, *command: str) -> str:
+        status, said = forks().run(command, self.folder, self.env)
+        assert status == 0, said
+        return said
 
     def make_all(self) -> None:
         """Every output but the check's, in one process."""

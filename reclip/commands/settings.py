@@ -1,0 +1,102 @@
+"""`reclip init`, `plan`, `compat`: settings files, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reclip.commands import params_option
+from reclip.cost.machines import DEFAULT_GPU, GPUS
+from reclip.errors import ReclipError
+
+
+@click.command()
+@click.argument("preset", type=click.Choice(["mini", "paper", "voc"]))
+@click.option("--downloads", metavar="DIR", help="Where official archives are, or are put.")
+@click.option(
+    "--archive", "archives", multiple=True, metavar="[DATASET=]FILE",
+    help="A data set's archive in its official layout.",
+)  # fmt: skip
+@click.option(
+    "--folder", "folders", multiple=True, metavar="[DATASET=]DIR",
+    help="A data set's unpacked folder in its official layout.",
+)  # fmt: skip
+@click.option("--checkpoint", metavar="FILE", help="paper: file of CLIP weights.")
+@click.option("--limit", type=click.IntRange(min=1), help="The first N photos of each split only.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE",
+    help="Any setting, e.g. --set rectify.lr=0.02 (null removes it).",
+)  # fmt: skip
+@click.option("--output", default="params.yaml", show_default=True, help="Settings file to write.")
+@click.option("--force", is_flag=True, help="Replace a settings file that is there.")
+def init(preset, output, force, **given) -> None:
+    """Write a settings file for an experiment.
+
+    mini: the embedded default. paper: Tables 1 to 7 on the paper's data with real CLIP. voc: VOC's
+    photos with mini-clip, a trial of the path.
+    """
+    from reclip.presets import write_preset
+    from reclip.presets.options import changes
+
+    if Path(output).exists() and not force:
+        raise ReclipError(f"'{output}' is there already: choose another --output or add --force")
+    path = write_preset(preset, Path(output), changes(preset, **given))
+    hint = "" if output == "params.yaml" else f" --config params={output}"
+    click.echo(f"wrote {path}; now run: snakemake{hint}")
+
+
+@click.command()
+@params_option
+@click.option("--cost", is_flag=True, help="Say instead what the jobs cost: FLOP, disk, hours.")
+@click.option(
+    "--gpu",
+    type=click.Choice(list(GPUS)),
+    help=f"With --cost: the GPU whose hours are estimated.  [default: {DEFAULT_GPU}]",
+)
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=None,
+    help="With --cost: time this machine for some seconds, or not.  [default: calibrate]",
+)
+@click.option("--markdown", is_flag=True, help="With --cost: Markdown, nothing of this machine.")
+def plan(
+    params_path: str, cost: bool, gpu: str | None, calibrate: bool | None, markdown: bool
+) -> None:
+    """Resolve the settings of every job into results/<experiment>/plan/, or say what they cost."""
+    from reclip.plan import Plan
+
+    if markdown and calibrate:
+        raise click.UsageError("--markdown says nothing of this machine: leave out --calibrate")
+    if cost:
+        from reclip.cost.report import cost_markdown, cost_text
+
+        planned, gpu = Plan.load(params_path), gpu or DEFAULT_GPU
+        if markdown:
+            click.echo(cost_markdown(planned, gpu))
+        else:
+            click.echo(cost_text(planned, gpu, measure=calibrate is not False))
+        return
+    if markdown or gpu or calibrate is not None:
+        raise click.UsageError("--gpu, --calibrate and --markdown need --cost")
+    jobs = Plan.load(params_path).jobs
+    for job in jobs:
+        job.write_wanted()
+    click.echo(f"{len(jobs)} jobs")
+
+
+@click.command()
+@params_option
+def compat(params_path: str) -> None:
+    """List what paper and official code contradict each other on, and which is taken."""
+    from reclip.compat import DIFFERENCES
+    from reclip.experiment import Experiment
+
+    experiment = Experiment.load(params_path)
+    click.echo(f"compat: {experiment.params.compat}; where settings say something else, they win")
+    for option in DIFFERENCES:
+        default, taken = experiment.choices(option.section, option.key)
+        click.echo(
+            f"{option.name:<34} default {default!s:<10} official {option.official!s:<12} "
+            f"here {', '.join(map(str, taken)):<12} {option.what}"
+        )
