@@ -65,7 +65,7 @@ def main() -> None:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     try:
         with accessible():
-            cli(standalone_mode=False)
+            cli(prog_name="reclip", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import random
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reclip.files import file_sha256
+from reclip.files import file_sha256, read_json
 
 sys.path.append(str(Path(__file__).parents[1] / "workflow"))
 from project_copy import Checkout, make_checkout
@@ -53,11 +52,10 @@ def results(checkout: Checkout) -> dict[str, str]:
 
 
 def seconds_of(checkout: Checkout, stage: str) -> float:
-    """How long a stage's longest job ran, by Snakemake's benchmarks."""
-    rows = []
-    for path in (checkout.folder / "logs/tiny").glob(f"{stage}*/*.tsv"):
-        rows += csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t")
-    return max((float(row["s"]) for row in rows), default=1.0)
+    """How long a stage's longest job ran, by Snakemake's records."""
+    records = [read_json(p) for p in (checkout.folder / ".snakemake/metadata").iterdir()]
+    rule = stage.replace("-", "_")
+    return max(r["endtime"] - r["starttime"] for r in records if r["rule"] == rule)
 
 
 class Started:

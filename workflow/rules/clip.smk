@@ -8,8 +8,6 @@ rule embed_text:
         f"{RESULTS}/text/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/embed-text/{{dataset}}.log",
-    benchmark:
-        f"{LOGS}/embed-text/{{dataset}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
@@ -30,8 +28,6 @@ rule cache_features:
         f"{RESULTS}/features/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/cache-features/{{dataset}}.log",
-    benchmark:
-        f"{LOGS}/cache-features/{{dataset}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
@@ -52,8 +48,6 @@ rule hypothesise:
         f"{RESULTS}/hypotheses/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/hypothesise/{{dataset}}.log",
-    benchmark:
-        f"{LOGS}/hypothesise/{{dataset}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads

@@ -1,5 +1,6 @@
 # Staleness is decided before the DAG is built, by digests (reclip/provenance.py), and Snakemake is told
 # through the times of files (reclip/staleness.py).
+from reclip import warm
 from reclip.staleness import made_by_default, settle
 
 try:
@@ -11,6 +12,13 @@ except ReclipError as error:
 STALE_BY_DEFAULT = [
     job.receipt.as_posix() for job in made_by_default(PLAN) if job in STALE
 ]
+
+# A long run's jobs start at once, in forks of a process that has imported what takes seconds to import.
+if len(STALE) > 20:
+    RECLIP = f"{warm.USE}=1 {RECLIP}"
+
+    onstart:
+        warm.start()
 
 
 def needs(stage, kind):

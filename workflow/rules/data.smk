@@ -8,8 +8,6 @@ rule fetch:
         f"{RESULTS}/raw/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/fetch/{{dataset}}.log",
-    benchmark:
-        f"{LOGS}/fetch/{{dataset}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
@@ -28,8 +26,6 @@ rule prepare:
         f"{RESULTS}/data/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/prepare/{{dataset}}.log",
-    benchmark:
-        f"{LOGS}/prepare/{{dataset}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads

@@ -8,8 +8,6 @@ rule distill:
         f"{RESULTS}/runs/{{run}}/distill/receipt.json",
     log:
         f"{LOGS}/distill/{{run}}.log",
-    benchmark:
-        f"{LOGS}/distill/{{run}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
@@ -30,8 +28,6 @@ rule probe:
         f"{RESULTS}/runs/{{run}}/probe/receipt.json",
     log:
         f"{LOGS}/probe/{{run}}.log",
-    benchmark:
-        f"{LOGS}/probe/{{run}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads

@@ -9,8 +9,6 @@ rule evaluate:
         f"{RESULTS}/runs/{{run}}/evaluate/receipt.json",
     log:
         f"{LOGS}/evaluate/{{run}}.log",
-    benchmark:
-        f"{LOGS}/evaluate/{{run}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads

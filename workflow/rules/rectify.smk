@@ -8,8 +8,6 @@ rule rectify:
         f"{RESULTS}/runs/{{run}}/rectify/receipt.json",
     log:
         f"{LOGS}/rectify/{{run}}.log",
-    benchmark:
-        f"{LOGS}/rectify/{{run}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads
@@ -30,8 +28,6 @@ rule pseudo_mask:
         f"{RESULTS}/runs/{{run}}/pseudo-mask/receipt.json",
     log:
         f"{LOGS}/pseudo-mask/{{run}}.log",
-    benchmark:
-        f"{LOGS}/pseudo-mask/{{run}}.tsv"
     conda:
         "../envs/reclip.yaml"
     threads: PLAN.params.compute.threads

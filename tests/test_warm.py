@@ -1,0 +1,203 @@
+"""Jobs in forks of a warm process do what they do in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reclip import warm
+
+# Stands for `reclip.cli`: the fork imports it from the folder that the client named.
+CLI = """
+import os, signal, sys, time
+
+def main():
+    what, *more = sys.argv[1:]
+    if what == "say":
+        print(sys.argv[0], *more, os.environ["GIVEN"], os.getcwd(), flush=True)
+        print("complaint", file=sys.stderr)
+    elif what == "read":
+        print(sys.stdin.read().upper(), flush=True)
+    elif what == "fail":
+        sys.exit(int(more[0]))
+    elif what == "raise":
+        raise ValueError("something")
+    elif what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "sleep":
+        print(os.getpid(), flush=True)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            sys.exit(130)
+"""
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A package `reclip` with the real `warm`, and a command line that is easy to look at."""
+    folder = tmp_path_factory.mktemp("warm")
+    package = folder / "reclip"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    source = Path(warm.__file__)
+    text = source.read_text(encoding="utf-8")
+    head, _, rest = text.partition("LIBRARIES = (")
+    text = f'{head}LIBRARIES = ("json",)\n{rest[rest.index(")") + 1 :].lstrip()}'
+    (package / "warm.py").write_text(text, encoding="utf-8")
+    main = source.with_name("__main__.py").read_text(encoding="utf-8")
+    (package / "__main__.py").write_text(main, encoding="utf-8")
+    (package / "cli.py").write_text(CLI, encoding="utf-8")
+    return folder
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(folder), "GIVEN": "value", **more}
+
+
+@pytest.fixture(scope="module")
+def keeper(folder: Path) -> Iterator[subprocess.Popen]:
+    """What Snakemake is to the warm process: it starts it and lives as long as the run."""
+    code = "from reclip import warm; import time; warm.start(); time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment(folder))
+    wait_until((folder / warm.SOCKET).exists)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def command(folder: Path, *arguments: str, use: str = "1", **how) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "reclip", *arguments],
+        cwd=folder, env=environment(folder, RECLIP_WARM=use), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
+    )  # fmt: skip
+
+
+def outcome(folder: Path, *arguments: str, **how) -> tuple[int, str, str]:
+    process = command(folder, *arguments, **how)
+    out, err = process.communicate("input", timeout=60)
+    return process.returncode, out, err.splitlines()[-1] if err else ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("say", "a b", "ü"), ("read",), ("fail", "0"), ("fail", "3"), ("raise",)],
+    ids=" ".join,
+)
+def test_output_input_and_exit_code_are_those_of_a_process_of_its_own(keeper, folder, arguments):
+    cold = outcome(folder, *arguments, use="")
+    assert outcome(folder, *arguments) == (
+        cold[0], cold[1].replace(str(folder / "reclip/__main__.py"), "reclip"), cold[2],
+    )  # fmt: skip
+
+
+def test_a_job_is_a_fork_of_the_warm_process(keeper, folder):
+    process = command(folder, "sleep")
+    job = psutil.Process(int(process.stdout.readline()))
+    assert "reclip.warm" in job.parent().cmdline()
+    process.kill()
+
+
+def test_a_killed_job_is_told_as_a_shell_tells_it(keeper, folder):
+    assert outcome(folder, "die")[0] == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_signals_reach_the_job(keeper, folder, sign, code):
+    process = command(folder, "sleep")
+    job = int(process.stdout.readline())
+    process.send_signal(sign)
+    assert process.wait(timeout=30) == code
+    assert not psutil.pid_exists(job)
+
+
+def test_a_job_ends_with_the_command_that_waits_for_it(keeper, folder):
+    process = command(folder, "sleep")
+    job = int(process.stdout.readline())
+    process.kill()
+    wait_until(lambda: not psutil.pid_exists(job))
+
+
+def test_many_at_once(keeper, folder):
+    some = [command(folder, "fail", str(n)) for n in range(12)]
+    assert [process.wait(timeout=60) for process in some] == list(range(12))
+
+
+def test_an_edited_module_counts_from_the_next_job_on(keeper, folder):
+    cli = folder / "reclip/cli.py"
+    cli.write_text(CLI.replace('"complaint"', '"another"'), encoding="utf-8")
+    try:
+        assert outcome(folder, "say")[2] == "another"
+    finally:
+        cli.write_text(CLI, encoding="utf-8")
+
+
+def test_what_asks_for_nothing_harms_nobody(keeper, folder):
+    import socket
+
+    for sent in (b"", b"\0\0", b"\xff\xff\xff\xff", b"\0\0\0\2{}"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(os.path.relpath(folder / warm.SOCKET))
+            connection.sendall(sent)
+    assert outcome(folder, "fail", "4")[0] == 4
+
+
+def test_where_nobody_answers_a_job_starts_as_usual(folder, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "reclip", "say"],
+        cwd=tmp_path, env=environment(folder, RECLIP_WARM="1"), text=True, capture_output=True,
+    )  # fmt: skip
+    assert str(tmp_path) in done.stdout
+
+
+def test_it_ends_with_the_run_and_its_jobs_with_it(folder, tmp_path):
+    code = "from reclip import warm; import time; warm.start(); time.sleep(600)"
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment(folder))
+    wait_until((tmp_path / warm.SOCKET).exists)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reclip", "sleep"],
+        cwd=tmp_path, env=environment(folder, RECLIP_WARM="1"), text=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    job = psutil.Process(int(process.stdout.readline()))
+    server = job.parent()
+    run.kill()
+    run.wait()
+    wait_until(lambda: not server.is_running() and not job.is_running())
+    assert process.wait(timeout=30) != 0
+    assert not (tmp_path / warm.SOCKET).exists()
+
+
+def test_jobs_die_with_a_warm_process_that_is_killed(folder, tmp_path):
+    code = "from reclip import warm; import time; warm.start(); time.sleep(600)"
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment(folder))
+    wait_until((tmp_path / warm.SOCKET).exists)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reclip", "sleep"],
+        cwd=tmp_path, env=environment(folder, RECLIP_WARM="1"), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    job = psutil.Process(int(process.stdout.readline()))
+    job.parent().kill()
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (1, "the warm process of this run was killed: run again\n")
+    wait_until(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE)
+    run.kill()
+    run.wait()
