@@ -9,6 +9,7 @@ that was killed, one that still imports) a job starts as usual; results are the 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -200,7 +201,9 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 def main() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
-    gc.freeze()  # or the first collection in a job would copy all of their memory
+    # The first collection in a job would copy all of their memory; the last one must not miss it.
+    gc.freeze()
+    atexit.register(gc.unfreeze)
     job = Warm().wait()
     if job:
         job()

@@ -13,8 +13,9 @@ STALE_BY_DEFAULT = [
     job.receipt.as_posix() for job in made_by_default(PLAN) if job in STALE
 ]
 
-# A long run's jobs start at once, in forks of a process that has imported what takes seconds to import.
-if len(STALE) > 20:
+# A long run's jobs start at once, in forks of a process that has imported what takes seconds to import;
+# those of any run with RECLIP_WARM=1, of none with RECLIP_WARM= (nothing).
+if os.environ.get(warm.USE, len(STALE) > 20):
     RECLIP = f"{warm.USE}=1 {RECLIP}"
 
     onstart:
