@@ -23,6 +23,8 @@ HINTS = {
     "without confirmation": "files lie there that DVC has no record of: run `reclip record` to "
     "keep them, or delete them",
     "unable to acquire lock": "another DVC command runs here: wait until it ends",
+    "checkout failed for following targets": "the DVC remote lacks some of their files: run "
+    "`dvc push` where they were made",
 }
 
 

@@ -95,7 +95,8 @@ def load_params(path: str | Path) -> Params:
     """
     path = Path(path)
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader # nosec B506
+        text = path.read_text(encoding="utf-8")
+        data = yaml.load(text, _Loader)  # a SafeLoader # nosec B506
     except FileNotFoundError as error:
         raise ReclipError(
             f"no params file at '{path}': run from the project's folder, "

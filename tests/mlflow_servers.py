@@ -31,6 +31,7 @@ class MlflowServer:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
+        assert self.process is None, "it would be lost, and go on for ever"
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1",
             "--port", str(self.port), "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
@@ -42,6 +43,12 @@ class MlflowServer:
                 command, cwd=self.folder, env={**os.environ, **quiet}, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
+
+    def ensure(self) -> None:
+        """Up and answering, whether or not it was."""
+        if self.process is None:
+            self.start()
+        self.wait()
 
     def wait(self) -> None:
         deadline = time.monotonic() + 300

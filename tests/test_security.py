@@ -17,6 +17,7 @@ from mlflow_results import finish
 from reclip import records
 from reclip.config import Params
 from reclip.errors import ReclipError
+from reclip.evaluate.page import html_page
 from reclip.files import read_json, write_json
 from reclip.params import _Loader, validate
 
@@ -54,7 +55,7 @@ def running_code(text: str) -> list[str]:
 KNOWN = {
     "reclip/torchscript.py": ["pickle"],
     "reclip/state_dict.py": ["pickle"],
-    "reclip/params.py": ["yaml.load(path.read_text(encoding='utf-8'), _Loader)"],
+    "reclip/params.py": ["yaml.load(text, _Loader)"],
 }
 
 
@@ -128,3 +129,8 @@ def test_servers_are_for_this_machine_alone() -> None:
     for file in files:
         if file.is_file() and "__pycache__" not in file.parts:
             assert not open_to_all.search(file.read_text(encoding="utf-8")), file
+
+
+def test_a_table_is_text_in_the_report() -> None:
+    page = html_page("**<script>a</script>**\n\n| <b>x</b> |\n| --- |\n| <img onerror=a> |\n")
+    assert "<script>" not in page and "<img" not in page and "&lt;b&gt;x" in page

@@ -182,9 +182,15 @@ def test_a_run_is_a_row_with_its_stages_and_seeds_below(uri: str, tracked) -> No
 def test_tables_figures_and_data_have_rows_of_their_own(uri: str, tracked) -> None:
     plan = tracked()
     finish_all(plan)
+    some = [plan.job(stage, "voc") for stage in ("prepare", "cache-features")]
+    for job in some:
+        usage.note(job)
     assert "logged 15 of 15" in tracking.sync(plan)
     assert wrong_in(uri, plan.jobs) == []
     runs = by_name(uri)
+    took = sum(note["ended"] - note["began"] for note in map(usage.read, some))
+    whole = runs["data voc"].info.end_time - runs["data voc"].info.start_time
+    assert whole == pytest.approx(1000 * took, abs=10)
     rows = {name: run for name, run in runs.items() if "mlflow.parentRunId" not in run.data.tags}
     assert set(rows) == {"query", "ref-pe", "distill", "probe", "data voc", "tables and figures"}
     table = runs["table4 Effect of bias modeling"]
@@ -406,9 +412,10 @@ def test_a_server_that_only_refuses_is_there() -> None:
         assert tracking_store.answers(f"{uri}/behind/a/path/")
 
 
-def test_sync_without_a_server_logs_nothing_and_tells_no_password(tracked) -> None:
-    plan = tracked(uri=f"http://me:secret@127.0.0.1:{free_port()}")
+def test_sync_without_a_server_logs_nothing_and_tells_no_password(tracked, monkeypatch) -> None:
+    plan = tracked()
     finish_all(plan)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
     with pytest.raises(ReclipError, match="nothing was logged to http://127.0.0.1:") as told:
         tracking.sync(plan)
     assert "does not answer" in str(told.value) and "\n" not in str(told.value)

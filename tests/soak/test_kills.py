@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,11 +37,22 @@ pytestmark = pytest.mark.skipif(not KILLS, reason="a soak: set RECLIP_SOAK to a 
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, tiny_params) -> Checkout:
+def start(tmp_path_factory, tiny_params) -> Checkout:
+    """The experiment, nothing run yet; copied, so that edits meanwhile change nothing."""
+    return make_checkout(tmp_path_factory.mktemp("start"), tiny_params())
+
+
+@pytest.fixture(scope="module")
+def finished(start, tmp_path_factory) -> Checkout:
     """The experiment after one run that nobody interrupted."""
-    checkout = make_checkout(tmp_path_factory.mktemp("finished"), tiny_params())
+    checkout = copy(start, tmp_path_factory.mktemp("finished") / "run")
     checkout.run(*COMMAND)
     return checkout
+
+
+def copy(start: Checkout, folder: Path) -> Checkout:
+    shutil.copytree(start.folder, folder)
+    return Checkout(folder)
 
 
 def results(checkout: Checkout) -> dict[str, str]:
@@ -116,16 +128,14 @@ class Started:
             self.process.wait()
 
 
-def test_killed_at_every_stage_it_ends_with_the_same_bytes(finished, tmp_path, tiny_params):
+def test_killed_at_every_stage_it_ends_with_the_same_bytes(start, finished, tmp_path):
     draw = random.Random(SEED)
     expected = results(finished)
     hits: Counter[tuple[str, str]] = Counter()
     kills = sweep = 0
     while kills < KILLS:
         sweep += 1
-        folder = tmp_path / f"sweep-{sweep}"
-        folder.mkdir()
-        checkout = make_checkout(folder, tiny_params())
+        checkout = copy(start, tmp_path / f"sweep-{sweep}")
         log = [f"seed {SEED}, sweep {sweep}"]
         todo = set(STAGES)
         run = Started(checkout)

@@ -1,7 +1,7 @@
 """Tracking for minutes on end: jobs are killed at random, the server too, and sync mends it all.
 
-No part of the tests that run by default: `pytest -n 0 tests/soak/soak_mlflow.py`. SOAK_ROUNDS=N
-makes it longer; the seed of what is killed when is in the name of each round.
+`make soak`, or `RECLIP_ROUNDS=3 pytest tests/soak/test_mlflow_kills.py -n 0` for three rounds each
+to a file and a server; the seed of what is killed when is in the name of each round.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ from mlflow_servers import MlflowServer  # noqa: E402
 
 from reclip import tracking  # noqa: E402
 
-ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("RECLIP_ROUNDS", "0"))
+
+pytestmark = pytest.mark.skipif(not ROUNDS, reason="a soak: set RECLIP_ROUNDS to its rounds")
 
 
 def start(*arguments: str, stops_at: int | None) -> subprocess.Popen:
@@ -37,7 +40,7 @@ def start(*arguments: str, stops_at: int | None) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest.mark.parametrize("seed", range(max(ROUNDS, 1)))
 @pytest.mark.parametrize("kind", ["file", "server"])
 def test_whatever_is_killed_sync_mends(project: Path, tiny_params, kind: str, seed: int) -> None:
     chance = random.Random(f"{kind} {seed}")
@@ -47,25 +50,24 @@ def test_whatever_is_killed_sync_mends(project: Path, tiny_params, kind: str, se
     plan = write_params(yaml.safe_dump(params | {"tracking": {"enabled": True, "uri": uri}}))
     finish_all(plan)
     Path("go").touch()
-    for _ in range(3):
-        if server:
-            server.start()
-            server.wait()
-        names = [job.name.split() for job in plan.jobs] + [["sync"], ["sync"]]
-        chance.shuffle(names)
-        for at in range(0, len(names), 6):
-            some = [
-                start(*name, stops_at=chance.choice([None, 1, 2, 5, 9, 20]))
-                for name in names[at : at + 6]
-            ]
-            if server and at == 6:
-                server.kill()
-            for process in some:
-                process.wait(timeout=300)
-        if server and server.process is None:
-            server.start()
-            server.wait()
     try:
+        for _ in range(3):
+            if server:
+                server.ensure()
+            names = [job.name.split() for job in plan.jobs] + [["sync"], ["sync"]]
+            chance.shuffle(names)
+            for at in range(0, len(names), 6):
+                some = [
+                    start(*name, stops_at=chance.choice([None, 1, 2, 5, 9, 20]))
+                    for name in names[at : at + 6]
+                ]
+                if server and at == 6:
+                    time.sleep(chance.uniform(0, 8))  # they import, connect, and log
+                    server.kill()
+                for process in some:
+                    process.wait(timeout=300)
+        if server:
+            server.ensure()
         tracking.sync(plan)
         assert wrong_in(uri, plan.jobs) == []
         before = len(runs_in(uri))

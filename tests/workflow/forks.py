@@ -1,7 +1,8 @@
-"""Commands in forks of one process that has imported the tools, which takes them most of a second.
+"""The tools as forks of one process that has imported them, as imports take most of their time.
 
-Forks, because each command must find all as a new process does. `reclip` is imported after the
-fork: it is the project's own copy, and tests edit it.
+A folder for the front of PATH holds `python`, `reclip`, `dvc` and `snakemake`; each hands its
+arguments, folder, environment and streams to that process, which forks. `reclip` itself is imported
+after the fork: it is the project's own copy, and tests edit it.
 """
 
 from __future__ import annotations
@@ -9,69 +10,96 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+TOOLS = ("reclip", "dvc", "snakemake")
 IMPORTED = (
     "click", "filelock", "pydantic", "requests", "ruamel.yaml", "yaml",
     "snakemake.cli", "snakemake.report.html_reporter",
     "dulwich.repo", "dvc.cachemgr", "dvc.cli.parser", "dvc.commands.status", "dvc.data_cloud",
     "dvc.repo.index", "dvc.repo.open_repo", "dvc.scm",
 )  # fmt: skip
+COMMAND = f"""\
+#!{sys.executable} -IS
+import json, os, socket, sys
 
-SCRIPTS = {script.name: script for script in entry_points(group="console_scripts")}
+tool, *arguments = os.path.basename(sys.argv[0]), *sys.argv[1:]
+if tool == "python":
+    if arguments[:1] != ["-m"] or arguments[1] not in {TOOLS}:
+        os.execv({sys.executable!r}, [{sys.executable!r}, *arguments])
+    _, tool, *arguments = arguments
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect(os.path.join(os.path.dirname(sys.argv[0]), "server"))
+    socket.send_fds(server, [b"."], [0, 1, 2])
+    server.sendall(json.dumps([tool, arguments, os.getcwd(), dict(os.environ)]).encode())
+    server.shutdown(socket.SHUT_WR)
+    status = int(server.recv(9))
+sys.exit(status)
+"""
 
 
 class Forks:
     """The process that forks; it ends with this one, whose end of the pipe then closes."""
 
     def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._folder = tempfile.TemporaryDirectory()
+        self.path = Path(self._folder.name)
+        for name in ("python", *TOOLS):
+            (self.path / name).write_text(COMMAND, encoding="utf-8")
+            (self.path / name).chmod(0o755)
+        command = [sys.executable, __file__, str(self.path)]
+        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._server.stdout
+        assert self._server.stdout.readline(), "it did not start"
 
-    def run(self, command: tuple[str, ...], folder: Path, env: dict[str, str]) -> tuple[int, str]:
-        """Exit status of a command, and its output, stdout and stderr together."""
-        assert self._server.stdin and self._server.stdout
-        print(json.dumps([command, str(folder), env]), file=self._server.stdin, flush=True)
-        status, said = json.loads(self._server.stdout.readline())
-        return status, said
 
-
-def serve() -> None:
+def serve(folder: Path) -> None:
     for name in IMPORTED:
         import_module(name)
-    gc.freeze()  # a collection would copy all of this for each fork
+    scripts = {script.name: script for script in entry_points(group="console_scripts")}
     assert not [name for name in sys.modules if name.split(".")[0] == "reclip"]
-    for line in sys.stdin:
-        command, folder, env = json.loads(line)
-        ours, theirs = os.pipe()
-        child = os.fork()
-        if not child:
-            os.close(ours)
-            become(command, folder, env, theirs)
-        os.close(theirs)
-        with open(ours, encoding="utf-8", errors="replace") as stream:
-            said = stream.read()
-        _, status = os.waitpid(child, 0)
-        print(json.dumps([os.waitstatus_to_exitcode(status), said]), flush=True)
+    gc.freeze()  # a collection would copy all of this for each fork
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "server"))
+        listener.listen(16)
+        print("ready", flush=True)
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            connection, _ = listener.accept()
+            if not os.fork():
+                answer(connection, folder, scripts)
+            connection.close()
 
 
-def become(command: list[str], folder: str, env: dict[str, str], output: int) -> None:
-    """The command, as its script in the environment's `bin` would be; does not return."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for old, new in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(old, new)
-    os.chdir(folder)
+def answer(connection: socket.socket, folder: Path, scripts: dict) -> None:
+    """Run a command as its script in the environment's `bin` would, and tell its exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    tool, arguments, cwd, env = json.load(connection.makefile())
+    child = os.fork()
+    if child:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        connection.sendall(str(status if status >= 0 else 128 - status).encode())
+        os._exit(0)
+    for i, stream in enumerate(streams):
+        os.dup2(stream, i)
+        os.close(stream)
+    os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv = command
-    sys.path[:1] = [str(Path(sys.executable).parent), *env["PYTHONPATH"].split(os.pathsep)]
-    sys.exit(SCRIPTS[command[0]].load()())
+    sys.argv = [tool, *arguments]
+    sys.executable = str(folder / "python")
+    sys.path[:1] = [*env["PYTHONPATH"].split(os.pathsep)]
+    sys.exit(scripts[tool].load()())
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Path(sys.argv[1]))

@@ -41,13 +41,9 @@ class Checkout:
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
 
-    def ask(self, *command: str) -> str:
-        """Output of a command that changes nothing; a project of tests may know a faster way."""
-        return self.run(*command)
-
     def planned(self, *targets: str) -> set[str]:
         """The jobs of a dry run, as `rule:wildcard`."""
-        text = self.ask("snakemake", "-n", *targets)
+        text = self.run("snakemake", "-n", *targets)
         jobs, rule = set(), ""
         for line in text.splitlines():
             words = line.split()

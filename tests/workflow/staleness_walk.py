@@ -46,11 +46,11 @@ class Walk(Edits):
             self._check_contents()
             self._keep()
 
-    def copy(self, folder: Path, seed: int) -> Walk:
-        """A sequence of its own that goes on from here."""
+    def copy(self, folder: Path, seed: int, *, forked: bool) -> Walk:
+        """A sequence of its own that goes on from here; `forked` as in Project."""
         other = copy.copy(self)
         shutil.copytree(self.project.folder.parent, folder, symlinks=True)
-        other.project = Project(folder / self.project.folder.name)
+        other.project = Project(folder / self.project.folder.name, forked)
         other.model = copy.deepcopy(self.model)
         other.seen = dict(self.seen)
         other.random = random.Random(seed)
@@ -97,17 +97,16 @@ class Walk(Edits):
     def check(self) -> None:
         expected = self.model.stale()
         self.equal("reclip status", self._stale_by_status(), expected)
-        # What only asks is run in forks, what acts as a person would run it.
         planned = self.project.planned() - {"all"}
         self.equal("snakemake -n", {_job(name) for name in planned}, expected)
         if self.dvc_status:
-            pending = json.loads(self.project.ask("dvc", "status", "--json").splitlines()[-1])
+            pending = json.loads(self.project.run("dvc", "status", "--json").splitlines()[-1])
             found = {_job_of_dvc(name) for name in pending.keys() - {"plan"}}
             self.equal("dvc status", found, self.model.pending_for_dvc())
         self._check_contents()
 
     def _stale_by_status(self) -> set[str]:
-        said = self.project.ask("reclip", "status")
+        said = self.project.run("reclip", "status")
         lines = (line.split(":")[0].split() for line in said.splitlines())
         return {f"{line[1]} {line[2]}" for line in lines if line[0] == "stale"}
 
@@ -183,11 +182,12 @@ class Walk(Edits):
         """Everything is made, recorded and committed."""
         self.snakemake()
         self._keep()
-        return "snakemake, reclip record, git commit"
+        return "snakemake, reclip record, git commit, dvc push"
 
     def _keep(self) -> None:
         self.record()
         self.project.commit(f"state {len(self.model.commits)}")
+        self._run("dvc", "push", "--quiet")
         self.model.committed()
 
     def check_out(self) -> str:
@@ -213,7 +213,6 @@ class Walk(Edits):
 
     def clone(self) -> str:
         """On with the last commit in a clone."""
-        self._run("dvc", "push", "--quiet")
         self.project = self.project.clone(self.archive.with_name(f"clone-{len(self.steps)}"))
         self.model.cloned()
         self.archive_of_commit()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -66,7 +66,13 @@ forks = cache(Forks)
 
 @dataclass
 class Project(Checkout):
-    """A checkout, and what ran in it."""
+    """A checkout, and what ran in it.
+
+    Attributes:
+        forked: its commands are forks of one process, which is sooner (forks.py).
+    """
+
+    forked: bool = False
 
     @property
     def env(self) -> dict[str, str]:
@@ -75,12 +81,10 @@ class Project(Checkout):
         dvc = {f"DVC_{name}_DIR": str(own) for name in ("SITE_CACHE", "GLOBAL_CONFIG")}
         git = {f"GIT_{who}_{what}": "test@x" for who in ("AUTHOR", "COMMITTER")
                for what in ("NAME", "EMAIL")}  # fmt: skip
-        return {**super().env, **dvc, **git, "GIT_CONFIG_GLOBAL": os.devnull}
-
-    def ask(self, *command: str) -> str:
-        status, said = forks().run(command, self.folder, self.env)
-        assert status == 0, said
-        return said
+        env = {**super().env, **dvc, **git, "GIT_CONFIG_GLOBAL": os.devnull}
+        if self.forked:
+            env["PATH"] = os.pathsep.join([str(forks().path), env["PATH"]])
+        return env
 
     def make_all(self) -> None:
         """Every output but the check's, in one process."""
@@ -110,7 +114,7 @@ class Project(Checkout):
 
     def commit(self, message: str = "results") -> None:
         self.run("git", "add", "-A")
-        self.run("git", "commit", "--quiet", "-m", message)
+        self.run("git", "commit", "--quiet", "--allow-empty", "-m", message)
 
     def use_remote(self, url: str) -> None:
         """What `dvc remote add --default store URL` does, a second sooner."""
@@ -121,11 +125,11 @@ class Project(Checkout):
 
     def copy(self, folder: Path) -> Project:
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Project(folder)
+        return replace(self, folder=folder)
 
     def clone(self, folder: Path) -> Project:
         self.run("git", "clone", "--quiet", ".", str(folder))
-        return Project(folder)
+        return replace(self, folder=folder)
 
     def bytes(self) -> dict[str, bytes]:
         """All results but the plan."""

@@ -22,7 +22,7 @@ def project(tmp_path_factory, tiny_params) -> Project:
     params = tiny_params({**SMALL, "seeds": {"rectify": [0]}, "rectify": {"lr": 0.01}})
     make_checkout(folder, params)
     use_dvc(folder)
-    project = Project(folder)
+    project = Project(folder, forked=True)  # sooner, see forks.py
     project.make_all()
     project.run("reclip", "record")
     project.commit()
@@ -51,6 +51,8 @@ def test_an_experiment_is_run_compared_and_taken_back_without_training(project):
     diff = project.run("dvc", "metrics", "diff", "--md")
     assert METRICS in diff and "query/metrics.json" not in diff
     assert "rectify.lr" in project.run("dvc", "params", "diff", "--md")
+    project.run("dvc", "plots", "show", "--out", "now")
+    assert "loss-rectify" in (project.folder / "now/index.html").read_text(encoding="utf-8")
     project.run("dvc", "plots", "diff", "HEAD", "--out", "shown")
     page = (project.folder / "shown/index.html").read_text(encoding="utf-8")
     assert "loss-rectify" in page and "curves.png" in page

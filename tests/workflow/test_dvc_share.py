@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from project_copy import ROOT
@@ -14,9 +15,10 @@ UP_TO_DATE = "Data and pipelines are up to date."
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory, tiny_params) -> Project:
-    """Results that are recorded, committed and in the remote."""
+    """Results that are recorded, committed and in the remote; from there on commands are forks."""
     folder = tmp_path_factory.mktemp("recorded")
-    return make_recorded(folder / "project", tiny_params(SMALL), folder / "remote")
+    made = make_recorded(folder / "project", tiny_params(SMALL), folder / "remote")
+    return replace(made, forked=True)
 
 
 @pytest.fixture
@@ -180,6 +182,11 @@ def test_remotes_that_are_not_there(clone):
     assert "prepare voc: not made yet" in said
     assert "9 of 9 results are not whole" in sentence(said)
     assert "no DVC remote is set" in sentence(said)
+
+
+def test_results_that_nobody_pushed(clone, tmp_path):
+    clone.use_remote(str(tmp_path / "empty"))
+    assert "run `dvc push` where they were made" in refused(clone, "restore")
 
 
 def test_a_missing_and_a_damaged_piece_are_named(recorded, clone, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def files_with(folder: Path, text: str) -> set[str]:
 
 def test_there_and_back_and_the_password_is_seen_nowhere(url, tmp_path, tiny_params):
     params = tiny_params({**SMALL, "tracking": {"enabled": True, "uri": "sqlite:///mlflow.db"}})
-    project = make_project(tmp_path / "project", params)
+    project = replace(make_project(tmp_path / "project", params), forked=True)  # sooner, forks.py
     project.use_remote(url)
     give_password(project)
     project.make_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def other(tmp_path_factory, tiny_params) -> Project:
     ignore = project.folder / ".gitignore"
     ignore.write_text(ignore.read_text() + "/results/second/\n")
     project.run("reclip", "dvc", "--params", "second.yaml")
-    return project
+    return replace(project, forked=True)  # sooner, see forks.py
 
 
 def test_a_second_settings_file_has_its_own_results(other):
