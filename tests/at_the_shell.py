@@ -132,10 +132,13 @@ def copy_of(project: Path, folder: Path, source: dict[str, Any]) -> Iterator[Pro
 
 
 def one_sentence(said: Said, logged: int = 0) -> str:
-    """The only line that a person sees; the traceback is in the log, after `logged` bytes."""
+    """The only line that a person sees, but for why the job was begun.
+
+    The traceback is in the log, after `logged` bytes.
+    """
     assert said.code == 1, said
     (line,) = said.err.splitlines()
-    assert line.startswith("error: ") and said.out == ""
+    assert line.startswith("error: ") and len(said.out.splitlines()) <= 1
     assert f" (traceback in {LOG})" in line
     text = LOG.read_text(encoding="utf-8")[logged:]
     assert "Traceback" in text

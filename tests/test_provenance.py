@@ -186,4 +186,5 @@ def test_every_import_of_the_package_is_seen() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             assert not (isinstance(node, ast.ImportFrom) and node.level), path
             hidden = isinstance(node, ast.Attribute) and node.attr == "import_module"
-            assert not hidden or path.name == "cli.py", path  # cli runs the stage's own module
+            # The command runs its stage's own module, the warm process imports libraries.
+            assert not hidden or path.name in ("stages.py", "warm.py"), path
