@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-USE = "RECLIP_WARM"  # environment variable: hand jobs over
+RUN = "RECLIP_WARM"  # environment variable: the process whose jobs are handed over
 # From the project's folder, as a socket's path must be short. Python of another environment, which
 # may have other versions of the libraries, looks elsewhere.
-SOCKET = Path(".snakemake") / f"warm-{crc32(sys.prefix.encode()):08x}"
+SOCKET = f".snakemake/warm-{crc32(sys.prefix.encode()):08x}-{{run}}"
 LIBRARIES = (
     "click", "yaml", "pydantic", "tqdm", "psutil", "PIL.Image", "numpy", "scipy.special",
     "safetensors.torch", "torch", "open_clip", "timm", "matplotlib.figure",
@@ -41,10 +41,10 @@ REQUEST_BYTES = 2**20  # arguments and environment; Linux allows as much in all
 
 def start() -> None:
     """Start the warm process, which ends with the present one."""
-    SOCKET.parent.mkdir(parents=True, exist_ok=True)
+    Path(SOCKET).parent.mkdir(parents=True, exist_ok=True)
     # A session of its own: a Ctrl-C reaches a job through the command that waits for it, once.
     subprocess.Popen(
-        [sys.executable, "-m", "reclip.warm"],
+        [sys.executable, "-m", "reclip.warm", str(os.getpid())],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -57,7 +57,7 @@ def run() -> int | None:
     """
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(str(SOCKET))
+            connection.connect(SOCKET.format(run=os.environ[RUN]))
             request = {"arguments": sys.argv[1:], "folder": os.getcwd()}
             request["environment"] = dict(os.environ)
             data = json.dumps(request).encode()
@@ -89,16 +89,17 @@ class Request:
 class Warm:
     """The warm process: accepts requests, forks, and tells each client how its job ended."""
 
-    def __init__(self) -> None:
-        self._parent = os.getppid()
+    def __init__(self, run: int) -> None:
+        self._run = run
+        self._path = Path(SOCKET.format(run=run))
         self._jobs: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX)
-        ready = SOCKET.with_suffix(".new")
+        ready = self._path.with_suffix(".new")
         ready.unlink(missing_ok=True)
         self._listener.bind(str(ready))
         self._listener.listen(64)
-        os.replace(ready, SOCKET)
+        os.replace(ready, self._path)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._ended, self._wake = socket.socketpair()  # a byte for every job that ends
         for end in (self._ended, self._wake):
@@ -109,7 +110,7 @@ class Warm:
 
     def wait(self) -> Callable[[], None] | None:
         """Returns in a forked job, with what makes it one; None once the run is over."""
-        while os.getppid() == self._parent:
+        while os.getppid() == self._run:
             for key, _ in self._selector.select(timeout=1):
                 if key.fileobj is self._listener:
                     if job := self._fork():
@@ -120,7 +121,7 @@ class Warm:
                     self._hear(key.fileobj, key.data)
         for pid in self._jobs:
             os.kill(pid, signal.SIGTERM)
-        SOCKET.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
         return None
 
     def _fork(self) -> Callable[[], None] | None:
@@ -204,7 +205,7 @@ def main() -> None:
     # The first collection in a job would copy all of their memory; the last one must not miss it.
     gc.freeze()
     atexit.register(gc.unfreeze)
-    job = Warm().wait()
+    job = Warm(int(sys.argv[1])).wait()
     if job:
         job()
         from reclip.cli import main as command

@@ -66,31 +66,37 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(folder), "GIVEN": "value", **more}
+def environment(folder: Path, run: int | None = None) -> dict[str, str]:
+    handed = {"RECLIP_WARM": "" if run is None else str(run)}
+    return {**os.environ, "PYTHONPATH": str(folder), "GIVEN": "value", **handed}
+
+
+def keep(package: Path, folder: Path) -> subprocess.Popen:
+    """What Snakemake is to the warm process: it starts it and lives as long as the run."""
+    code = "from reclip import warm; import time; warm.start(); time.sleep(600)"
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment(package))
+    wait_until((folder / warm.SOCKET.format(run=run.pid)).exists)
+    return run
 
 
 @pytest.fixture(scope="module")
-def keeper(folder: Path) -> Iterator[subprocess.Popen]:
-    """What Snakemake is to the warm process: it starts it and lives as long as the run."""
-    code = "from reclip import warm; import time; warm.start(); time.sleep(600)"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment(folder))
-    wait_until((folder / warm.SOCKET).exists)
-    yield process
-    process.kill()
-    process.wait()
+def run(folder: Path) -> Iterator[subprocess.Popen]:
+    run = keep(folder, folder)
+    yield run
+    run.kill()
+    run.wait()
 
 
-def command(folder: Path, *arguments: str, use: str = "1", **how) -> subprocess.Popen:
+def command(run: subprocess.Popen | None, package: Path, *arguments: str, at: Path | None = None):
     return subprocess.Popen(
         [sys.executable, "-m", "reclip", *arguments],
-        cwd=folder, env=environment(folder, RECLIP_WARM=use), text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
+        cwd=at or package, env=environment(package, run and run.pid), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
-def outcome(folder: Path, *arguments: str, **how) -> tuple[int, str, str]:
-    process = command(folder, *arguments, **how)
+def outcome(*given, **how) -> tuple[int, str, str]:
+    process = command(*given, **how)
     out, err = process.communicate("input", timeout=60)
     return process.returncode, out, err.splitlines()[-1] if err else ""
 
@@ -100,101 +106,105 @@ def outcome(folder: Path, *arguments: str, **how) -> tuple[int, str, str]:
     [("say", "a b", "ü"), ("read",), ("fail", "0"), ("fail", "3"), ("raise",)],
     ids=" ".join,
 )
-def test_output_input_and_exit_code_are_those_of_a_process_of_its_own(keeper, folder, arguments):
-    cold = outcome(folder, *arguments, use="")
-    assert outcome(folder, *arguments) == (
+def test_output_input_and_exit_code_are_those_of_a_process_of_its_own(run, folder, arguments):
+    cold = outcome(None, folder, *arguments)
+    assert outcome(run, folder, *arguments) == (
         cold[0], cold[1].replace(str(folder / "reclip/__main__.py"), "reclip"), cold[2],
     )  # fmt: skip
 
 
-def test_a_job_is_a_fork_of_the_warm_process(keeper, folder):
-    process = command(folder, "sleep")
+def test_a_job_is_a_fork_of_the_warm_process(run, folder):
+    process = command(run, folder, "sleep")
     job = psutil.Process(int(process.stdout.readline()))
     assert "reclip.warm" in job.parent().cmdline()
     process.kill()
 
 
-def test_a_killed_job_is_told_as_a_shell_tells_it(keeper, folder):
-    assert outcome(folder, "die")[0] == 128 + signal.SIGKILL
+def test_a_killed_job_is_told_as_a_shell_tells_it(run, folder):
+    assert outcome(run, folder, "die")[0] == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize(
     ("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )
-def test_signals_reach_the_job(keeper, folder, sign, code):
-    process = command(folder, "sleep")
+def test_signals_reach_the_job(run, folder, sign, code):
+    process = command(run, folder, "sleep")
     job = int(process.stdout.readline())
     process.send_signal(sign)
     assert process.wait(timeout=30) == code
     assert not psutil.pid_exists(job)
 
 
-def test_a_job_ends_with_the_command_that_waits_for_it(keeper, folder):
-    process = command(folder, "sleep")
+def test_a_job_ends_with_the_command_that_waits_for_it(run, folder):
+    process = command(run, folder, "sleep")
     job = int(process.stdout.readline())
     process.kill()
     wait_until(lambda: not psutil.pid_exists(job))
 
 
-def test_many_at_once(keeper, folder):
-    some = [command(folder, "fail", str(n)) for n in range(12)]
+def test_many_at_once(run, folder):
+    some = [command(run, folder, "fail", str(n)) for n in range(12)]
     assert [process.wait(timeout=60) for process in some] == list(range(12))
 
 
-def test_an_edited_module_counts_from_the_next_job_on(keeper, folder):
+def test_an_edited_module_counts_from_the_next_job_on(run, folder):
     cli = folder / "reclip/cli.py"
     cli.write_text(CLI.replace('"complaint"', '"another"'), encoding="utf-8")
     try:
-        assert outcome(folder, "say")[2] == "another"
+        assert outcome(run, folder, "say")[2] == "another"
     finally:
         cli.write_text(CLI, encoding="utf-8")
 
 
-def test_what_asks_for_nothing_harms_nobody(keeper, folder):
+def test_what_asks_for_nothing_harms_nobody(run, folder):
     import socket
 
     for sent in (b"", b"\0\0", b"\xff\xff\xff\xff", b"\0\0\0\2{}"):
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(os.path.relpath(folder / warm.SOCKET))
+            connection.connect(os.path.relpath(folder / warm.SOCKET.format(run=run.pid)))
             connection.sendall(sent)
-    assert outcome(folder, "fail", "4")[0] == 4
+    assert outcome(run, folder, "fail", "4")[0] == 4
 
 
-def test_where_nobody_answers_a_job_starts_as_usual(folder, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "reclip", "say"],
-        cwd=tmp_path, env=environment(folder, RECLIP_WARM="1"), text=True, capture_output=True,
-    )  # fmt: skip
-    assert str(tmp_path) in done.stdout
+def test_where_nobody_answers_a_job_starts_as_usual(run, folder, tmp_path):
+    code, said, _ = outcome(run, folder, "say", at=tmp_path)
+    assert code == 0 and str(tmp_path) in said
+
+
+def started(run: subprocess.Popen, folder: Path, at: Path) -> tuple[subprocess.Popen, ...]:
+    process = command(run, folder, "sleep", at=at)
+    return process, psutil.Process(int(process.stdout.readline()))
 
 
 def test_it_ends_with_the_run_and_its_jobs_with_it(folder, tmp_path):
-    code = "from reclip import warm; import time; warm.start(); time.sleep(600)"
-    run = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment(folder))
-    wait_until((tmp_path / warm.SOCKET).exists)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reclip", "sleep"],
-        cwd=tmp_path, env=environment(folder, RECLIP_WARM="1"), text=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    job = psutil.Process(int(process.stdout.readline()))
+    run = keep(folder, tmp_path)
+    process, job = started(run, folder, tmp_path)
     server = job.parent()
     run.kill()
     run.wait()
     wait_until(lambda: not server.is_running() and not job.is_running())
     assert process.wait(timeout=30) != 0
-    assert not (tmp_path / warm.SOCKET).exists()
+    assert list((tmp_path / ".snakemake").iterdir()) == []
+
+
+def test_it_ends_with_a_run_that_is_killed_while_it_imports(folder, tmp_path):
+    code = "from reclip import warm; import os; warm.start(); os._exit(1)"
+    environ = environment(folder)
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environ)
+    run.wait()
+    wait_until(lambda: not [p for p in psutil.process_iter() if str(run.pid) in cmdline(p)])
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def test_jobs_die_with_a_warm_process_that_is_killed(folder, tmp_path):
-    code = "from reclip import warm; import time; warm.start(); time.sleep(600)"
-    run = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment(folder))
-    wait_until((tmp_path / warm.SOCKET).exists)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reclip", "sleep"],
-        cwd=tmp_path, env=environment(folder, RECLIP_WARM="1"), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    job = psutil.Process(int(process.stdout.readline()))
+    run = keep(folder, tmp_path)
+    process, job = started(run, folder, tmp_path)
     job.parent().kill()
     _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (1, "the warm process of this run was killed: run again\n")

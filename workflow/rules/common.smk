@@ -15,8 +15,8 @@ STALE_BY_DEFAULT = [
 
 # A long run's jobs start at once, in forks of a process that has imported what takes seconds to import;
 # those of any run with RECLIP_WARM=1, of none with RECLIP_WARM= (nothing).
-if os.environ.get(warm.USE, len(STALE) > 20):
-    RECLIP = f"{warm.USE}=1 {RECLIP}"
+if os.environ.get(warm.RUN, len(STALE) > 20):
+    os.environ[warm.RUN] = str(os.getpid())
 
     onstart:
         warm.start()
