@@ -59,7 +59,7 @@ def took(job: Job, logs: Path) -> Took:
     late = seconds_of_imports(stage)
     early = seconds_of_imports(start) + seconds_of_imports(end)
     note = usage.read(job)
-    compute = float(DONE.findall(text)[-1]) - late
+    compute = max(0.0, float(DONE.findall(text)[-1]) - late)  # said to a tenth of a second
     return Took(compute, early + late, note["ended"] - note["began"])
 
 
@@ -100,8 +100,8 @@ def table(jobs: list[Job], times: dict[Job, Took]) -> str:
         compute, imports, rest = (
             sum(getattr(t, key) for t in some) for key in ("compute", "imports", "rest")
         )
-        added = (imports + rest) / compute
-        cells = f"{compute:.1f} | {imports:.1f} | {rest:.1f} | {added:.0%}"
+        added = f"{(imports + rest) / compute:.0%}" if compute >= 1 else ""
+        cells = f"{compute:.1f} | {imports:.1f} | {rest:.1f} | {added}"
         return f"| {name} | {len(some)} | {cells} |"
 
     for stage in STAGES:
@@ -140,16 +140,12 @@ def main() -> None:
         times = {job: took(job, Path("logs") / plan.params.experiment) for job in jobs}
     workers = 2
     alone = makespan(jobs, lambda job: times[job].compute, workers)
-    started = makespan(jobs, lambda job: times[job].process, workers)
     print(f"\n{table(jobs, times)}\n")
     print(f"on {workers} cores, in seconds of wall time:\n")
     print("| what | s | added |\n| --- | --: | --: |")
     print(f"| the stages' compute | {alone:.0f} | |")
-    for name, seconds in (
-        ("process starts", started - alone),
-        ("MLflow", mlflow),
-        ("Snakemake", whole - started - mlflow),
-    ):
+    others = whole - alone - mlflow
+    for name, seconds in (("Snakemake and process starts", others), ("MLflow", mlflow)):
         print(f"| {name} | {seconds:.0f} | {seconds / alone:.0%} |")
     print(f"| `snakemake` from nothing | {whole:.0f} | {whole / alone - 1:.0%} |")
 

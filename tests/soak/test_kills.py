@@ -111,10 +111,13 @@ class Started:
         return {process: stage for process, stage in found.items() if stage in STAGES}
 
     def wait_for(self, stages: set[str]) -> str | None:
-        """The first of the stages to compute; None if the run ends without any."""
+        """The first of the stages to compute, of several the last, as late ones are short.
+
+        None if the run ends without any.
+        """
         while self.process.poll() is None:
             if running := stages.intersection(self.computing().values()):
-                return min(running, key=STAGES.index)
+                return max(running, key=STAGES.index)
             time.sleep(0.01)
         assert self.process.returncode == 0, self.output.read_text(encoding="utf-8")
         return None
