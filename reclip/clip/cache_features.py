@@ -19,16 +19,8 @@ from reclip.clip.load import Clip, load_clip
 from reclip.config import ClipSettings, ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import DataSet, Item
-from reclip.data.views import (
-    Window,
-    crop_image,
-    draw_view,
-    normalise,
-    pad_to,
-    resize_image,
-    whole_size,
-    windows,
-)
+from reclip.data.reading import Window, resize_image, whole_size, windows
+from reclip.data.views import crop_image, draw_view, normalise, pad_to
 from reclip.device import setup
 from reclip.files import atomic, reserve, write_json
 from reclip.jobs import Job

@@ -41,26 +41,31 @@ def _reading(path: str | Path) -> Iterator[None]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """RGB uint8 (H, W, 3), upright by its EXIF orientation; grey, CMYK, 16-bit, alpha converted.
-
-    Transparent pixels are laid on white. White is 65535 in a 16-bit file, and the brightest pixel
-    in one of 32 bits, which has no white of its own.
-    """
+    """RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as in `rgb_pixels`."""
     with _reading(path), Image.open(path, formats=FORMATS) as image:
         ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I;16"):
-            grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 is 255, rounded
-            image = Image.fromarray(grey.astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            grey = np.asarray(image, np.float64).clip(0)
-            image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
-        if image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            image = Image.new("RGBA", rgba.size, "white")
-            image.alpha_composite(rgba)
-        if image.mode != "RGB":  # or it would be copied: 160 MB of a photo of 40 megapixels
-            image = image.convert("RGB")
-        return np.array(image)
+        return rgb_pixels(image)
+
+
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """RGB uint8 (H, W, 3) of an image that is upright; grey, CMYK, 16-bit, alpha converted.
+
+    Transparent pixels are laid on white. White is 65535 in a 16-bit image, and the brightest pixel
+    in one of 32 bits, which has no white of its own.
+    """
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 is 255, rounded
+        image = Image.fromarray(grey.astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        grey = np.asarray(image, np.float64).clip(0)
+        image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGBA", rgba.size, "white")
+        image.alpha_composite(rgba)
+    if image.mode != "RGB":  # or it would be copied: 160 MB of a photo of 40 megapixels
+        image = image.convert("RGB")
+    return np.array(image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
