@@ -23,7 +23,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 
 
 @contextmanager
-def _reading(path: str | Path) -> Iterator[None]:
+def reading(path: str | Path) -> Iterator[None]:
     """What a decoder raises becomes a sentence; on damaged files it is of a dozen types."""
     try:
         yield
@@ -42,7 +42,7 @@ def _reading(path: str | Path) -> Iterator[None]:
 
 def read_image(path: str | Path) -> np.ndarray:
     """RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as in `rgb_pixels`."""
-    with _reading(path), Image.open(path, formats=FORMATS) as image:
+    with reading(path), Image.open(path, formats=FORMATS) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return rgb_pixels(image)
 
@@ -70,7 +70,7 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(H, W) as :func:`read_image` would return it, from the header alone."""
-    with _reading(path), Image.open(path, formats=FORMATS) as image:
+    with reading(path), Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
@@ -78,7 +78,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 def read_label(path: str | Path) -> np.ndarray:
     """uint8 (H, W) class ids from a palette or grey PNG, as stored."""
-    with _reading(path), Image.open(path, formats=FORMATS) as image:
+    with reading(path), Image.open(path, formats=FORMATS) as image:
         image.load()
         mode, format, ids = image.mode, image.format, np.array(image, np.uint8)
     if mode not in ("P", "L", "1"):

@@ -11,7 +11,8 @@ from reclip.data.images import read_image
 from reclip.data.index import Item
 from reclip.data.reading import resize_image, whole_size, windows
 from reclip.data.views import normalise, pad_to
-from reclip.distill.deeplab import OUTPUT_STRIDE, Student
+from reclip.distill.deeplab import Student
+from reclip.distill.output_stride import OUTPUT_STRIDE
 from reclip.evaluate.predict import Frame, Piece, class_map
 
 
