@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -46,11 +45,11 @@ def prepare_folder(source: FolderSource, folder: Path, loaders: int = 0) -> list
         table = IdTable(
             range(len(source.classes)), (IGNORED,), f"0..{len(source.classes) - 1} and {IGNORED}"
         )
-        photos = dict(_labels(source))
+        labels = label_pairs(source)
         found = _readable(source.val_images, "source.val_images", source.limit, left_out, loaders)
         for item in found:
             path = folder / "labels" / f"{item.id}.png"
-            label = photos[item.image]
+            label = labels[item.image]
             read = partial(_read_ids, label, table)
             pair = Photo(item.id, item.image, label, read)
             write_label(path, pair.label(), len(source.classes))
@@ -103,7 +102,7 @@ def _size(path: Path) -> tuple[int, int] | str:
         return str(error)
 
 
-def _labels(source: FolderSource) -> Iterator[tuple[Path, Path]]:
+def label_pairs(source: FolderSource) -> dict[Path, Path]:
     """Each val photo with its label map's path.
 
     Raises ReclipError: a photo without a map, or a map without a photo.
@@ -127,7 +126,7 @@ def _labels(source: FolderSource) -> Iterator[tuple[Path, Path]]:
             f"{twins} val photos share a label map with another of the same name in "
             f"'{photos_in}': rename one of each pair"
         )
-    yield from wanted.items()
+    return wanted
 
 
 def _read_ids(path: Path, table: IdTable) -> np.ndarray:

@@ -127,7 +127,7 @@ def _too_much(found: Found) -> list[str]:
     parts = found.pixels / max(1, found.pixels.sum())
     return [
         f"'{found.names[k]}' takes {parts[k]:.0%} of all pixels: every pixel must go to some "
-        f"class, so if the photos show less of it, add names for the rest, such as wall, sky or grass."
+        f"class, so if the photos show less of it, add names for the rest, such as wall or sky."
         for k in np.flatnonzero(parts > DOMINANT)
     ]
 
