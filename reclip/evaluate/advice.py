@@ -11,11 +11,11 @@ from reclip.provenance import listed
 
 # Ours, all of them: where to begin to speak of it.
 FEW_PHOTOS = 100
-RARE = 0.02  # of the photos
-TOGETHER, CONTESTED, TURNED = 0.5, 0.1, 0.25
+RARE, LEAST_PHOTOS = 0.02, 3  # of the photos; and in number
+TOGETHER, LIFT, CONTESTED, TURNED = 0.5, 1.5, 0.1, 0.25
 DOMINANT = 0.6  # of all pixels
 MISSED = 0.2  # of the photos, without a class that passes the threshold
-USUAL_CLASSES = 3  # a photo
+USUAL_CLASSES, MANY = 3, 0.6  # a photo; and a part of all classes that is too much
 MOST_PAIRS = 10
 
 
@@ -85,7 +85,7 @@ def _missing(found: Found) -> list[str]:
                 f"'{name}' was supposed in {_count(supposed, 'photo')}, but its pixels went to "
                 f"other classes{by}: name it more precisely, or drop it."
             )
-        elif 0 < supposed < RARE * found.photos or 0 < supposed < 3 <= found.photos:
+        elif 0 < supposed < RARE * found.photos or 0 < supposed < LEAST_PHOTOS <= found.photos:
             said.append(
                 f"'{name}' was supposed in {_count(supposed, 'photo')} only: little is learned of "
                 f"it, so add photos that show it, or drop it."
@@ -118,7 +118,7 @@ def _reasons(pair: Pair, found: Found) -> list[str]:
     if pair.turned >= TURNED:
         reasons.append(f"rectification moved {pair.turned:.0%} of their pixels between them")
     both = int((found.supposed[:, pair.a] & found.supposed[:, pair.b]).sum())
-    if pair.together >= TOGETHER and pair.nearest and both >= 3:
+    if pair.together >= TOGETHER and pair.lift >= LIFT and both >= LEAST_PHOTOS:
         reasons.append(f"supposed together in {_count(both, 'photo')}")
     return reasons
 
@@ -144,7 +144,7 @@ def _threshold(found: Found) -> list[str]:
             f"ten reach, or add names of what these photos show."
         ]
     mean, classes = found.supposed.sum(1).mean(), len(found.names)
-    if mean > max(2 * USUAL_CLASSES, classes / 3):
+    if mean > min(2 * USUAL_CLASSES, MANY * classes) and classes > USUAL_CLASSES:
         kept = np.sort(found.scores.ravel())[::-1][USUAL_CLASSES * found.photos - 1]
         return [
             f"A photo is supposed to hold {mean:.1f} of {classes} classes on average: raise "

@@ -65,7 +65,8 @@ class Pair:
     """How two classes (indices, a < b) compete.
 
     text: cosine of their texts. nearest: whether each is the other's nearest text.
-    together: photos supposed to hold both, of those supposed to hold either.
+    together: photos supposed to hold both, of those supposed to hold either. lift: how many times
+    as many as if the one said nothing of the other.
     contested: part of the cells of both whose runner-up, by less than MARGIN, is the other.
     turned: part of the cells that Query gave to either which went over to the other.
     """
@@ -75,6 +76,7 @@ class Pair:
     text: float
     nearest: bool
     together: float
+    lift: float
     contested: float
     turned: float
 
@@ -99,6 +101,7 @@ def pairs(texts: np.ndarray, supposed: np.ndarray, cells: Cells) -> Iterator[Pai
             float(cosines[a, b]),
             bool(nearest[a] == b and nearest[b] == a),
             _part(both[a, b], both[a, a] + both[b, b] - both[a, b]),
+            _part(both[a, b] * len(supposed), both[a, a] * both[b, b]),
             _part(contested, cells.won[a] + cells.won[b]),
             _part(turned, by_query[a] + by_query[b]),
         )
