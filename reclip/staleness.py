@@ -26,14 +26,16 @@ from reclip.provenance import corrupted_outputs, listed, read_receipt
 SPAN = 2**20 * 1_000_000_000
 STALE, PLANNED, FRESH = 250 * SPAN, 500 * SPAN, 1000 * SPAN
 
+ALWAYS = ("tabulate", "plot", "summarise")  # made by default wherever there is such a job
+
 INTERRUPTED = Path(".snakemake/incomplete")
 
 
 def made_by_default(plan: Plan) -> list[Job]:
     """The jobs of a plain `snakemake`, in order: all but those that only the check asks for."""
-    runs = (run for run in plan.ids("evaluate") if run not in plan.check_only)
-    todo = [plan.job("evaluate", run) for run in runs]
-    todo += [plan.job(stage, id) for stage in ("tabulate", "plot") for id in plan.ids(stage)]
+    todo = [plan.result(run) for run in plan.params.runs if run not in plan.check_only]
+    todo += [plan.job("package", run) for run in plan.packaged()]
+    todo += [plan.job(stage, id) for stage in ALWAYS for id in plan.ids(stage)]
     found = set()
     while todo:
         job = todo.pop()
