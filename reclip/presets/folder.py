@@ -81,7 +81,7 @@ def folder_preset(given: Given, device: str = "auto") -> tuple[str, list[str]]:
     lines = [f"{said}; {len(classes)} classes: {listed([n[0] for n in classes], most=8)}"]
     lines += [f"{c.section}: {_brief(c)} ({c.why})" for c in choices]
     if photos.count < FEW:
-        lines.append(f"note: {photos.count} photos are a trial; hundreds without labels are better")
+        lines.append("note: so few photos are a trial; hundreds, without labels, teach more")
     return text, lines + notes
 
 
