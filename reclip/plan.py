@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,12 @@ class Plan(Experiment):
             outputs=tuple(self.root / "figures" / name for name in (*FIGURES, "bias.csv")),
         )
 
+    def folders(self) -> list[str]:
+        """Folders of a person's own photos and labels, whose contents decide what is stale."""
+        sources = map(self._source, self.params.datasets)
+        named = [getattr(s, key) for s in sources if s.kind == "folder" for key in FOLDERS]
+        return list(dict.fromkeys(os.path.expanduser(path) for path in named if path))
+
     def _own_photos(self) -> dict[str, str]:
         """Data sets of a person's own photos, each with the rectified run that teaches in it."""
         found = {}
@@ -408,7 +415,7 @@ class Plan(Experiment):
 
 def digests_of_folders(source: FolderSource) -> dict[str, str]:
     """What the folders of photos and labels hold: any photo that comes, goes or changes shows."""
-    named = {key: getattr(source, key) for key in ("images", "val_images", "val_labels")}
+    named = {key: getattr(source, key) for key in FOLDERS}
     return {k: digest_of_photos(path, f"source.{k}") for k, path in named.items() if path}
 
 
@@ -421,6 +428,7 @@ def given_files(source: Any) -> dict[str, str]:
 
 # Kinds of sources of which nothing is fetched: drawn, or used where they are.
 IN_PLACE = ("world", "folder")
+FOLDERS = ("images", "val_images", "val_labels")  # of a person's own photos
 
 # The report's pictures; `reclip.evaluate.plot` draws each.
 FIGURES = (

@@ -22,6 +22,7 @@ from reclip.data.images import read_image, read_label, write_label
 from reclip.data.index import DataSet, read_table
 from reclip.dvc_pipeline import pipeline_text
 from reclip.errors import ReclipError
+from reclip.files import read_json
 from reclip.params import validate
 from reclip.photos import digest_of_photos, list_photos, photo_id
 from reclip.plan import Plan
@@ -312,6 +313,18 @@ def test_with_labels_there_are_metrics_too(labelled: Path) -> None:
     plan = Plan(validate(Params, params(source(**LABELLED))))
     assert {"evaluate", "plot", "summarise"} <= {job.stage for job in plan.jobs}
     assert "evaluate distilled" in {job.name for job in made_by_default(plan)}
+
+
+def test_labels_lead_to_metrics(labelled: Path) -> None:
+    """By the stages themselves: val photos, and no label in the train split."""
+    given = params(source(**LABELLED))
+    given["runs"] = {"query": {"dataset": "voc", "method": "query"}}
+    project = Project(given)
+    project.succeed("prepare", "embed-text", "cache-features", "hypothesise", "evaluate")
+    metrics = read_json(project.results / "runs/query/metrics.json")
+    assert (metrics["images"], metrics["split"]) == (3, "val")
+    confusion = np.load(project.results / "runs/query/evaluate/confusion.npy")
+    assert confusion.sum() == sum((read_label(p) != 255).sum() for p in labelled.rglob("*.png"))
 
 
 TABLE = {"title": "", "rows": [{"row": "a", "cells": {"voc": {"run": "rectified"}}}]}
