@@ -11,6 +11,9 @@ from PIL import Image
 
 from reclip.segment.legend import with_legend
 
+OVERLAY_SIDE = 1600
+"""Pixels of an overlay's long side, unless asked for more."""
+
 
 class Prediction(NamedTuple):
     """mask: uint8 (H, W). probabilities: computes float32 (C, H, W) when called."""
@@ -65,16 +68,15 @@ class Segmentation:
         image.putpalette(self.palette.ravel().tolist())
         return image
 
-    def overlay(self, opacity: float = 0.5, long_side: int | None = 1600) -> Image.Image:
+    def overlay(self, opacity: float = 0.5, long_side: int | None = OVERLAY_SIDE) -> Image.Image:
         """The photo with the classes' colours over it, and below a legend of those it holds.
 
         opacity: 0 shows the photo alone, 1 the colours alone. long_side: larger photos are shown
         reduced to so many pixels; None: at their own size. Returns mode RGB.
         """
         photo, mask = Image.fromarray(self.image), self.palette_image()
-        if long_side and max(photo.size) > long_side:
-            ratio = long_side / max(photo.size)
-            size = tuple(max(1, round(side * ratio)) for side in photo.size)
+        size = shown_size(*photo.size, long_side)
+        if size != photo.size:
             photo, mask = photo.resize(size, Image.Resampling.BOX), mask.resize(size)
         picture = Image.blend(photo, mask.convert("RGB"), opacity)
         pixels = self.pixels()
@@ -91,3 +93,9 @@ class Segmentation:
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
         return self.overlay()._repr_png_()
+
+
+def shown_size(width: int, height: int, long_side: int | None) -> tuple[int, int]:
+    """(width, height) of a picture that is reduced to a long side, if it is larger."""
+    ratio = min(1.0, long_side / max(width, height)) if long_side else 1.0
+    return max(1, round(width * ratio)), max(1, round(height * ratio))
