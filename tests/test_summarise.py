@@ -92,7 +92,8 @@ SAID = {
          " 'sky': name it more precisely, or drop it."],
     ),
     "rare": (
-        {"supposed": without(1) | (np.arange(200)[:, None] < 2) & (np.arange(4) == 1)},
+        {"supposed": without(1) | (np.arange(200)[:, None] < 2) & (np.arange(4) == 1),
+         "shown": counts(1, 2)},
         ["'dog' was supposed in 2 photos only: little is learned of it, so add photos"],
     ),
     "nearly a tie": (
@@ -114,6 +115,12 @@ SAID = {
     "one class takes all": (
         {"pixels": counts(3, 900)},
         ["'sky' takes 75% of all pixels: every pixel must go to some class"],
+    ),
+    "the rest goes somewhere": (
+        {"supposed": without(2) | (np.arange(200)[:, None] % 20 == 0) & (np.arange(4) == 2),
+         "shown": counts(2, 190)},
+        ["'grass': far more masks show it than photos are supposed to hold it. What has no name in"
+         " the list goes there: add names for the rest of the photos, such as wall, sky or grass."],
     ),
     "threshold too high": (
         {"threshold": 26.0},

@@ -14,6 +14,7 @@ FEW_PHOTOS = 100
 RARE, LEAST_PHOTOS = 0.02, 3  # of the photos; and in number
 TOGETHER, LIFT, CONTESTED, TURNED = 0.5, 1.5, 0.1, 0.25
 DOMINANT = 0.6  # of all pixels
+STRAY, EVERYWHERE = 3, 0.3  # times as many photos as supposed, and part of all photos
 MISSED = 0.2  # of the photos, without a class that passes the threshold
 USUAL_CLASSES, MANY = 3, 0.6  # a photo; and a part of all classes that is too much
 MOST_PAIRS = 10
@@ -58,7 +59,7 @@ class Found:
 
 def advise(found: Found) -> list[str]:
     """What to change, a sentence or two each, the most important first."""
-    said = [*_missing(found), *_competing(found), *_too_much(found), *_threshold(found)]
+    said = [*_too_much(found), *_missing(found), *_competing(found), *_threshold(found)]
     if found.photos < FEW_PHOTOS:
         said.append(
             f"{_count(found.photos, 'photo')} teach little: add more of the same kind if you have "
@@ -125,6 +126,14 @@ def _reasons(pair: Pair, found: Found) -> list[str]:
 
 def _too_much(found: Found) -> list[str]:
     parts = found.pixels / max(1, found.pixels.sum())
+    stray = (found.shown > STRAY * found.in_photos) & (found.shown > EVERYWHERE * found.photos)
+    if stray.any():
+        names = [f"'{found.names[k]}'" for k in np.flatnonzero(stray)]
+        return [
+            f"{listed(names, most=10)}: far more masks show it than photos are supposed to hold it. "
+            f"What has no name in the list goes there: add names for the rest of the photos, such "
+            f"as wall, sky or grass."
+        ]
     return [
         f"'{found.names[k]}' takes {parts[k]:.0%} of all pixels: every pixel must go to some "
         f"class, so if the photos show less of it, add names for the rest, such as wall or sky."
