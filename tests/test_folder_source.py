@@ -315,6 +315,21 @@ def test_with_labels_there_are_metrics_too(labelled: Path) -> None:
     assert "evaluate distilled" in {job.name for job in made_by_default(plan)}
 
 
+def test_one_photo_goes_through_every_stage() -> None:
+    """Little is learned from it, but nothing divides by nothing."""
+    draw(Path("photos"), 1)
+    project = Project(params())
+    project.succeed("prepare", "embed-text", "cache-features", "hypothesise")
+    for stage, run in (("rectify", "rectified"), ("pseudo-mask", "rectified"),
+                       ("distill", "distilled")):  # fmt: skip
+        assert project.run(stage, id=run).code == 0
+    assert reclip("summarise").code == 0
+    (mask,) = project.results.glob("runs/rectified/pseudo-mask/seed-0/*.png")
+    assert read_label(mask).shape == (48, 56)
+    curve = (project.results / "runs/distilled/distill/seed-0-curve.csv").read_text()
+    assert "nan" not in curve
+
+
 def test_labels_lead_to_metrics(labelled: Path) -> None:
     """By the stages themselves: val photos, and no label in the train split."""
     given = params(source(**LABELLED))

@@ -130,9 +130,9 @@ def _too_much(found: Found) -> list[str]:
     if stray.any():
         names = [f"'{found.names[k]}'" for k in np.flatnonzero(stray)]
         return [
-            f"{listed(names, most=10)}: far more masks show it than photos are supposed to hold it. "
-            f"What has no name in the list goes there: add names for the rest of the photos, such "
-            f"as wall, sky or grass."
+            f"{listed(names, most=10)}: far more masks show it than photos are supposed to hold "
+            f"it. What has no name in the list goes there: add names for the rest of the photos, "
+            f"such as wall, sky or grass."
         ]
     return [
         f"'{found.names[k]}' takes {parts[k]:.0%} of all pixels: every pixel must go to some "
