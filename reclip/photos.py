@@ -13,9 +13,9 @@ from reclip.errors import ReclipError
 from reclip.files import text_sha256
 from reclip.hashes import remembered_sha256s
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jp2")
-)
+READ = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jp2")
+NOT_READ = (".heic", ".heif", ".avif")  # of telephones: left out aloud rather than overlooked
+SUFFIXES = frozenset((*READ, *NOT_READ))
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SLUG = 60  # characters of a path that an id shows
 

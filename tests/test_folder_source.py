@@ -133,6 +133,7 @@ def test_odd_photos_are_read_and_corrupt_ones_are_left_out(caplog) -> None:
     Path("photos/cut.jpg").write_bytes(whole.read_bytes()[:-100])  # its header is whole
     Path("photos/empty.jpg").write_bytes(b"")
     Path("photos/gone.jpg").symlink_to("nowhere.jpg")
+    Path("photos/phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     with caplog.at_level(logging.WARNING):
         data = prepared()
     sizes = {item.id: (item.height, item.width) for item in data.items("train")}
@@ -142,9 +143,10 @@ def test_odd_photos_are_read_and_corrupt_ones_are_left_out(caplog) -> None:
     }  # fmt: skip
     for item in data.items("train"):
         assert read_image(item.image).shape[:2] == (item.height, item.width)
-    assert left_out() == ["photos/cut.jpg", "photos/empty.jpg", "photos/gone.jpg"]
-    assert caplog.text.count("left out photos/") == 3
-    assert data.facts["counts"] == {"train": 5, "val": 0} and data.facts["left_out"] == 3
+    assert left_out() == ["photos/cut.jpg", "photos/empty.jpg", "photos/gone.jpg",
+                          "photos/phone.HEIC"]  # fmt: skip
+    assert caplog.text.count("left out photos/") == 4
+    assert data.facts["counts"] == {"train": 5, "val": 0} and data.facts["left_out"] == 4
     assert data.items("val") == [] and data.train_labels() == {}
 
 

@@ -59,6 +59,7 @@ def test_it_writes_whole_settings_and_says_why(options: tuple[str, ...]) -> None
     assert (params.experiment, source.images, source.limit) == ("pets", "photos", 3)
     assert source.classes == (("cat",), ("dog",), ("person", "man", "woman"))
     assert "wrote own.yaml; now run: snakemake --config params=own.yaml" in said.out
+    assert "note: so few photos are a trial" in said.out
     assert said.out.startswith("3 photos of about 64×48 pixels; 3 classes: cat, dog, person\n")
     for section in ("compute", "clip", "views", "hypotheses", "rectify", "distill"):
         assert re.search(rf"^{section}: .+ \(.+\)$", said.out, re.M), section
@@ -101,6 +102,11 @@ def test_classes_of_a_file_and_any_setting() -> None:
     assert params.datasets["photos"].source.classes == (("cat",), ("dog",))
     assert (params.rectify.lr, params.seeds.rectify) == (0.02, (3,))
     assert "# rectify: " in Path("params.yaml").read_text(encoding="utf-8")  # comments stay
+
+
+def test_photos_that_cannot_be_read_are_said() -> None:
+    said = init("--clip", "mini-clip")
+    assert "\nnote: 1 of the photos looked at cannot be read and will be left out\n" in said.out
 
 
 def test_weights_from_a_file() -> None:

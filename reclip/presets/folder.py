@@ -54,7 +54,7 @@ def folder_preset(given: Given, device: str = "auto") -> tuple[str, list[str]]:
     """
     classes = read_classes(given.classes)
     paths = list_photos(given.images, "--images")
-    photos = measure(paths[: given.limit], given.images)
+    photos, unread = measure(paths[: given.limit], given.images)
     _check_val(given, classes)
     clip = _clip(given)
     notes = _check_names(classes, clip)
@@ -82,11 +82,15 @@ def folder_preset(given: Given, device: str = "auto") -> tuple[str, list[str]]:
     lines += [f"{c.section}: {_brief(c)} ({c.why})" for c in choices]
     if photos.count < FEW:
         lines.append("note: so few photos are a trial; hundreds, without labels, teach more")
+    if here.gpu and clip["model"] != MINI_CLIP:
+        lines.append("note: if the GPU's memory does not suffice, add --set distill.batch=4")
+    if unread:
+        lines.append(f"note: {unread} of the photos looked at cannot be read and will be left out")
     return text, lines + notes
 
 
-def measure(paths: list[Path], folder: str) -> Photos:
-    """Their number and median size, from the headers of some.
+def measure(paths: list[Path], folder: str) -> tuple[Photos, int]:
+    """Their number and median size, from the headers of some; how many of these have none.
 
     Raises ReclipError: none at all, or none of those that were looked at is an image.
     """
@@ -95,18 +99,18 @@ def measure(paths: list[Path], folder: str) -> Photos:
             f"--images: '{folder}' holds no photo (no file named like JPEG, PNG, TIFF, WEBP or "
             f"BMP): name the folder that does"
         )
-    sizes, problem = [], None
+    sizes, problems = [], []
     for path in paths[:: -(-len(paths) // LOOKED_AT)]:
         try:
             sizes.append(image_size(path))
         except ReclipError as error:
-            problem = problem or error
+            problems.append(error)
     if not sizes:
         raise ReclipError(
-            f"--images: no photo in '{folder}' can be read (the first: {problem})"
-        ) from problem
+            f"--images: no photo in '{folder}' can be read (the first: {problems[0]})"
+        ) from problems[0]
     middle = (int(statistics.median_low(side)) for side in zip(*sizes, strict=True))
-    return Photos(len(paths), tuple(middle))
+    return Photos(len(paths), tuple(middle)), len(problems)
 
 
 def flow(value: object) -> str:
