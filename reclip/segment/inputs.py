@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reclip.errors import ReclipError
-from reclip.photos import SUFFIXES, list_photos
+from reclip.photos import list_photos
 
 
 class Input(NamedTuple):
@@ -41,10 +41,9 @@ def find_photos(arguments: Iterable[str], out: Path) -> list[Input]:
         else:
             raise ReclipError(f"there is no file or folder '{argument}': check its name")
     if not found:
-        kinds = ", ".join(sorted(s.removeprefix(".") for s in SUFFIXES))
         raise ReclipError(
             f"no photo in {', '.join(repr(str(a)) for a in arguments)}: name a folder that holds "
-            f"some ({kinds}), or a file itself"
+            f"JPEG, PNG, TIFF, WEBP or BMP files, or a file itself"
         )
     paths = unique_files(found)
     root = os.path.commonpath(roots)

@@ -36,7 +36,7 @@ def load_model(
     rectified CLIP, CLIP weights that are missing or others.
     """
     deterministic()
-    place = pick_device(device)
+    place = pick_device(device, "device")
     if info.kind == "student":
         logits = _by_student(info, weights, place)
     else:
