@@ -34,7 +34,7 @@ def cut(path: Path) -> None:
 
 # what is done to a copy of the packaged student -> words of the sentence
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (shutil.rmtree, "is no folder with model.json and model.safetensors: name a folder"),
+    "no folder": (shutil.rmtree, "is no folder with model.json and model.safetensors: name"),
     "an empty folder": (lambda f: [p.unlink() for p in f.iterdir()], "has no model.json"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no model.json and"),
     "weights cut": (lambda f: cut(f / "model.safetensors"), "is damaged or not the file that"),
