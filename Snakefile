@@ -10,6 +10,7 @@ from snakemake.utils import min_version
 from reclip.errors import ReclipError
 from reclip.gpu import uses_gpu
 from reclip.plan import FIGURES, Plan
+from reclip.staleness import ALWAYS
 
 min_version("9.0")
 

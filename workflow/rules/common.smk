@@ -1,6 +1,6 @@
 # Staleness is decided before the DAG is built, by digests (reclip/provenance.py), and Snakemake is told
 # through the times of files (reclip/staleness.py).
-from reclip.staleness import ALWAYS, made_by_default, settle
+from reclip.staleness import made_by_default, settle
 
 try:
     STALE = settle(PLAN)
