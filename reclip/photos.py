@@ -67,14 +67,15 @@ def photo_id(path: Path, folder: str | Path) -> str:
     return f"{slug}-{text_sha256(inside)[:8]}"
 
 
-def digest_of_photos(folder: str | Path, option: str) -> str:
+def digest_of_photos(folder: str | Path, option: str, limit: int | None = None) -> str:
     """How many photos, and a digest of their paths and contents: differs iff one of these does.
 
+    limit: the first so many count, and no other is read.
     A file that cannot be read counts as such: it is left out of the data, and read once it can be.
     Raises ReclipError as `list_photos`.
     """
     folder = Path(folder).expanduser()
-    paths = list_photos(folder, option)
+    paths = list_photos(folder, option)[:limit]
     readable = [os.access(path, os.R_OK) for path in paths]
     sums = iter(remembered_sha256s([p for p, can in zip(paths, readable, strict=True) if can]))
     lines = [

@@ -415,8 +415,9 @@ class Plan(Experiment):
 
 def digests_of_folders(source: FolderSource) -> dict[str, str]:
     """What the folders of photos and labels hold: any photo that comes, goes or changes shows."""
-    named = {key: getattr(source, key) for key in FOLDERS}
-    return {k: digest_of_photos(path, f"source.{k}") for k, path in named.items() if path}
+    named = {key: path for key in FOLDERS if (path := getattr(source, key))}
+    limits = {"images": source.limit, "val_images": source.limit}
+    return {k: digest_of_photos(p, f"source.{k}", limits.get(k)) for k, p in named.items()}
 
 
 def given_files(source: Any) -> dict[str, str]:

@@ -23,6 +23,7 @@ from reclip.data.index import DataSet, read_table
 from reclip.dvc_pipeline import pipeline_text
 from reclip.errors import ReclipError
 from reclip.files import read_json
+from reclip.hashes import MEMORY
 from reclip.params import validate
 from reclip.photos import digest_of_photos, list_photos, photo_id
 from reclip.plan import Plan
@@ -204,6 +205,17 @@ def test_a_changed_photo_and_nothing_else_makes_it_stale(change: str) -> None:
     assert stale(the_plan()) == (["prepare voc"] if changes else [])
     if changes:
         assert "photos.images 3 files, " in the_plan().job("prepare", "voc").stale_because()
+
+
+def test_photos_beyond_the_limit_are_not_read() -> None:
+    photos = draw(Path("photos"), 3)
+    first = digest_of_photos("photos", "--images", 2)
+    assert photos[2] == Path("photos/more/2.png")  # the last
+    photos[2].write_bytes(b"another")
+    assert digest_of_photos("photos", "--images", 2) == first
+    assert "more/2.png" not in MEMORY.read_text()
+    photos[0].write_bytes(b"another")
+    assert digest_of_photos("photos", "--images", 2) != first
 
 
 def test_many_photos_are_listed_fast() -> None:

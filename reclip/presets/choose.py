@@ -14,7 +14,7 @@ import yaml
 from reclip.class_list import Classes
 from reclip.clip.load import MINI_CLIP
 from reclip.config import ImageSettings, ViewSettings
-from reclip.cost.shape import clip_shape
+from reclip.cost.shape import ClipShape, clip_shape
 from reclip.data.views import whole_size
 from reclip.data.world import SCENE_SIZES, WORLDS
 from reclip.presets import preset_text
@@ -94,12 +94,12 @@ def _compute(here: Machine, mini: bool) -> Choice:
         value = {"device": "auto", "threads": 1, "loaders": LOADERS}
         return Choice("compute", value, f"on the GPU; {LOADERS} threads read photos ahead of it")
     threads = 1 if mini else min(8, here.cores)
-    why = "there is no GPU" + ("; mini-clip gains nothing from more threads" if mini else "")
+    why = "there is no GPU; a thread a job, as in the preset" if mini else "there is no GPU"
     return Choice("compute", {"device": "cpu", "threads": threads}, why)
 
 
 def _image_and_views(
-    photos: Photos, preset: dict[str, Any], shape: Any, here: Machine, mini: bool
+    photos: Photos, preset: dict[str, Any], shape: ClipShape, here: Machine, mini: bool
 ) -> list[Choice]:
     """How large photos are read, and how many views of each are kept."""
     views = dict(preset["views"])
@@ -130,13 +130,15 @@ def _image_and_views(
         said = f"more than half of the {here.free / 1e9:.0f} GB that are free: use --limit"
     else:
         said = _cache_in_words(photos, image, views, shape)
+        if need(side) > 0.5 * budget:
+            said += f", of {here.free / 1e9:.0f} GB that are free"
     return [
         Choice("image", image, f"the short side at which CLIP and the student read, {why}"),
         Choice("views", views, said),
     ]
 
 
-def _cache_bytes(photos: Photos, image: dict, views: dict, shape: Any) -> float:
+def _cache_bytes(photos: Photos, image: dict, views: dict, shape: ClipShape) -> float:
     """Of the features of all photos and views, in 16 bits."""
     read = whole_size(*photos.size, ImageSettings(**image))
     cells = math.prod(-(-side // shape.patch) for side in read)
@@ -145,7 +147,7 @@ def _cache_bytes(photos: Photos, image: dict, views: dict, shape: Any) -> float:
     return 2.0 * shape.dim * cells * photos.count
 
 
-def _cache_in_words(photos: Photos, image: dict, views: dict, shape: Any) -> str:
+def _cache_in_words(photos: Photos, image: dict, views: dict, shape: ClipShape) -> str:
     size = _cache_bytes(photos, image, views, shape)
     amount = f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{max(1, size / 1e6):.0f} MB"
     return (
