@@ -31,7 +31,7 @@ def page(cells: Sequence[tuple[str, Image.Image]], legend: list[Entry]) -> Image
         x, y = MARGIN + k % COLUMNS * across, MARGIN + k // COLUMNS * down
         sheet.paste(picture, (x + (SIDE - picture.width) // 2, y + (SIDE - picture.height) // 2))
         draw.text((x, y + SIDE + 2), _fitting(name, face), fill=INK, font=face)
-    return with_legend(sheet, legend)
+    return with_legend(sheet, legend, TEXT + 2)
 
 
 def _fitting(name: str, face) -> str:

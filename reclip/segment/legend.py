@@ -19,12 +19,12 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(package / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
 
 
-def with_legend(picture: Image.Image, entries: list[Entry]) -> Image.Image:
+def with_legend(picture: Image.Image, entries: list[Entry], size: int | None = None) -> Image.Image:
     """`picture` on white paper, below it a patch of colour and a text for each entry.
 
-    The text's size follows the picture's; a small picture gets wider paper.
+    size: of the text in pixels; None: it follows the picture's. A small picture gets wider paper.
     """
-    size = min(28, max(12, max(picture.size) // 50))
+    size = size or min(28, max(12, max(picture.size) // 50))
     face = font(size)
     gap, patch = size // 2, size
     widths = [patch + gap + round(face.getlength(text)) + 2 * gap for _, text in entries]

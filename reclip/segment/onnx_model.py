@@ -17,7 +17,7 @@ from reclip.data.reading import resize_image, whole_size, windows
 from reclip.errors import ReclipError
 from reclip.segment.model_info import ModelInfo
 from reclip.segment.segmentation import Prediction
-from reclip.segment.tiles import bounded
+from reclip.segment.tiles import bounded, without_margins
 from reclip.segment.upsample import GridLogits, class_map, probabilities
 
 IMAGE, LOGITS, DESCRIPTION = "image", "logits", "reclip"
@@ -80,4 +80,6 @@ def grid_logits(session, info: ModelInfo, photo: np.ndarray) -> GridLogits:
         top, left, height, width = window
         cut = np.ascontiguousarray(read[top : top + height, left : left + width])
         pieces.append((window, session.run([LOGITS], {IMAGE: cut[None]})[0][0]))
+    if image is not info.image:
+        pieces = without_margins(pieces, size, info.stride)
     return GridLogits(pieces, info.stride, size, photo.shape[:2], image.overhang)

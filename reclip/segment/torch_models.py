@@ -22,7 +22,7 @@ from reclip.files import file_sha256
 from reclip.rectify.model import Rectifier
 from reclip.segment.model_info import ClipWeights, ModelInfo
 from reclip.segment.segmentation import Prediction
-from reclip.segment.tiles import bounded
+from reclip.segment.tiles import bounded, without_margins
 
 Logits = Callable[[np.ndarray], tuple[list[Piece], Frame]]
 
@@ -56,7 +56,8 @@ def _by_student(info: ModelInfo, weights: Path, device: torch.device) -> Logits:
 
     def logits(photo: np.ndarray) -> tuple[list[Piece], Frame]:
         image = bounded(info.image, photo.shape[:2], info.stride)
-        return student_logits(student, photo, image, info.norm, device)
+        pieces, frame = student_logits(student, photo, image, info.norm, device)
+        return _trimmed(pieces, frame, image is not info.image), frame
 
     return logits
 
@@ -82,9 +83,16 @@ def _by_rectified_clip(
             cut = normalise(read[top : top + height, left : left + width], extractor.norm)
             features.append((window, unit_features(extractor([cut])[0][0])))
         frame = Frame(extractor.patch, size, photo.shape[:2], image.overhang)
-        return rectified_logits(model, features, info.denoising), frame
+        pieces = rectified_logits(model, features, info.denoising)
+        return _trimmed(pieces, frame, image is not info.image), frame
 
     return logits
+
+
+def _trimmed(pieces: list[Piece], frame: Frame, in_tiles: bool) -> list[Piece]:
+    if not in_tiles:
+        return pieces
+    return [Piece(*pair) for pair in without_margins(pieces, frame.read, frame.cell)]
 
 
 def _require_same(wanted: ClipWeights, file: Path) -> None:

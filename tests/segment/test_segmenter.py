@@ -16,15 +16,16 @@ import reclip
 from reclip.clip.feature_cache import FeatureCache
 from reclip.config import DenoisingSettings, ImageSettings
 from reclip.data.index import DataSet
+from reclip.data.reading import windows
 from reclip.distill.deeplab import Student
 from reclip.distill.predict import predict_by_student
 from reclip.errors import ReclipError
-from reclip.evaluate.predict import predict_from_features
+from reclip.evaluate.predict import Frame, Piece, predict_from_features, upsample
 from reclip.rectify.model import Rectifier
 from reclip.segment import tiles
 from reclip.segment.model_info import read_folder
 from reclip.segment.segmenter import Segmenter, as_pixels
-from reclip.segment.tiles import bounded
+from reclip.segment.tiles import bounded, without_margins
 from reclip.segment.torch_models import load_model
 
 CPU = torch.device("cpu")
@@ -213,16 +214,41 @@ def test_up_to_a_size_a_photo_is_read_whole_and_beyond_it_in_tiles() -> None:
     assert bounded(slide, (5000, 8000), 8) == slide
 
 
-def test_tiles_differ_from_a_whole_near_their_edges_alone(
-    student: Path, noise: np.ndarray, monkeypatch
-) -> None:
-    photo = np.tile(noise, (5, 4, 1))
-    whole = Segmenter.load(student, device="cpu")(photo).mask
+def test_tiles_cover_the_photo_and_leave_their_margins_to_others(monkeypatch) -> None:
+    """Logits that tell where they are: every pixel gets those of its own place."""
     monkeypatch.setattr(tiles, "WHOLE_CELLS", 100)
-    monkeypatch.setattr(tiles, "TILE_CELLS", 32)
-    monkeypatch.setattr(tiles, "STEP_CELLS", 16)
-    found = Segmenter.load(student, device="cpu")(photo).mask
-    assert found.shape == whole.shape and (found == whole).mean() > 0.5
+    read = (1900, 1301)
+    image = bounded(ImageSettings(), read, 8)
+    pieces = []
+    for window in windows(read, image):
+        rows, columns = (-(-side // 8) for side in window[2:])
+        places = np.mgrid[:rows, :columns] * 8.0 + np.array(window[:2]).reshape(2, 1, 1)
+        pieces.append((window, places.astype(np.float32) + 3.5))
+    found = without_margins(pieces, read, 8)
+    assert len(found) == 6 and found[0][0] == (0, 0, 1024 - 14 * 8, 1024 - 14 * 8)
+    assert found[-1][0] == (1900 - 1024 + 112, 1301 - 1024 + 112, 1024 - 112, 1024 - 112)
+    covered = np.zeros(read, int)
+    for (top, left, height, width), logits in found:
+        covered[top : top + height, left : left + width] += 1
+        assert logits.shape == (2, -(-height // 8), -(-width // 8))
+    assert covered.min() == 1
+    full = upsample([Piece(w, torch.from_numpy(v)) for w, v in found], Frame(8, read, read))
+    wanted = np.mgrid[: read[0], : read[1]]
+    assert np.abs(full.numpy() - wanted).max() <= 4  # half a cell, where a tile ends
+
+
+def test_tiles_by_torch_and_by_onnx_are_the_same(
+    student: Path, exported: Path, noise: np.ndarray, monkeypatch
+) -> None:
+    photo = np.tile(noise, (8, 7, 1))
+    whole = Segmenter.load(student, device="cpu")(photo).mask
+    for name, value in (("WHOLE_CELLS", 100), ("TILE_CELLS", 48), ("STEP_CELLS", 16)):
+        monkeypatch.setattr(tiles, name, value)
+    by_torch = Segmenter.load(student, device="cpu")(photo).mask
+    by_onnx = Segmenter.load(exported)(photo).mask
+    assert by_torch.shape == whole.shape == photo.shape[:2]
+    assert (by_torch == by_onnx).mean() > 0.999
+    assert 0.7 < (by_torch == whole).mean() < 1  # the pyramid looks far
 
 
 MEASURED = """
