@@ -91,6 +91,10 @@ SAID = {
         ["'grass' was supposed in 100 photos, but its pixels went to other classes, mostly to"
          " 'sky': name it more precisely, or drop it."],
     ),
+    "no pixels, and nobody knows why": (
+        {"shown": counts(2, 0)},
+        ["'grass' was supposed in 100 photos, but its pixels went to other classes: name it"],
+    ),
     "rare": (
         {"supposed": without(1) | (np.arange(200)[:, None] < 2) & (np.arange(4) == 1),
          "shown": counts(1, 2)},

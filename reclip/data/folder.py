@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,25 +37,7 @@ def prepare_folder(source: FolderSource, folder: Path, loaders: int = 0) -> list
         log.warning("CLIP has learned English captions, hardly %s", listed(foreign))
     left_out: list[tuple[Path, str]] = []
     train = _readable(source.images, "source.images", source.limit, left_out, loaders)
-    val, outputs = [], []
-    if source.val_images is not None:
-        require_apart(
-            source.images,
-            {"source.val_images": source.val_images, "source.val_labels": source.val_labels},
-        )
-        table = IdTable(
-            range(len(source.classes)), (IGNORED,), f"0..{len(source.classes) - 1} and {IGNORED}"
-        )
-        labels = label_pairs(source)
-        found = _readable(source.val_images, "source.val_images", source.limit, left_out, loaders)
-        for item in found:
-            path = folder / "labels" / f"{item.id}.png"
-            label = labels[item.image]
-            read = partial(_read_ids, label, table)
-            pair = Photo(item.id, item.image, label, read)
-            write_label(path, pair.label(), len(source.classes))
-            outputs.append(path)
-            val.append(Item(item.id, item.image, item.height, item.width, path))
+    val = [] if source.val_images is None else _labelled(source, folder, left_out, loaders)
     for path, reason in left_out:
         log.warning("left out %s: %s", path, reason)
     write_table(folder / LEFT_OUT, LEFT_OUT_COLUMNS, left_out)
@@ -66,7 +49,24 @@ def prepare_folder(source: FolderSource, folder: Path, loaders: int = 0) -> list
         "left_out": len(left_out),
     }
     index = write_dataset(folder, facts, train, val, [], labelled=source.labelled)
-    return [*outputs, *index, folder / LEFT_OUT]
+    return [*(item.label for item in val), *index, folder / LEFT_OUT]
+
+
+def _labelled(
+    source: FolderSource, folder: Path, left_out: list[tuple[Path, str]], loaders: int
+) -> list[Item]:
+    """The val photos, with their label maps checked and written to `labels` in `folder`."""
+    folders = {"source.val_images": source.val_images, "source.val_labels": source.val_labels}
+    require_apart(source.images, folders)
+    last = len(source.classes) - 1
+    table = IdTable(range(last + 1), (IGNORED,), f"0..{last} and {IGNORED}")
+    labels, items = label_pairs(source), []
+    for item in _readable(source.val_images, "source.val_images", source.limit, left_out, loaders):
+        label, path = labels[item.image], folder / "labels" / f"{item.id}.png"
+        pair = Photo(item.id, item.image, label, partial(_read_ids, label, table))
+        write_label(path, pair.label(), len(source.classes))
+        items.append(replace(item, label=path))
+    return items
 
 
 def _readable(

@@ -80,8 +80,8 @@ def _missing(found: Found) -> list[str]:
     for k, name in enumerate(found.names):
         supposed, shown = int(found.in_photos[k]), int(found.shown[k])
         if supposed and not shown:
-            rival = int((found.cells.turned[k] + found.cells.runner_up[:, k]).argmax())
-            by = f", mostly to '{found.names[rival]}'" if rival != k else ""
+            rivals = found.cells.turned[k] + found.cells.runner_up[:, k]
+            by = f", mostly to '{found.names[rivals.argmax()]}'" if rivals.any() else ""
             said.append(
                 f"'{name}' was supposed in {_count(supposed, 'photo')}, but its pixels went to "
                 f"other classes{by}: name it more precisely, or drop it."
