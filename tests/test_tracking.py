@@ -182,7 +182,7 @@ def test_a_run_is_a_row_with_its_stages_and_seeds_below(uri: str, tracked) -> No
 def test_tables_figures_and_data_have_rows_of_their_own(uri: str, tracked) -> None:
     plan = tracked()
     finish_all(plan)
-    assert "logged 15 of 15" in tracking.sync(plan)
+    assert "logged 17 of 17" in tracking.sync(plan)
     assert wrong_in(uri, plan.jobs) == []
     runs = by_name(uri)
     rows = {name: run for name, run in runs.items() if "mlflow.parentRunId" not in run.data.tags}
@@ -201,7 +201,7 @@ def test_a_second_sync_changes_nothing(uri: str, tracked) -> None:
     finish_all(plan)
     tracking.sync(plan)
     before = [run.to_dictionary() for run in runs_in(uri)]
-    assert "logged 0 of 15" in tracking.sync(plan)
+    assert "logged 0 of 17" in tracking.sync(plan)
     tracking.mirror(plan, plan.job("evaluate", "ref-pe"))
     assert [run.to_dictionary() for run in runs_in(uri)] == before
 
@@ -327,7 +327,7 @@ def test_a_fault_of_one_result_is_not_that_of_the_others(uri: str, tracked) -> N
     finish_all(plan)
     path = plan.job("probe", "probe").folder / "seed-0-curve.csv"
     path.write_bytes(b"\xff" * path.stat().st_size)
-    with pytest.raises(ReclipError, match="logged 14 of 15 fresh .* probe probe: "):
+    with pytest.raises(ReclipError, match="logged 16 of 17 fresh .* probe probe: "):
         tracking.sync(plan)
     assert wrong_in(uri, [job for job in plan.jobs if job.name != "probe probe"]) == []
 
@@ -425,9 +425,9 @@ def test_sync_tries_no_more_once_a_server_is_gone(uri: str, tracked, monkeypatch
         raise OSError("connection lost")
 
     monkeypatch.setattr("reclip.recording.record", fail)
-    with pytest.raises(ReclipError, match="logged 0 of 15 .* then prepare voc: connection lost"):
+    with pytest.raises(ReclipError, match="logged 0 of 17 .* then prepare voc: connection lost"):
         tracking.sync(plan)
-    assert len(tried) == 15  # the store is there, so the fault may be one result's
+    assert len(tried) == 17  # the store is there, so the fault may be one result's
     monkeypatch.setattr(tracking, "answers", lambda uri: not tried)
     tried.clear()
     with pytest.raises(ReclipError, match="connection lost"):
