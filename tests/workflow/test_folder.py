@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from folder_of_scenes import NAMES, draw, params
 from project_copy import Checkout, make_checkout
 from stand_ins import make_project
 
 from reclip.data.index import DataSet
 from reclip.files import read_json
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from folder_of_scenes import NAMES, draw, params
 
 FIRST = {"prepare voc", "embed-text voc", "cache-features voc", "hypothesise voc"}
 TRAINED = {"rectify rectified", "pseudo-mask rectified", "distill distilled", "package distilled"}
