@@ -32,7 +32,7 @@ INTERRUPTED = Path(".snakemake/incomplete")
 
 
 def made_by_default(plan: Plan) -> list[Job]:
-    """The jobs of a plain `snakemake`, in order: not the check's, nor a rectified CLIP's package."""
+    """The jobs of a plain `snakemake`, in order: not the check's, nor packages of CLIPs."""
     todo = [plan.result(run) for run in plan.params.runs if run not in plan.check_only]
     todo += [plan.job("package", run) for run in plan.packaged()]
     todo += [plan.job(stage, id) for stage in ALWAYS for id in plan.ids(stage)]
