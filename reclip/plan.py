@@ -267,6 +267,7 @@ class Plan(Experiment):
         dataset = settings.dataset
         by_clip = settings.method == "rectify"
         weights = [describe(self.clip)]
+        denoising = self.run_section(run, "evaluate").model_dump(exclude={"distance_bins"})
         inputs = {"data": self.job("prepare", dataset), "model": self.job(settings.method, run)}
         if not by_clip:
             weights.append(describe_backbone(self.distill(run)))
@@ -280,12 +281,12 @@ class Plan(Experiment):
                 **self._clip(),
                 "experiment": self.params.experiment,
                 "dataset": dataset,
-                "source": self.params.datasets[dataset].source,
+                "photos": self.params.datasets[dataset].source.kind,
                 "method": settings.method,
                 "teacher": settings.teacher,
                 "seed": self.seeds(run)[0],
                 "image": self.section(dataset, "image"),
-                "denoising": self.run_section(run, "evaluate") if by_clip else None,
+                "denoising": denoising if by_clip else {},
                 "trained": self.run_section(run, settings.method),
                 "weights_of": weights,
             },

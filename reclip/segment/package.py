@@ -8,7 +8,6 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from reclip.config import DenoisingSettings
 from reclip.data.images import palette
 from reclip.data.index import DataSet
 from reclip.data.reading import MEAN_STD
@@ -45,14 +44,10 @@ def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
     clip, trained = settings["clip"], settings["trained"]
     student = settings["method"] == "distill"
     if student:
-        scale, denoising, clip_weights = _student_scale(weights), DenoisingSettings(), None
+        scale, clip_weights = _student_scale(weights), None
     else:
-        scale, clip_weights = (
-            1 / trained.tau,
-            ClipWeights(settings=clip, sha256=clip_sha256(settings)),
-        )
-        given = settings["denoising"].model_dump(include=set(DenoisingSettings.model_fields))
-        denoising = DenoisingSettings(**given)
+        scale = 1 / trained.tau
+        clip_weights = ClipWeights(settings=clip, sha256=clip_sha256(settings))
     mean, std = MEAN_STD[clip.norm]
     flat = palette(data.num_classes)
     return ModelInfo(
@@ -66,7 +61,7 @@ def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
         std=std,
         stride=OUTPUT_STRIDE if student else None,
         logit_scale=scale,
-        denoising=denoising,
+        denoising=settings["denoising"],
         clip=clip_weights,
         sources=sources_of(settings),
         run=job.id,

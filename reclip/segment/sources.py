@@ -26,7 +26,7 @@ def sources_of(settings: dict[str, Any]) -> tuple[str, ...]:
     if settings["method"] == "distill":
         licence = _backbone_licence(settings["trained"], settings["weights_of"][1])
         said.append(" ".join([settings["weights_of"][1], *licence]))
-    return (*said, PHOTOS[settings["source"].kind])
+    return (*said, PHOTOS[settings["photos"]])
 
 
 def clip_sha256(settings: dict[str, Any]) -> str | None:
