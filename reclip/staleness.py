@@ -57,8 +57,9 @@ def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
         word = "fresh" if reason is None else "stale" if job in asked else "aside"
         counts[word] += 1
         yield f"{word}  {job.name}" + (f": {reason}" if reason else "")
-    if counts["fresh"] == len(plan.jobs):
-        yield f"everything is fresh: {len(plan.jobs)} outputs"
+    if not counts["stale"]:
+        aside = f", {counts['aside']} aside" if counts["aside"] else ""
+        yield f"everything is fresh: {counts['fresh']} outputs{aside}"
     else:
         yield ", ".join(f"{n} {word}" for word, n in counts.items() if n or word == "stale")
 

@@ -50,7 +50,7 @@ def test_what_is_made_on_demand_is_aside(project, tiny_plan) -> None:
     assert list(report(plan))[-1] == "15 stale, 9 aside"
     for job in made_by_default(plan):
         make_one(job)
-    assert list(report(plan))[-1] == "0 stale, 15 fresh, 9 aside"
+    assert list(report(plan))[-1] == "everything is fresh: 15 outputs, 9 aside"
 
 
 def test_a_setting_is_named_where_it_is_read_and_as_the_cause_downstream(made) -> None:
