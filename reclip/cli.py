@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from reclip import __version__
-from reclip.commands import init, model, results, runs, settings, stages
+from reclip.commands import figure, init, model, results, runs, settings, stages
 from reclip.errors import ReclipError
 from reclip.files import accessible
 from reclip.jobs import STAGES
@@ -43,6 +43,7 @@ for _command in (
     results.readme,
     runs.sync_mlflow,
     runs.compare,
+    figure.figure,
     model.predict,
     model.export,
 ):
