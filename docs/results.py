@@ -1,4 +1,4 @@
-"""MkDocs hook: figures of results/ that pages show, so that the links hold on any viewer of them."""
+"""MkDocs hook: the figures of results/ join the site; links hold in the repository as well."""
 
 from __future__ import annotations
 
