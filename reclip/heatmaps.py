@@ -53,7 +53,7 @@ def heatmaps(
         if photo is None:
             raise ReclipError(f"--image: {_no_photo(image, dataset, photos)}")
     logits_of = predictor(plan, run, model, rectifier, features)
-    how = "Photo and classes as asked for."
+    how = "Photo: as asked for."
     if image is None:
         split = [p for p in photos if p.split == photos[0].split]
         some = [split[i] for i in evenly_spaced(len(split), SEARCHED)]
@@ -74,6 +74,8 @@ def heatmaps(
             f" Classes: {100 * share:.0f} % of its pixels change class, most of them from the "
             f"first to the second."
         )
+    else:
+        how += " Classes: as asked for."
     shown = " and ".join(names[k] for k in ids)
     seed = plan.seeds(run)[0]
     sign = "+" if plan.rectify(rectifier.id).combine == "add" else "−"

@@ -45,8 +45,8 @@ def confusion(dataset: str, results: list[Result], classes: list[int], chosen: s
     """Definition, how the classes were chosen, and the largest spread over seeds."""
     lines = [
         f"Where the pixels of {len(classes)} classes of {dataset}'s val split go, in % of each "
-        'true class\'s pixels; "any other" is every class that is not shown, so that rows add up '
-        "to 100. Mean over seeds; a dash or an empty row is a class without pixels. Compare "
+        'true class\'s pixels; "any other" is every class that is not shown, if any, so that rows '
+        "add up to 100. Mean over seeds; a dash or an empty row is a class without pixels. Compare "
         "Fig. 1 (b) of the paper.",
         f"Classes: {chosen}.",
         f"Runs: {', '.join(map(seeds_of, results))}.",

@@ -60,20 +60,23 @@ def draw_runs(results: list[Result], classes: list[int], names: list[str], title
     lines = -(-len(results) // columns)
     side = max(2.4, 0.42 * len(classes)) if len(classes) <= NUMBERED else 0.11 * len(classes) + 3
     labels = 0.07 * max(map(len, names)) + 0.2
-    figure = Figure(figsize=(columns * side + labels + 1.2, lines * (side + labels) + 0.5))
+    wide = columns * (side * (1 + 1 / len(classes)) + 0.2) + labels + 1.1
+    figure = Figure(figsize=(wide, lines * (side + 0.8 * labels + 0.5)))
     grid = figure.subplots(lines, columns, squeeze=False)
     for ax in grid.ravel()[len(results) :]:
         ax.set_axis_off()
     for number, (ax, result) in enumerate(zip(grid.ravel(), results, strict=False)):
-        drawn = _matrix(ax, shares(result.confusion, classes), names)
-        ax.set_title(result.run)
+        values = shares(result.confusion, classes)
+        if len(classes) == result.confusion.shape[-1]:
+            values = values[:, :-1]  # there is no other class
+        drawn = _matrix(ax, values, names)
+        ax.set_title(f"{title}, {result.run}")
         if number % columns:
             ax.set_yticklabels([])
         else:
             ax.set_ylabel("true class")
     bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.6, aspect=14)
     bar.set_label("% of the true class's pixels")
-    figure.suptitle(title)
     return figure
 
 
@@ -108,9 +111,11 @@ def _matrix(ax: Axes, values: np.ndarray, names: list[str]):
     for (i, j), value in np.ndenumerate(values if numbered else np.empty((0, 0))):
         text = "–" if np.isnan(value) else f"{value:.0f}"
         ax.text(j, i, text, ha="center", va="center", color="white" if value > 55 else "black")
-    ax.axvline(len(names) - 0.5, color="white", lw=3)
+    labels = [*names, "any other"][: values.shape[1]]
+    if len(labels) > len(names):
+        ax.axvline(len(names) - 0.5, color="white", lw=3)
     ax.set_yticks(range(len(names)), names)
-    ax.set_xticks(range(len(names) + 1), [*names, "any other"], rotation=40, ha="right")
+    ax.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
     ax.tick_params(length=0)
     if not numbered:
         ax.tick_params(labelsize=6)
