@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from click.testing import CliRunner
 from PIL import Image
 
+from reclip.cli import cli
 from reclip.config import ImageSettings
 from reclip.data.index import Item, write_dataset, write_table
+from reclip.data.reading import Window
+from reclip.distill.deeplab import SegmentationHead
 from reclip.errors import ReclipError
 from reclip.evaluate.figures import one_photo, style
 from reclip.evaluate.figures.confusion import most_confused
@@ -143,13 +149,10 @@ def test_colours_are_around_zero_and_common_unless_asked() -> None:
 
 
 def test_the_most_frequent_change_of_class() -> None:
-    window = (0, 0, 1, 4)
+    window = Window(0, 0, 1, 4)
     before = torch.eye(3)[[0, 0, 0, 1]].T[:, None]
     after = torch.eye(3)[[2, 2, 1, 1]].T[:, None]
-
-    from reclip.data.reading import Window
-
-    parts = {n: [Piece(Window(*window), m)] for n, m in (("Query", before), ("rectified", after))}
+    parts = {n: [Piece(window, m)] for n, m in (("Query", before), ("rectified", after))}
     assert one_photo.change(Logits(parts, Frame(1, (1, 4), (1, 4)))) == (0.75, [0, 2])
 
 
@@ -186,6 +189,54 @@ def test_an_unknown_photo_is_refused(plan: Plan) -> None:
     train(plan, "ref-pe")
     with pytest.raises(ReclipError, match="no photo 'val-phto'; did you mean 'val-photo'"):
         heatmaps(plan, None, ["ref-pe"], "val-phto", None, "common", "a.png", PARAMS)
+
+
+def test_data_without_labels_have_heat_maps_alone(project: Path, tiny_params) -> None:
+    (project / "photos").mkdir()
+    Image.new("RGB", (24, 16)).save(project / "photos" / "one.png")
+    source = {"kind": "folder", "images": "photos", "classes": [[name] for name in NAMES]}
+    runs = {"own-ref": {"dataset": "own", "method": "rectify", "rectify": {"positional": False}}}
+    changes = {"datasets": {"own": {"source": source}}, "runs": runs}
+    (project / PARAMS).write_text(yaml.safe_dump(tiny_params(changes), sort_keys=False))
+    plan = Plan.load(PARAMS)
+    train(plan, "own-ref")
+    arguments = ["figure", "heatmaps", "--dataset", "own", "--classes", "cat, dog", "-o", "h.png"]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.output == "wrote h.png, and its caption to h.txt\n"
+    caption = Path("h.txt").read_text()
+    assert "photo train-photo (train split) by own-ref" in caption
+    assert "The rectified logits are Query − Reference." in caption
+    assert "no positional logits" in caption
+    with pytest.raises(ReclipError, match="'own' has no labels, by which distance is measured"):
+        distance(plan, "own", ["own-ref"], "d.png", PARAMS)
+    with pytest.raises(ReclipError, match="'own' has no labels, by which confusion is measured"):
+        confusion(plan, "own", ["own-ref"], None, 6, "c.png", PARAMS)
+    with pytest.raises(ReclipError, match="there are data sets voc, own, and a figure shows one"):
+        distance(plan, None, [], "d.png", PARAMS)
+
+
+def test_a_students_parts_add_up_to_its_logits(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    w_q, w_r = torch.randn(2, 4, 3, generator=generator)
+    bias = torch.randn(4, 2, 2, generator=generator)
+    head = SegmentationHead("query_reference_positional", 4, 3, w_q=w_q, w_r=w_r, positional=bias)
+
+    class Student:
+        def __init__(self) -> None:
+            self.head = head
+
+        def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            unit = torch.nn.functional.normalize(images[..., ::8, ::8], dim=1)
+            return head(unit), unit
+
+    image = np.random.default_rng(0).integers(0, 255, (16, 24, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    features = SimpleNamespace(image_settings=ImageSettings(), norm="clip")
+    photo = one_photo.Photo("val", 0, Item("photo", tmp_path / "photo.png", 16, 24))
+    found = one_photo.of_student(Student(), Rectifier(w_q, w_r), features, photo).parts
+    by_name = {name: pieces[0].logits for name, pieces in found.items()}
+    expected = by_name["Query"] - by_name["Reference"] - by_name["positional"]
+    torch.testing.assert_close(by_name["rectified"], expected)
 
 
 def test_class_names_may_hold_blanks() -> None:

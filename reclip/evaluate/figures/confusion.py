@@ -12,6 +12,7 @@ from reclip.evaluate.figures.comparison import Comparison, Result, mean_and_sd, 
 
 CLASSES = 6
 NUMBERED = 14  # with more classes, cells are too small for numbers
+LONG = 16  # letters of a name; a longer one, written aslant, would reach below its neighbours
 SEED = 0  # of the draw of classes
 
 
@@ -101,7 +102,8 @@ def draw(comparisons: list[Comparison]) -> Figure:
         drawn, ax=grid, location="right", shrink=0.5 / len(comparisons), aspect=12
     )
     bar.set_label("% of the true class's pixels")
-    style.note(figure, "; ".join(c.runs for c in comparisons))
+    shown = (", ".join(c.results[role].run for role in methods) for c in comparisons)
+    style.note(figure, "; ".join(shown))
     return figure
 
 
@@ -119,6 +121,7 @@ def _matrix(ax: Axes, values: np.ndarray, names: list[str]):
     ax.tick_params(length=0)
     if not numbered:
         ax.tick_params(labelsize=6)
+    if not numbered or max(map(len, names)) > LONG:
         ax.set_xticklabels(ax.get_xticklabels(), rotation=90, ha="center")
     ax.spines[:].set_visible(False)
     return drawn
