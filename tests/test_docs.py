@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,11 +46,17 @@ INSTEAD = {
     r"snakemake mini_clip": ("snakemake -n mini_clip", "five minutes of training"),
     r"(snakemake .*params=(?:paper|voc)\.yaml.*)": (r"\1 -n", "downloads, or 79 jobs"),
     r"(reclip plan --cost .*)": (r"\1 --no-calibrate", "times the machine for some seconds"),
-    r"reclip export --run .*": ("reclip export --help", "half a minute; own-photos.md exports"),
+    r"reclip export .*": ("reclip export --help", "15 s; tests/segment/test_onnx.py exports"),
+    r"(reclip predict .*--model )\S+\.onnx(.*)": (
+        r"\1results/photos/runs/distilled/model\2",
+        "nothing was exported; tests/segment/test_predict_command.py predicts by ONNX",
+    ),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
     r"dvc config --global (.*)": (r"dvc config --local \1", "the person's own settings"),
 }
+# Commands as forks of one process, where the project of tests can do that: a third of the time.
+FORKED = {"forked": True} if "forked" in Project.__dataclass_fields__ else {}
 # Run here, where torch is loaded, by the real package: no result of the project is read.
 IN_PROCESS = ("reclip init", "reclip compat", "reclip plan", "reclip predict", "reclip export")
 # What the pages' commands need of `mini`; the other runs are as these.
@@ -103,7 +110,7 @@ def reduced() -> dict:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """`mini`, reduced, as it is after `snakemake` and `reclip record`; pages share it."""
     folder = tmp_path_factory.mktemp("docs") / "project"
-    project = make_project(folder, reduced())
+    project = replace(make_project(folder, reduced()), **FORKED)
     (folder / "reclip/evaluate/evaluate.py").write_text(EVALUATE)
     for run in RUNS:
         path = ROOT / f"results/mini/runs/{run}/metrics.json"
