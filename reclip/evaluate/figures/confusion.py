@@ -62,7 +62,7 @@ def draw_runs(results: list[Result], classes: list[int], names: list[str], title
     side = max(2.4, 0.42 * len(classes)) if len(classes) <= NUMBERED else 0.11 * len(classes) + 3
     labels = 0.07 * max(map(len, names)) + 0.2
     wide = columns * (side * (1 + 1 / len(classes)) + 0.2) + labels + 1.1
-    figure = Figure(figsize=(wide, lines * (side + 0.8 * labels + 0.5)))
+    figure = Figure(figsize=(wide, lines * (side + labels + 0.6)))
     grid = figure.subplots(lines, columns, squeeze=False)
     for ax in grid.ravel()[len(results) :]:
         ax.set_axis_off()
@@ -72,6 +72,7 @@ def draw_runs(results: list[Result], classes: list[int], names: list[str], title
             values = values[:, :-1]  # there is no other class
         drawn = _matrix(ax, values, names)
         ax.set_title(f"{title}, {result.run}")
+        ax.set_anchor("N")  # what is left over is for the names below
         if number % columns:
             ax.set_yticklabels([])
         else:
@@ -117,11 +118,11 @@ def _matrix(ax: Axes, values: np.ndarray, names: list[str]):
     if len(labels) > len(names):
         ax.axvline(len(names) - 0.5, color="white", lw=3)
     ax.set_yticks(range(len(names)), names)
-    ax.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
+    upright = not numbered or max(map(len, names)) > LONG
+    turn = {"rotation": 90, "ha": "center"} if upright else {"rotation": 40, "ha": "right"}
+    ax.set_xticks(range(len(labels)), labels, **turn)
     ax.tick_params(length=0)
     if not numbered:
         ax.tick_params(labelsize=6)
-    if not numbered or max(map(len, names)) > LONG:
-        ax.set_xticklabels(ax.get_xticklabels(), rotation=90, ha="center")
     ax.spines[:].set_visible(False)
     return drawn
