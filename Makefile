@@ -6,6 +6,7 @@
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
 # make soak    hours of random edits and kills: SEQUENCES=200 KILLS=50 ROUNDS=10 (see below)
 # make ui      look at the runs in MLflow; PORT=5001 where something else is at 5000
+# make docs    build docs/ into site/; make docs-serve shows it at http://127.0.0.1:8000 while you edit
 # make clean   remove the results of the embedded default (not the environment)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +15,7 @@ SMOKE := results/smoke-paper/inputs
 SAMPLES ?= ../shared/real
 REPORT := results/mini/report.html
 PORT ?= 5000
+DOCS_PORT ?= 8000
 SEQUENCES ?= 200
 KILLS ?= 50
 ROUNDS ?= 10
@@ -69,3 +71,14 @@ ui: $(SETUP)
 
 clean:
 	rm -rf results/mini/data results/mini/text results/mini/features results/mini/hypotheses results/mini/runs results/mini/plan results/mini/report.html logs .snakemake
+
+.PHONY: docs docs-serve
+
+# MkDocs, in its notes on what comes after it, is no news of these pages.
+docs docs-serve: export NO_MKDOCS_2_WARNING = 1
+
+docs: $(SETUP)
+	mkdocs build --strict
+
+docs-serve: $(SETUP)
+	mkdocs serve --strict --dev-addr 127.0.0.1:$(DOCS_PORT)

@@ -10,6 +10,7 @@ from snakemake.utils import min_version
 from reclip.errors import ReclipError
 from reclip.gpu import uses_gpu
 from reclip.plan import FIGURES, Plan
+from reclip.staleness import ALWAYS
 
 min_version("9.0")
 
@@ -51,18 +52,25 @@ include: "workflow/rules/rectify.smk"
 include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/model.smk"
 
 
 rule all:
     default_target: True
     input:
-        [PLAN.metrics_file(r) for r in PLAN.params.runs if r not in PLAN.check_only],
         [
             path
-            for table in PLAN.params.tables
-            for path in PLAN.job("tabulate", table).outputs
+            for run in PLAN.params.runs
+            if run not in PLAN.check_only
+            for path in PLAN.result(run).told
         ],
-        PLAN.job("plot", PLAN.params.experiment).outputs,
+        [
+            path
+            for stage in ALWAYS
+            for id in PLAN.ids(stage)
+            for path in PLAN.job(stage, id).outputs
+        ],
+        [PLAN.job("package", run).receipt for run in PLAN.packaged()],
         STALE_BY_DEFAULT,
 
 

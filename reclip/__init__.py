@@ -1,3 +1,28 @@
-"""ReCLIP: rectify the class- and space-preference bias of CLIP for unsupervised segmentation."""
+"""ReCLIP: rectify the class- and space-preference bias of CLIP for unsupervised segmentation.
 
-__version__ = "0.3.0"
+`reclip.Segmenter` loads a trained model and segments photos.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reclip.segment.segmentation import Segmentation
+    from reclip.segment.segmenter import Segmenter
+
+__version__ = "0.4.0"
+__all__ = ["Segmentation", "Segmenter", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for: `import reclip` stays cheap."""
+    if name == "Segmenter":
+        from reclip.segment.segmenter import Segmenter
+
+        return Segmenter
+    if name == "Segmentation":
+        from reclip.segment.segmentation import Segmentation
+
+        return Segmentation
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from reclip import __version__
-from reclip.commands import results, runs, settings, stages
+from reclip.commands import figure, init, model, results, runs, settings, stages
 from reclip.errors import ReclipError
 from reclip.files import accessible
 from reclip.jobs import STAGES
@@ -33,7 +33,7 @@ def cli() -> None:
 for _command in (
     *map(stages.stage_command, STAGES),
     stages.pretrain,
-    settings.init,
+    init.init,
     settings.plan,
     settings.compat,
     results.status,
@@ -43,6 +43,9 @@ for _command in (
     results.readme,
     runs.sync_mlflow,
     runs.compare,
+    figure.figure,
+    model.predict,
+    model.export,
 ):
     cli.add_command(_command)
 

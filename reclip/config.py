@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
+from reclip.class_list import Classes, checked
 from reclip.passwords import holds_password
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -139,7 +147,41 @@ class AdeSource(ArchiveSource):
     kind: Literal["ade"]
 
 
-Source = WorldSource | VocSource | ContextSource | AdeSource
+def _with_synonyms(classes: Any) -> Any:
+    """A class that has one name may be written as it, without brackets."""
+    if not isinstance(classes, (list, tuple)):
+        return classes
+    return [[names] if isinstance(names, str) else names for names in classes]
+
+
+class FolderSource(Settings):
+    """A person's photos and class names (`reclip.data.folder`).
+
+    images, val_images: folders, whose photos are found however deep they lie.
+    val_labels: `<photo's path in val_images>.png` with class ids in the order of `classes`, from
+        0; 255 is no class. Without them nothing is evaluated, and all else is the same.
+    """
+
+    kind: Literal["folder"]
+    images: str = Field(min_length=1)
+    classes: Annotated[Classes, BeforeValidator(_with_synonyms), AfterValidator(checked)]
+    val_images: str | None = Field(None, min_length=1)
+    val_labels: str | None = Field(None, min_length=1)
+    limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
+
+    @model_validator(mode="after")
+    def _photos_with_labels(self) -> FolderSource:
+        if (self.val_images is None) != (self.val_labels is None):
+            missing = "val_labels" if self.val_labels is None else "val_images"
+            raise ValueError(f"`{missing}` is missing: give photos and labels, or neither")
+        return self
+
+    @property
+    def labelled(self) -> bool:
+        return self.val_labels is not None
+
+
+Source = WorldSource | VocSource | ContextSource | AdeSource | FolderSource
 
 
 class ImageSettings(Settings):

@@ -10,17 +10,18 @@ from reclip.config import ComputeSettings
 from reclip.errors import ReclipError
 
 
-def pick_device(name: str) -> torch.device:
-    """`auto` is the first GPU if there is one. Raises ReclipError for one that is not there."""
+def pick_device(name: str, option: str = "params: 'compute.device'") -> torch.device:
+    """`auto` is the first GPU if there is one. Raises ReclipError for one that is not there.
+
+    option: what named it, for the error.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ReclipError(
-            f"params: 'compute.device': no device '{name}' here: use auto, cpu or cuda"
-        ) from error
+        raise ReclipError(f"{option}: no device '{name}' here: use auto, cpu or cuda") from error
     return device
 
 

@@ -61,7 +61,7 @@ def _stages(plan: Plan, jobs: list[Job], params: str | Path) -> dict[str, Any]:
         "plan": {
             "cmd": f"reclip dvc --plan{option}",
             "params": [{file: None}],
-            "deps": ["reclip"],
+            "deps": ["reclip", *plan.folders()],
             "outs": [{str(plan.root / "plan"): {"cache": False, "persist": True}}],
         }
     }

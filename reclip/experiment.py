@@ -15,6 +15,7 @@ from reclip.config import (
     Params,
     RunSettings,
     Settings,
+    Source,
 )
 from reclip.errors import ReclipError
 from reclip.params import load_params, nearest, validate
@@ -49,10 +50,10 @@ class Experiment:
             for i, row in enumerate(settings.rows):
                 for column, cell in row.cells.items():
                     if cell.run is not None:
-                        self._known_run(cell.run, f"tables.{table}.rows.{i}.cells.{column}.run")
+                        self._measured_run(cell.run, f"tables.{table}.rows.{i}.cells.{column}.run")
         if params.check:
             for role, run in params.check.model_dump().items():
-                self._known_run(run, f"check.{role}")
+                self._measured_run(run, f"check.{role}")
             self._check_roles(params.check)
 
     @classmethod
@@ -116,6 +117,11 @@ class Experiment:
                 )
         if settings.method == "distill":
             self._check_head(run, settings)
+        if settings.method == "probe" and self._source(settings.dataset).kind == "folder":
+            raise ReclipError(
+                f"params: '{at}' learns from labels of training photos, and data set "
+                f"'{settings.dataset}' has none: remove the run"
+            )
         if settings.method == "rectify":
             given = self.rectify(run)
             if not (given.reference or given.learn_query or given.positional):
@@ -154,6 +160,23 @@ class Experiment:
             raise ReclipError(
                 f"params: 'check.distilled': the teacher of '{check.distilled}' must be "
                 f"'{check.rectified}'"
+            )
+
+    def _source(self, dataset: str) -> Source:
+        return self.params.datasets[dataset].source
+
+    def labelled(self, dataset: str) -> bool:
+        """Whether the data set has labels of val photos, so that its runs can be evaluated."""
+        source = self._source(dataset)
+        return source.kind != "folder" or source.labelled
+
+    def _measured_run(self, run: str, at: str) -> None:
+        self._known_run(run, at)
+        dataset = self.params.runs[run].dataset
+        if not self.labelled(dataset):
+            raise ReclipError(
+                f"params: '{at}': '{run}' cannot be measured, as data set '{dataset}' has no "
+                f"labels: give its source val_images and val_labels, or take the run out of here"
             )
 
     def _known_run(self, run: str, at: str) -> None:

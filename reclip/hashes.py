@@ -8,6 +8,7 @@ remembered lies in the project's `results/.sha256.json`; without it the files ar
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,15 +20,28 @@ MEMORY = Path("results") / ".sha256.json"
 
 def remembered_sha256(path: Path) -> str:
     """sha256 of a file, read only if the file has changed since the last time."""
-    stat = path.stat()
-    key, mark = str(path.absolute()), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-    known = _known()
-    if key in known and known[key]["mark"] == mark:
-        return known[key]["sha256"]
-    sha256 = file_sha256(path)
-    with suppress(OSError, ReclipError):  # a folder that cannot be written costs time alone
-        write_json(MEMORY, {**_known(), key: {"mark": mark, "sha256": sha256}})
-    return sha256
+    return remembered_sha256s([path])[0]
+
+
+def remembered_sha256s(paths: Sequence[Path]) -> list[str]:
+    """The same of many files, with one look into the memory.
+
+    Raises OSError: a file that is not there or cannot be read.
+    """
+    known, new = _known(), {}
+    found = []
+    try:
+        for path in paths:
+            stat = path.stat()
+            key, mark = str(path.absolute()), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            if key not in known or known[key]["mark"] != mark:
+                known[key] = new[key] = {"mark": mark, "sha256": file_sha256(path)}
+            found.append(known[key]["sha256"])
+    finally:  # what was read is read no more, even where a later file fails
+        if new:
+            with suppress(OSError, ReclipError):  # one that cannot be written costs time alone
+                write_json(MEMORY, {**_known(), **new})
+    return found
 
 
 def _known() -> dict[str, dict]:

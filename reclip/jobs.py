@@ -26,9 +26,11 @@ STAGES: dict[str, tuple[str, str]] = {
     "distill": ("reclip.distill.train", "run"),
     "probe": ("reclip.distill.probe", "run"),
     "evaluate": ("reclip.evaluate.evaluate", "run"),
+    "package": ("reclip.segment.package", "run"),
     "tabulate": ("reclip.evaluate.tabulate", "table"),
     "plot": ("reclip.evaluate.plot", "experiment"),
     "check": ("reclip.evaluate.check", "experiment"),
+    "summarise": ("reclip.evaluate.summarise", "experiment"),
 }
 
 

@@ -45,10 +45,10 @@ def jobs_behind(job: Job) -> list[Job]:
 
 
 def settings_behind(plan: Plan, run: str) -> dict[str, Any]:
-    """All that a run's metrics depend on, its own settings before those of what it rests on."""
+    """All that a run's result depends on, its own settings before those of what it rests on."""
     given = plan.params.runs[run]
     found = {"dataset": given.dataset, "method": given.method}
     found |= {role: named for role in ("teacher", "student") if (named := getattr(given, role))}
-    for job in jobs_behind(plan.job("evaluate", run)):
+    for job in jobs_behind(plan.result(run)):
         found = {**settings_of(job), **found}
     return {key: found[key] for key in sorted(found)}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reclip.config import Params
+from reclip.config import FolderSource, Params
 from reclip.errors import ReclipError
 from reclip.experiment import Experiment
 from reclip.hashes import remembered_sha256
 from reclip.jobs import STAGES, Job
 from reclip.params import nearest
+from reclip.photos import digest_of_photos
 from reclip.weights import backbone_sha256, checkpoint_sha256, describe, describe_backbone
 
 
@@ -34,6 +36,8 @@ class Plan(Experiment):
         if (stage, id) not in self._jobs:
             known = self.ids(stage)
             if id not in known:
+                if stage == "evaluate" and id in self.params.runs:
+                    self._measured_run(id, f"runs.{id}")
                 kind = STAGES[stage][1]
                 raise ReclipError(f"no {kind} '{id}' for {stage}{nearest(id, known)}")
             make = getattr(self, "_" + stage.replace("-", "_"))
@@ -44,20 +48,24 @@ class Plan(Experiment):
         """What `stage` can be asked for."""
         params = self.params
         if stage == "fetch":
-            return [d for d, s in params.datasets.items() if s.source.kind != "world"]
+            return [d for d in params.datasets if self._source(d).kind not in IN_PLACE]
         if STAGES[stage][1] == "dataset":
             return list(params.datasets)
         if stage == "tabulate":
             return list(params.tables)
         if stage == "plot":
-            return [params.experiment]
+            return [params.experiment] if any(map(self.labelled, params.datasets)) else []
+        if stage == "summarise":
+            return [params.experiment] if self._own_photos() else []
         if stage == "check":
             return [params.experiment] if params.check else []
         if stage == "pseudo-mask":
             return [run for run in params.runs if self.taught_seeds(run) is not None]
         methods = {"rectify": {"rectify"}, "distill": {"distill"}, "probe": {"probe"}}
-        allowed = methods.get(stage)
-        return [run for run, s in params.runs.items() if allowed is None or s.method in allowed]
+        methods["package"] = {"rectify", "distill"}
+        if stage == "evaluate":
+            return [run for run, s in params.runs.items() if self.labelled(s.dataset)]
+        return [run for run, s in params.runs.items() if s.method in methods[stage]]
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -83,11 +91,18 @@ class Plan(Experiment):
         )
 
     def _prepare(self, dataset: str) -> Job:
-        source = self.params.datasets[dataset].source
-        fetched = source.kind != "world"
-        inputs = {"raw": self.job("fetch", dataset)} if fetched else {}
+        source = self._source(dataset)
+        settings: dict[str, Any] = {"source": source}
+        if source.kind == "folder":
+            settings["photos"] = digests_of_folders(source)
+        inputs = {} if source.kind in IN_PLACE else {"raw": self.job("fetch", dataset)}
         return self._make(
-            "prepare", dataset, Path("data") / dataset, {"source": source}, inputs=inputs
+            "prepare",
+            dataset,
+            Path("data") / dataset,
+            settings,
+            inputs=inputs,
+            surroundings={"loaders": self.params.compute.loaders},
         )
 
     def _embed_text(self, dataset: str) -> Job:
@@ -246,6 +261,52 @@ class Plan(Experiment):
             outputs=(self.metrics_file(run),),
         )
 
+    def _package(self, run: str) -> Job:
+        """The first seed's model: any other choice among them would be by labels."""
+        settings = self.params.runs[run]
+        dataset = settings.dataset
+        by_clip = settings.method == "rectify"
+        weights = [describe(self.clip)]
+        denoising = self.run_section(run, "evaluate").model_dump(exclude={"distance_bins"})
+        inputs = {"data": self.job("prepare", dataset), "model": self.job(settings.method, run)}
+        if not by_clip:
+            weights.append(describe_backbone(self.distill(run)))
+        if self.labelled(dataset):
+            inputs["metrics"] = self.job("evaluate", run)
+        return self._make(
+            "package",
+            run,
+            Path("runs") / run / "model",
+            {
+                **self._clip(),
+                "experiment": self.params.experiment,
+                "dataset": dataset,
+                "photos": self.params.datasets[dataset].source.kind,
+                "method": settings.method,
+                "teacher": settings.teacher,
+                "seed": self.seeds(run)[0],
+                "image": self.section(dataset, "image"),
+                "denoising": denoising if by_clip else {},
+                "trained": self.run_section(run, settings.method),
+                "weights_of": weights,
+            },
+            inputs=inputs,
+        )
+
+    def packaged(self) -> list[str]:
+        """Runs whose model a plain `snakemake` writes; others are written where asked for."""
+        runs = self.params.runs.items()
+        return [r for r, s in runs if s.method == "distill" and r not in self.check_only]
+
+    def result(self, run: str) -> Job:
+        """The job that a run is made for: its evaluation, or, without labels, what it trains."""
+        settings = self.params.runs[run]
+        if self.labelled(settings.dataset):
+            return self.job("evaluate", run)
+        if settings.method == "query":
+            return self.job("embed-text", settings.dataset)
+        return self.job(settings.method, run)
+
     def metrics_file(self, run: str) -> Path:
         return self.root / "runs" / run / "metrics.json"
 
@@ -280,7 +341,8 @@ class Plan(Experiment):
         )
 
     def _plot(self, experiment: str) -> Job:
-        compared = {d: runs for d in self.params.datasets if (runs := self.compared(d))}
+        labelled = filter(self.labelled, self.params.datasets)
+        compared = {d: runs for d in labelled if (runs := self.compared(d))}
         check = self.params.check
         pictured = self.params.runs[check.query].dataset if check else next(iter(compared), None)
         inputs = {}
@@ -303,6 +365,43 @@ class Plan(Experiment):
             outputs=tuple(self.root / "figures" / name for name in (*FIGURES, "bias.csv")),
         )
 
+    def folders(self) -> list[str]:
+        """Folders of a person's own photos and labels, whose contents decide what is stale."""
+        sources = map(self._source, self.params.datasets)
+        named = [getattr(s, key) for s in sources if s.kind == "folder" for key in FOLDERS]
+        return list(dict.fromkeys(os.path.expanduser(path) for path in named if path))
+
+    def _own_photos(self) -> dict[str, str]:
+        """Data sets of a person's own photos, each with the rectified run that teaches in it."""
+        found = {}
+        for dataset in self.params.datasets:
+            student = self.compared(dataset).get("distilled")
+            if self._source(dataset).kind == "folder" and student:
+                teacher = self.params.runs[student].teacher
+                if self.params.runs[teacher].method == "rectify":
+                    found[dataset] = teacher
+        return found
+
+    def _summarise(self, experiment: str) -> Job:
+        inputs, settings = {}, {}
+        for dataset, run in self._own_photos().items():
+            for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
+                inputs[f"{stage} {dataset}"] = self.job(stage, dataset)
+            for stage in ("rectify", "pseudo-mask"):
+                inputs[f"{stage} {dataset}"] = self.job(stage, run)
+            settings[dataset] = {
+                "seed": self.taught_seeds(run)[0],
+                "hypotheses": self.section(dataset, "hypotheses"),
+            }
+        return self._make(
+            "summarise",
+            experiment,
+            Path("summary"),
+            {"datasets": settings, "compute": self.params.compute},
+            inputs=inputs,
+            outputs=tuple(self.root / "summary" / name for name in ("summary.md", "summary.json")),
+        )
+
     def _check(self, experiment: str) -> Job:
         check = self.params.check
         return self._make(
@@ -315,12 +414,23 @@ class Plan(Experiment):
         )
 
 
+def digests_of_folders(source: FolderSource) -> dict[str, str]:
+    """What the folders of photos and labels hold: any photo that comes, goes or changes shows."""
+    named = {key: path for key in FOLDERS if (path := getattr(source, key))}
+    limits = {"images": source.limit, "val_images": source.limit}
+    return {k: digest_of_photos(p, f"source.{k}", limits.get(k)) for k, p in named.items()}
+
+
 def given_files(source: Any) -> dict[str, str]:
     """sha256 of the files that a source names; those that are URLs or not there say nothing."""
     named = {key: getattr(source, key, None) for key in ("archive", "labels")}
     paths = {key: Path(where).expanduser() for key, where in named.items() if where}
     return {key: remembered_sha256(path) for key, path in paths.items() if path.is_file()}
 
+
+# Kinds of sources of which nothing is fetched: drawn, or used where they are.
+IN_PLACE = ("world", "folder")
+FOLDERS = ("images", "val_images", "val_labels")  # of a person's own photos
 
 # The report's pictures; `reclip.evaluate.plot` draws each.
 FIGURES = (

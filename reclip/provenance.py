@@ -25,6 +25,7 @@ PACKAGE = Path(__file__).parent
 INFRASTRUCTURE = {
     "reclip",
     "reclip.cli",
+    "reclip.class_list",
     "reclip.compare",
     "reclip.compat",
     "reclip.config",

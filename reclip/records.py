@@ -88,7 +88,7 @@ def parent(plan: Plan, job: Job) -> Record:
     tags = {"kind": "run", **_subject(plan, job)}
     if rows := _rows(plan, job.id):
         tags["mlflow.note.content"] = rows
-    data = _data(plan.job("evaluate", job.id).inputs["data"], "train, val")
+    data = _data(plan.result(job.id).inputs["data"], "train, val")
     settings = settings_behind(plan, job.id)
     found = Record(job.id, tags, settings, data=data, began=began, ended=ended)
     if job.stage == "evaluate":

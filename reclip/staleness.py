@@ -26,14 +26,16 @@ from reclip.provenance import corrupted_outputs, listed, read_receipt
 SPAN = 2**20 * 1_000_000_000
 STALE, PLANNED, FRESH = 250 * SPAN, 500 * SPAN, 1000 * SPAN
 
+ALWAYS = ("tabulate", "plot", "summarise")  # made by default wherever there is such a job
+
 INTERRUPTED = Path(".snakemake/incomplete")
 
 
 def made_by_default(plan: Plan) -> list[Job]:
-    """The jobs of a plain `snakemake`, in order: all but those that only the check asks for."""
-    runs = (run for run in plan.ids("evaluate") if run not in plan.check_only)
-    todo = [plan.job("evaluate", run) for run in runs]
-    todo += [plan.job(stage, id) for stage in ("tabulate", "plot") for id in plan.ids(stage)]
+    """The jobs of a plain `snakemake`, in order: not the check's, nor packages of CLIPs."""
+    todo = [plan.result(run) for run in plan.params.runs if run not in plan.check_only]
+    todo += [plan.job("package", run) for run in plan.packaged()]
+    todo += [plan.job(stage, id) for stage in ALWAYS for id in plan.ids(stage)]
     found = set()
     while todo:
         job = todo.pop()
@@ -55,8 +57,9 @@ def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
         word = "fresh" if reason is None else "stale" if job in asked else "aside"
         counts[word] += 1
         yield f"{word}  {job.name}" + (f": {reason}" if reason else "")
-    if counts["fresh"] == len(plan.jobs):
-        yield f"everything is fresh: {len(plan.jobs)} outputs"
+    if not counts["stale"]:
+        aside = f", {counts['aside']} aside" if counts["aside"] else ""
+        yield f"everything is fresh: {counts['fresh']} outputs{aside}"
     else:
         yield ", ".join(f"{n} {word}" for word, n in counts.items() if n or word == "stale")
 

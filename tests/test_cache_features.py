@@ -16,7 +16,8 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.config import ClipSettings, ComputeSettings, ImageSettings, ViewSettings
 from reclip.data.images import write_image
 from reclip.data.index import Item, write_dataset
-from reclip.data.views import normalise, resize_image, whole_size, windows
+from reclip.data.reading import resize_image, whole_size, windows
+from reclip.data.views import normalise
 
 SIZES = [(40, 56), (40, 56), (25, 33), (64, 30)]
 

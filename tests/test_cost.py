@@ -203,7 +203,7 @@ def finished(tmp_path_factory, tiny_params) -> Iterator[Finished]:
 
 
 def test_flops_are_those_that_the_stages_do(finished: Finished) -> None:
-    assert len(finished.counted) == 12
+    assert len(finished.counted) == 14
     assert_counted(finished)
 
 

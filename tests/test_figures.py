@@ -20,7 +20,7 @@ from reclip.config import (
 from reclip.data.images import IGNORED
 from reclip.data.index import DataSet, write_table
 from reclip.data.prepare import prepare_world
-from reclip.data.views import Window
+from reclip.data.reading import Window
 from reclip.data.world import WORLDS
 from reclip.evaluate import evaluate, plot
 from reclip.evaluate.figures import style

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reclip.config import DenoisingSettings, ImageSettings
-from reclip.data.views import Window, windows
+from reclip.data.reading import Window, windows
 from reclip.evaluate import predict
 from reclip.evaluate.predict import (
     Frame,

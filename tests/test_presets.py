@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from reclip import compat
-from reclip.commands.settings import init
+from reclip.commands.init import init
 from reclip.config import DATASET_SECTIONS, ClipSettings, Params
 from reclip.errors import ReclipError
 from reclip.files import file_sha256
 from reclip.params import load_params, validate
 from reclip.plan import Plan
-from reclip.presets import PRESETS, preset_text, write_preset
+from reclip.presets import CHOSEN, PRESETS, preset_text, write_preset
 from reclip.presets.options import changes
 
 ROOT = Path(__file__).parents[1]
@@ -30,9 +30,10 @@ def test_the_committed_params_are_the_embedded_default() -> None:
 
 
 def test_every_preset_can_be_asked_for() -> None:
-    assert sorted(p.stem for p in (ROOT / "reclip/presets").glob("*.yaml")) == sorted(PRESETS)
+    choices = (*PRESETS, CHOSEN)
+    assert sorted(p.stem for p in (ROOT / "reclip/presets").glob("*.yaml")) == sorted(choices)
     (argument,) = (p for p in init.params if p.name == "preset")
-    assert tuple(argument.type.choices) == PRESETS
+    assert set(argument.type.choices) == set(choices)
 
 
 @pytest.mark.parametrize("name", PRESETS)

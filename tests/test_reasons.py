@@ -30,13 +30,13 @@ def made(project, tiny_plan):
 
 def test_fresh_outputs_are_counted(made) -> None:
     lines = list(report(made()))
-    assert lines[-1] == "everything is fresh: 15 outputs"
+    assert lines[-1] == "everything is fresh: 17 outputs"
     assert [line.split()[1] for line in lines[:4]] == [
         "prepare", "embed-text", "cache-features", "hypothesise",
     ]  # fmt: skip
 
 
-def test_what_only_the_check_asks_for_is_aside(project, tiny_plan) -> None:
+def test_what_is_made_on_demand_is_aside(project, tiny_plan) -> None:
     runs = {
         "more": {"dataset": "voc", "method": "rectify"},
         "taught": {"dataset": "voc", "method": "distill", "teacher": "more"},
@@ -45,12 +45,12 @@ def test_what_only_the_check_asks_for_is_aside(project, tiny_plan) -> None:
     aside = {job.name for job in plan.jobs} - {job.name for job in made_by_default(plan)}
     assert aside == {
         "rectify more", "pseudo-mask more", "distill taught", "evaluate more", "evaluate taught",
-        "check tiny",
+        "check tiny", "package ref-pe", "package more", "package taught",
     }  # fmt: skip
-    assert list(report(plan))[-1] == "14 stale, 6 aside"
+    assert list(report(plan))[-1] == "15 stale, 9 aside"
     for job in made_by_default(plan):
         make_one(job)
-    assert list(report(plan))[-1] == "0 stale, 14 fresh, 6 aside"
+    assert list(report(plan))[-1] == "everything is fresh: 15 outputs, 9 aside"
 
 
 def test_a_setting_is_named_where_it_is_read_and_as_the_cause_downstream(made) -> None:
@@ -124,7 +124,7 @@ def test_lost_and_changed_files(made) -> None:
     assert said(made())["stale  rectify ref-pe"] == "output of another size: ref-pe.fake"
     (folder / "ref-pe.fake").unlink()
     assert said(made())["stale  rectify ref-pe"] == "output missing: ref-pe.fake"
-    assert list(report(made()))[-1] == "1 stale, 14 fresh"
+    assert list(report(made()))[-1] == "1 stale, 16 fresh"
 
 
 def test_long_reasons_are_shortened(made) -> None:

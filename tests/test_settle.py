@@ -35,7 +35,7 @@ def test_fresh_jobs_are_newer_than_what_they_read_and_stale_ones_older(project, 
     changed = tiny_plan({"rectify": {"lr": 0.02}})
     stale = {job.name for job in settle(changed)}
     assert stale == {name for name, fresh in told(changed).items() if not fresh}
-    assert len(stale) == 10
+    assert len(stale) == 12
     assert settle(tiny_plan()) == set()
     assert all(told(tiny_plan()).values())
 

@@ -55,6 +55,21 @@ def made(project: Path, tiny_plan):
     return plan
 
 
+def test_of_data_that_the_paper_does_not_know_there_is_our_column_alone(project, tiny_plan) -> None:
+    rows = [{"row": "Query", "cells": {"voc": {"run": "query"}}}]
+    plan = tiny_plan({"tables": {"table1": {"title": "Own", "rows": rows}}})
+    write_metrics(plan, "query", {None: 60.0})
+    job = plan.job("tabulate", "table1")
+    tabulate.main(job)
+    lines = job.outputs[1].read_text(encoding="utf-8").splitlines()
+    assert lines[2:5] == [
+        "| Method | voc, tiny | source |",
+        "| --- | --- | --- |",
+        "| Query | 60.0 | measured (whole, own size) |",
+    ]
+    assert "paper" not in "".join(lines)
+
+
 def table_rows(job: Job) -> list[dict[str, str]]:
     with open(job.outputs[0], encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))

@@ -185,7 +185,7 @@ def test_tables_figures_and_data_have_rows_of_their_own(uri: str, tracked) -> No
     some = [plan.job(stage, "voc") for stage in ("prepare", "cache-features")]
     for job in some:
         usage.note(job)
-    assert "logged 15 of 15" in tracking.sync(plan)
+    assert "logged 17 of 17" in tracking.sync(plan)
     assert wrong_in(uri, plan.jobs) == []
     runs = by_name(uri)
     took = sum(note["ended"] - note["began"] for note in map(usage.read, some))
@@ -207,7 +207,7 @@ def test_a_second_sync_changes_nothing(uri: str, tracked) -> None:
     finish_all(plan)
     tracking.sync(plan)
     before = [run.to_dictionary() for run in runs_in(uri)]
-    assert "logged 0 of 15" in tracking.sync(plan)
+    assert "logged 0 of 17" in tracking.sync(plan)
     tracking.mirror(plan, plan.job("evaluate", "ref-pe"))
     assert [run.to_dictionary() for run in runs_in(uri)] == before
 
@@ -333,7 +333,7 @@ def test_a_fault_of_one_result_is_not_that_of_the_others(uri: str, tracked) -> N
     finish_all(plan)
     path = plan.job("probe", "probe").folder / "seed-0-curve.csv"
     path.write_bytes(b"\xff" * path.stat().st_size)
-    with pytest.raises(ReclipError, match="logged 14 of 15 fresh .* probe probe: "):
+    with pytest.raises(ReclipError, match="logged 16 of 17 fresh .* probe probe: "):
         tracking.sync(plan)
     assert wrong_in(uri, [job for job in plan.jobs if job.name != "probe probe"]) == []
 
@@ -432,9 +432,9 @@ def test_sync_tries_no_more_once_a_server_is_gone(uri: str, tracked, monkeypatch
         raise OSError("connection lost")
 
     monkeypatch.setattr("reclip.recording.record", fail)
-    with pytest.raises(ReclipError, match="logged 0 of 15 .* then prepare voc: connection lost"):
+    with pytest.raises(ReclipError, match="logged 0 of 17 .* then prepare voc: connection lost"):
         tracking.sync(plan)
-    assert len(tried) == 15  # the store is there, so the fault may be one result's
+    assert len(tried) == 17  # the store is there, so the fault may be one result's
     monkeypatch.setattr(tracking, "answers", lambda uri: not tried)
     tried.clear()
     with pytest.raises(ReclipError, match="connection lost"):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from reclip.config import ImageSettings, ViewSettings
+from reclip.data.reading import MEAN_STD, resize_image, resized_size, whole_size
 from reclip.data.views import (
-    MEAN_STD,
     View,
     crop_image,
     crop_label,
@@ -16,10 +16,7 @@ from reclip.data.views import (
     draw_view,
     normalise,
     pad_to,
-    resize_image,
     resize_label,
-    resized_size,
-    whole_size,
 )
 
 OWN_SIZE = ImageSettings()

@@ -19,16 +19,8 @@ from reclip.clip.load import Clip, load_clip
 from reclip.config import ClipSettings, ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import DataSet, Item
-from reclip.data.views import (
-    Window,
-    crop_image,
-    draw_view,
-    normalise,
-    pad_to,
-    resize_image,
-    whole_size,
-    windows,
-)
+from reclip.data.reading import Window, resize_image, whole_size, windows
+from reclip.data.views import crop_image, draw_view, normalise, pad_to
 from reclip.device import setup
 from reclip.files import atomic, reserve, write_json
 from reclip.jobs import Job
@@ -159,8 +151,11 @@ def _cache_pieces(
             cuts.append(normalise(cut, extractor.norm))
         return cuts
 
-    height, width = grid_of(pieces[-1].window, extractor.patch)
-    shape = (pieces[-1].offset + height * width, extractor.dim)
+    count = 0  # of a val split without labels
+    if pieces:
+        height, width = grid_of(pieces[-1].window, extractor.patch)
+        count = pieces[-1].offset + height * width
+    shape = (count, extractor.dim)
     vectors = np.zeros((len(pieces) if with_global else 0, extractor.dim), np.float32)
     with atomic(path) as partial:
         tokens = _map(partial, extractor.dtype, shape)
@@ -185,14 +180,14 @@ def _whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings)
         size = whole_size(item.height, item.width, whole)
         image = normalise(resize_image(read_image(item.image), size), extractor.norm)
         vectors.append(extractor([image], with_global=True)[1][0])
-    return np.stack(vectors)
+    return np.reshape(vectors, (len(items), extractor.dim)).astype(np.float32)
 
 
 def _centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
     """Image-level features (N, D) as the official code has them."""
     bar = tqdm(items, desc="image-level features", disable=None)
     found = [centre_crop_embedding(clip, read_image(item.image)).cpu().numpy() for item in bar]
-    return np.stack(found)
+    return np.reshape(found, (len(items), clip.embed_dim)).astype(np.float32)
 
 
 def _cache_views(

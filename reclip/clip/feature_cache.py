@@ -21,13 +21,19 @@ import torch
 
 from reclip.config import ImageSettings, ViewSettings
 from reclip.data.index import Item
-from reclip.data.views import View, Window, draw_view, windows
+from reclip.data.reading import Window, windows
+from reclip.data.views import View, draw_view
 from reclip.files import read_json, result
 
 
 def grid_of(window: Window, patch: int) -> tuple[int, int]:
     """(h, w) in patches, the last of which may reach over the edge."""
     return -(-window.height // patch), -(-window.width // patch)
+
+
+def unit_features(tokens: np.ndarray) -> torch.Tensor:
+    """Tokens (..., D) of any precision to features float32 (..., D) of unit length."""
+    return torch.nn.functional.normalize(torch.from_numpy(tokens).float(), dim=-1)
 
 
 class FeatureCache:
@@ -101,9 +107,7 @@ class FeatureCache:
         for window in windows(self.size(split, i), self.image_settings):
             height, width = grid_of(window, self.patch)
             tokens = self._tokens[split][offset : offset + height * width]
-            z = torch.from_numpy(np.array(tokens)).float()
-            z = torch.nn.functional.normalize(z, dim=-1).view(height, width, -1)
-            found.append((window, z))
+            found.append((window, unit_features(np.array(tokens)).view(height, width, -1)))
             offset += height * width
         return found
 
@@ -113,10 +117,10 @@ class FeatureCache:
 
     def view_batch(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Features float32 (B, h, w, D) of a view of some training images, and valid (B, h, w)."""
-        z = torch.from_numpy(np.array(self.views[number, rows])).float()
+        z = unit_features(np.array(self.views[number, rows]))
         height, width = z.shape[1:3]
         cells = torch.from_numpy(self.view_cells[number, rows].astype(np.int64))
         valid = (torch.arange(height)[None, :, None] < cells[:, 0, None, None]) & (
             torch.arange(width)[None, None, :] < cells[:, 1, None, None]
         )
-        return torch.nn.functional.normalize(z, dim=-1), valid
+        return z, valid

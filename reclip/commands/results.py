@@ -15,7 +15,7 @@ from reclip.commands import params_option
 def status(params_path: str, verify: bool) -> None:
     """Say for every output whether it is fresh, or stale and why.
 
-    "aside" are those that a plain `snakemake` leaves out, as only the check asks for them.
+    "aside" are those that a plain `snakemake` leaves out: the check or a person asks for them.
     """
     from reclip.plan import Plan
     from reclip.staleness import report

@@ -1,49 +1,11 @@
-"""`reclip init`, `plan`, `compat`: settings files, and what they come to."""
+"""`reclip plan`, `compat`: settings files, and what they come to."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import click
 
 from reclip.commands import params_option
 from reclip.cost.machines import DEFAULT_GPU, GPUS
-from reclip.errors import ReclipError
-
-
-@click.command()
-@click.argument("preset", type=click.Choice(["mini", "paper", "voc"]))
-@click.option("--downloads", metavar="DIR", help="Where official archives are, or are put.")
-@click.option(
-    "--archive", "archives", multiple=True, metavar="[DATASET=]FILE",
-    help="A data set's archive in its official layout.",
-)  # fmt: skip
-@click.option(
-    "--folder", "folders", multiple=True, metavar="[DATASET=]DIR",
-    help="A data set's unpacked folder in its official layout.",
-)  # fmt: skip
-@click.option("--checkpoint", metavar="FILE", help="paper: file of CLIP weights.")
-@click.option("--limit", type=click.IntRange(min=1), help="The first N photos of each split only.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE",
-    help="Any setting, e.g. --set rectify.lr=0.02 (null removes it).",
-)  # fmt: skip
-@click.option("--output", default="params.yaml", show_default=True, help="Settings file to write.")
-@click.option("--force", is_flag=True, help="Replace a settings file that is there.")
-def init(preset, output, force, **given) -> None:
-    """Write a settings file for an experiment.
-
-    mini: the embedded default. paper: Tables 1 to 7 on the paper's data with real CLIP. voc: VOC's
-    photos with mini-clip, a trial of the path.
-    """
-    from reclip.presets import write_preset
-    from reclip.presets.options import changes
-
-    if Path(output).exists() and not force:
-        raise ReclipError(f"'{output}' is there already: choose another --output or add --force")
-    path = write_preset(preset, Path(output), changes(preset, **given))
-    hint = "" if output == "params.yaml" else f" --config params={output}"
-    click.echo(f"wrote {path}; now run: snakemake{hint}")
 
 
 @click.command()

@@ -22,9 +22,11 @@ STAGE_HELP = {
     "distill": "Train a DeepLabV2 student on those masks.",
     "probe": "Train a linear classifier on a student's frozen feature.",
     "evaluate": "Measure a run on the val split.",
+    "package": "Write a trained model with its card into a folder of its own.",
     "tabulate": "Write one of the tables.",
     "plot": "Draw the figures.",
     "check": "Compare Query, rectified and distilled over the seeds.",
+    "summarise": "Say what was found in a person's own photos, and what to change.",
 }
 
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reclip.config import ArchiveSource, ContextSource, WorldSource
+from reclip.config import ArchiveSource, ContextSource, FolderSource, WorldSource
 from reclip.data import ade, class_names, context, remote, voc
+from reclip.data.images import image_size
 from reclip.data.index import DataSet
 from reclip.data.layout import SPLITS
 from reclip.data.world import WORLDS, scene_rng, scene_size
+from reclip.errors import ReclipError
+from reclip.photos import list_photos
 from reclip.plan import Plan
 
 WORLD_SLOTS = 3  # "crimson stripes" and its like: at most two tokens, and the end token
@@ -88,6 +92,8 @@ def take_census(plan: Plan, dataset: str, use_index: bool = True) -> Census:
 
 def _expected(plan: Plan, dataset: str) -> Census:
     source = plan.params.datasets[dataset].source
+    if isinstance(source, FolderSource):
+        return _of_folder(source)
     if isinstance(source, WorldSource):
         classes = len(WORLDS[source.world].class_names)
         sizes = {
@@ -109,6 +115,20 @@ def _expected(plan: Plan, dataset: str) -> Census:
         drawn=False,
         origin=f"published counts, photos taken as {width}×{height}",
     )
+
+
+def _of_folder(source: FolderSource) -> Census:
+    """Photos as their headers have them; one that cannot be read is left out."""
+    folders = {"train": source.images, "val": source.val_images}
+    sizes: dict[str, Counter] = {split: Counter() for split in SPLITS}
+    for split, folder in folders.items():
+        for path in list_photos(folder, split)[: source.limit] if folder else []:
+            with suppress(ReclipError):
+                sizes[split][image_size(path)] += 1
+    words = max(len(names[0].split()) for names in source.classes)
+    names = sum(map(len, source.classes))
+    slots = words + 2  # a word is mostly a token, a rare one two; and the end token
+    return Census(sizes, len(source.classes), names, slots, 0.0, False, "as in their headers")
 
 
 def _official(source: ArchiveSource) -> Mapping[str, int]:

@@ -20,6 +20,7 @@ WORK_OF = {
     "distill": training_work.distill,
     "probe": training_work.probe,
     "evaluate": prediction_work.evaluate,
+    "package": training_work.package,
 }
 TRAINING = ("rectify", "distill", "probe")
 READ_AHEAD = ("cache-features", *TRAINING)  # by `compute.loaders` threads

@@ -12,7 +12,7 @@ from reclip.cost.census import Census, take_census
 from reclip.cost.shape import clip_shape
 from reclip.cost.student import StudentShape, student_shape
 from reclip.cost.work import Work
-from reclip.data.views import Window, whole_size, windows
+from reclip.data.reading import Window, whole_size, windows
 from reclip.plan import Plan
 
 # Of a label map: VOC's and ADE's masks have 0.017 to 0.018 bytes a pixel beside the palette.

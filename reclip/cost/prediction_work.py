@@ -7,7 +7,7 @@ import math
 from reclip.cost import flops
 from reclip.cost.known import Known, Photos, label_map
 from reclip.cost.work import Work
-from reclip.distill.deeplab import OUTPUT_STRIDE
+from reclip.distill.output_stride import OUTPUT_STRIDE
 
 METRICS_BYTES = 1500  # of metrics and distances, for a seed, beside its confusion matrix
 

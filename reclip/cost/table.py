@@ -10,7 +10,7 @@ from reclip.cost.machines import Rates, seconds
 from reclip.cost.work import Work
 
 # Stages whose jobs take seconds: one row.
-REST = ("tabulate", "plot", "check")
+REST = ("tabulate", "plot", "check", "summarise")
 
 
 @dataclass

@@ -14,6 +14,7 @@ from reclip.cost.work import Work
 from reclip.distill.view_batches import MEMORY
 
 CURVE_BYTES = 40  # a line of a training curve
+CARD_BYTES = 5000  # of a packaged model, with its description
 FLOAT = 4  # bytes
 
 
@@ -74,9 +75,21 @@ def distill(known: Known, run: str) -> Work:
         read=known.view_cells(dataset) * known.token,
     )
     image += _feature_loss(known, run) + _text_loss(known, run)
-    weights = student.size + FLOAT * classes * known.clip.dim
-    one = steps * Work(steps=1, written=CURVE_BYTES) + images * image + Work(written=weights)
+    weights = Work(written=_student_bytes(known, run))
+    one = steps * Work(steps=1, written=CURVE_BYTES) + images * image + weights
     return len(known.plan.seeds(run)) * (one + _views_read(known, dataset, settings))
+
+
+def _student_bytes(known: Known, run: str) -> float:
+    classes = known.census[known.dataset(run)].classes
+    return known.student(run).size + FLOAT * classes * known.clip.dim
+
+
+def package(known: Known, run: str) -> Work:
+    """A copy of one seed's weights, and a card."""
+    by_clip = known.plan.params.runs[run].method == "rectify"
+    weights = _rectifier_bytes(known, run) if by_clip else _student_bytes(known, run)
+    return Work(written=weights + CARD_BYTES)
 
 
 def _feature_loss(known: Known, run: str) -> Work:

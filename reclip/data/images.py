@@ -23,7 +23,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 
 
 @contextmanager
-def _reading(path: str | Path) -> Iterator[None]:
+def reading(path: str | Path) -> Iterator[None]:
     """What a decoder raises becomes a sentence; on damaged files it is of a dozen types."""
     try:
         yield
@@ -41,31 +41,36 @@ def _reading(path: str | Path) -> Iterator[None]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """RGB uint8 (H, W, 3), upright by its EXIF orientation; grey, CMYK, 16-bit, alpha converted.
+    """RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as in `rgb_pixels`."""
+    with reading(path), Image.open(path, formats=FORMATS) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return rgb_pixels(image)
 
-    Transparent pixels are laid on white. White is 65535 in a 16-bit file, and the brightest pixel
+
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """RGB uint8 (H, W, 3) of an image that is upright; grey, CMYK, 16-bit, alpha converted.
+
+    Transparent pixels are laid on white. White is 65535 in a 16-bit image, and the brightest pixel
     in one of 32 bits, which has no white of its own.
     """
-    with _reading(path), Image.open(path, formats=FORMATS) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I;16"):
-            grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 is 255, rounded
-            image = Image.fromarray(grey.astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            grey = np.asarray(image, np.float64).clip(0)
-            image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
-        if image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            image = Image.new("RGBA", rgba.size, "white")
-            image.alpha_composite(rgba)
-        if image.mode != "RGB":  # or it would be copied: 160 MB of a photo of 40 megapixels
-            image = image.convert("RGB")
-        return np.array(image)
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 is 255, rounded
+        image = Image.fromarray(grey.astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        grey = np.asarray(image, np.float64).clip(0)
+        image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGBA", rgba.size, "white")
+        image.alpha_composite(rgba)
+    if image.mode != "RGB":  # or it would be copied: 160 MB of a photo of 40 megapixels
+        image = image.convert("RGB")
+    return np.array(image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(H, W) as :func:`read_image` would return it, from the header alone."""
-    with _reading(path), Image.open(path, formats=FORMATS) as image:
+    with reading(path), Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
@@ -73,7 +78,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 def read_label(path: str | Path) -> np.ndarray:
     """uint8 (H, W) class ids from a palette or grey PNG, as stored."""
-    with _reading(path), Image.open(path, formats=FORMATS) as image:
+    with reading(path), Image.open(path, formats=FORMATS) as image:
         image.load()
         mode, format, ids = image.mode, image.format, np.array(image, np.uint8)
     if mode not in ("P", "L", "1"):

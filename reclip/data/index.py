@@ -2,7 +2,7 @@
 
     classes.json       names (each a list of synonyms) and facts about the data set
     train.csv          id, image, height, width          (no label column, by design)
-    val.csv            id, image, label, height, width
+    val.csv            id, image, label, height, width   (no line where there are no labels)
     train-labels.csv   id, label                         (read by the linear probe alone)
 
 Paths are relative to the project's folder.
@@ -100,13 +100,16 @@ def write_dataset(
     train: list[Item],
     val: list[Item],
     train_labels: list[tuple[str, Path]],
+    *,
+    labelled: bool = True,
 ) -> list[Path]:
     """Write the index files; returns their paths.
 
+    labelled: without labels, val is empty.
     Raises ReclipError: an empty split.
     """
     for split, items in (("train", train), ("val", val)):
-        if not items:
+        if not items and (labelled or split == "train"):
             raise ReclipError(f"'{folder}': no {split} photos: check the source's lists")
     write_json(folder / "classes.json", facts)
     write_table(

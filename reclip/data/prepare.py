@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from reclip.data import ade, context, voc
+from reclip.data.folder import prepare_folder
 from reclip.data.images import image_size, write_image, write_label
 from reclip.data.index import Item, write_dataset
 from reclip.data.layout import SPLITS, Layout, Photo
@@ -26,6 +27,8 @@ def main(job: Job) -> None:
     source = job.settings["source"]
     if source.kind == "world":
         outputs = prepare_world(source, job.folder)
+    elif source.kind == "folder":
+        outputs = prepare_folder(source, job.folder, job.surroundings["loaders"])
     else:
         found = job.inputs["raw"].folder / "source.json"
         with result(found):

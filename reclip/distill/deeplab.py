@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from reclip.data.views import resize
 from reclip.distill.backbone import create_backbone
+from reclip.distill.output_stride import OUTPUT_STRIDE
 from reclip.errors import ReclipError
-
-OUTPUT_STRIDE = 8
-"""Pixels a feature cell: dilations 1, 1, 2, 4 in the four stages (official code; Chen et al.)."""
 
 ASPP_RATES = (6, 12, 18, 24)
 """Dilations of the four branches (DeepLabV2's ASPP-L; official code)."""

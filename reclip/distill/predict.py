@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
+from reclip.config import ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import Item
-from reclip.data.views import normalise, pad_to, resize_image, whole_size, windows
-from reclip.distill.deeplab import OUTPUT_STRIDE, Student
+from reclip.data.reading import resize_image, whole_size, windows
+from reclip.data.views import normalise, pad_to
+from reclip.distill.deeplab import Student
+from reclip.distill.output_stride import OUTPUT_STRIDE
 from reclip.evaluate.predict import Frame, Piece, class_map
 
 
@@ -16,14 +20,26 @@ def predict_by_student(
     student: Student, features: FeatureCache, item: Item, device: torch.device
 ) -> torch.Tensor:
     """Class map (H, W) of a photo, read as CLIP reads it."""
-    settings = features.image_settings
-    size = whole_size(item.height, item.width, settings)
-    image = normalise(resize_image(read_image(item.image), size), features.norm)
+    photo = read_image(item.image)
+    return class_map(
+        *student_logits(student, photo, features.image_settings, features.norm, device)
+    )
+
+
+def student_logits(
+    student: Student,
+    photo: np.ndarray,
+    settings: ImageSettings,
+    norm: str,
+    device: torch.device,
+) -> tuple[list[Piece], Frame]:
+    """Logits of every window of a photo uint8 (H, W, 3), and where they go."""
+    size = whole_size(*photo.shape[:2], settings)
+    image = resize_image(photo, size)
     pieces = []
     for window in windows(size, settings):
         top, left, height, width = window
         whole = (-(-side // OUTPUT_STRIDE) * OUTPUT_STRIDE for side in (height, width))
-        cut = pad_to(image[:, top : top + height, left : left + width], *whole)
-        pieces.append(Piece(window, student(cut[None].to(device))[0][0]))
-    frame = Frame(OUTPUT_STRIDE, size, (item.height, item.width), settings.overhang)
-    return class_map(pieces, frame)
+        cut = normalise(image[top : top + height, left : left + width], norm)
+        pieces.append(Piece(window, student(pad_to(cut, *whole)[None].to(device))[0][0]))
+    return pieces, Frame(OUTPUT_STRIDE, size, photo.shape[:2], settings.overhang)

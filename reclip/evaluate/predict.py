@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,7 +11,8 @@ import torch
 from reclip.clip.feature_cache import FeatureCache
 from reclip.config import DenoisingSettings, ImageSettings
 from reclip.data.index import Item
-from reclip.data.views import Window, resize
+from reclip.data.reading import Window
+from reclip.data.views import resize
 from reclip.rectify.model import Rectifier
 
 VALUES_AT_ONCE = 2**25  # logits of a photo of 40 megapixels would fill the memory
@@ -110,11 +111,19 @@ def predict_from_features(
     denoising: DenoisingSettings,
 ) -> torch.Tensor:
     """Class map (H, W) of a cached image by the Query or rectified CLIP."""
+    pieces = rectified_logits(model, features.pieces(split, i), denoising)
+    return class_map(pieces, feature_frame(features, split, i, item))
+
+
+def rectified_logits(
+    model: Rectifier, features: Iterable[tuple[Window, torch.Tensor]], denoising: DenoisingSettings
+) -> list[Piece]:
+    """Logits of windows of which the features (h, w, D) of unit length are known."""
     pieces = [
         Piece(window, model.logits(z.to(model.w_query.device)[None])[0].permute(2, 0, 1))
-        for window, z in features.pieces(split, i)
+        for window, z in features
     ]
-    return class_map(denoise(pieces, denoising), feature_frame(features, split, i, item))
+    return denoise(pieces, denoising)
 
 
 def feature_frame(features: FeatureCache, split: str, i: int, item: Item) -> Frame:

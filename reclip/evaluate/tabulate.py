@@ -125,14 +125,19 @@ def ordering(cells: list[Measured]) -> tuple[int, list[str]]:
 def markdown(
     id: str, title: str, cells: list[Measured], datasets: list[str], experiment: str
 ) -> str:
-    """The table as in the paper, with our column beside each of its own."""
+    """The table as in the paper, with our column beside each of its own.
+
+    Of data that the paper does not know there is our column alone, and no ordering to hold.
+    """
     marks = list(dict.fromkeys(k for c in cells for k in c.marks))
     by_row: dict[str, dict[str, Measured]] = {}
     for cell in cells:
         by_row.setdefault(cell.row, {})[cell.dataset] = cell
+    cited = {cell.dataset for cell in cells if cell.paper is not None}
     head = ["Method", *marks]
     for dataset in datasets:
-        head += [f"{dataset}, paper", f"{dataset}, {experiment}"]
+        paper = [f"{dataset}, paper"] if dataset in cited else []
+        head += [*paper, f"{dataset}, {experiment}"]
     lines = [f"**Table {id.removeprefix('table')}. {title}** (mIoU, %)", ""]
     lines += [_line([*head, "source"]), _line(["---"] * (len(head) + 1))]
     for row, found in by_row.items():
@@ -143,9 +148,10 @@ def markdown(
         said = f"{sources[0]} ({'; '.join(protocols)})" if protocols else sources[0]
         line = [row, *(first.marks.get(k, "") for k in marks)]
         for dataset in datasets:
-            line += _values(found.get(dataset))
+            line += _values(found.get(dataset))[dataset not in cited :]
         lines.append(_line([*line, said]))
-    lines += ["", _verdict(cells)]
+    if cited:
+        lines += ["", _verdict(cells)]
     return "\n".join(lines) + "\n"
 
 

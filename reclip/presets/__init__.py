@@ -17,15 +17,21 @@ from reclip.params import nearest, validate
 from reclip.plan import Plan
 
 PRESETS = ("mini", "paper", "voc")
+CHOSEN = "folder"  # the preset whose values are chosen for what a person has
 
 
 def preset_text(name: str) -> str:
     """A preset with the parts that presets share (the runs and tables of the paper) filled in."""
+    return rendered(name)
+
+
+def rendered(name: str, **values: Any) -> str:
+    """The template `<name>.yaml` with `values` filled in."""
     loader = PackageLoader("reclip.presets", ".")
     parts = Environment(  # of YAML, which has nothing to escape # nosec B701
         loader=loader, trim_blocks=True, keep_trailing_newline=True
     )
-    return parts.get_template(f"{name}.yaml").render()
+    return parts.get_template(f"{name}.yaml").render(values)
 
 
 def write_preset(name: str, output: Path, changes: dict[str, Any] | None = None) -> Path:
@@ -35,7 +41,11 @@ def write_preset(name: str, output: Path, changes: dict[str, Any] | None = None)
 
     Raises ReclipError: a key that leads nowhere, or a value that the settings refuse.
     """
-    text = preset_text(name)
+    return write_settings(preset_text(name), output, changes)
+
+
+def write_settings(text: str, output: Path, changes: dict[str, Any] | None = None) -> Path:
+    """The same of a settings file's text."""
     if changes:
         text = _changed(text, changes)
     Plan(validate(Params, yaml.safe_load(text)))

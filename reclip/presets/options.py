@@ -58,6 +58,12 @@ def changes(
         if not Path(checkpoint).is_file():
             raise ReclipError(f"no checkpoint '{checkpoint}': give the path of a weights file")
         found |= {"clip.checkpoint": checkpoint, "clip.pretrained": None}
+    return found | assigned(assignments)
+
+
+def assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """Dotted key to value of each KEY=VALUE. Raises ReclipError for what is not of this form."""
+    found: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
         if not sign or not key:

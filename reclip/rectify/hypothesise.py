@@ -6,6 +6,7 @@ of the train split are never compared with labels.
 
 from __future__ import annotations
 
+import torch
 from torch.nn import functional
 
 from reclip.clip.feature_cache import FeatureCache
@@ -21,9 +22,14 @@ def main(job: Job) -> None:
     w_query = Rectifier.load(job.inputs["text"].folder / "query.safetensors").w_query
     outputs = []
     for split in ("train", "val"):
-        scores = 100 * functional.normalize(features.globals(split), dim=-1) @ w_query.T
+        scores = scores_of(features, split, w_query)
         found = hypothesise(scores, settings.threshold, settings.fallback_k)
         path = job.folder / f"{split}.csv"
         write_hypotheses(path, [entry["id"] for entry in features.images(split)], found)
         outputs.append(path)
     job.done(outputs)
+
+
+def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
+    """(N, C): 100 × cosine of each photo's image-level feature and each class's Query text."""
+    return 100 * functional.normalize(features.globals(split), dim=-1) @ w_query.T

@@ -16,7 +16,8 @@ from PIL import Image
 
 from reclip.clip.load import Clip, clip_from_state_dict
 from reclip.config import ClipSettings, ImageSettings
-from reclip.data.views import normalise, resize_image, whole_size
+from reclip.data.reading import resize_image, whole_size
+from reclip.data.views import normalise
 
 # "head": the official code as released last; "r0": its first version, of the CVPR paper.
 SPECS = {

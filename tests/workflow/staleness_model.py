@@ -20,6 +20,7 @@ SETTINGS = {
     "pseudo-mask": ["pseudo_mask.denoising_threshold", "seeds.distill", "compute.threads"],
     "distill": ["distill.alpha", "seeds.distill", "compute.threads"],
     "evaluate": ["evaluate.distance_bins", "compute.threads"],
+    "package": ["distill.alpha"],
     "tabulate": ["tables.table4.title"],
     "plot": ["compute.threads"],
 }
@@ -33,6 +34,7 @@ MODULES = {
     "pseudo-mask": ["reclip/rectify/pseudo_mask.py"],
     "distill": ["reclip/distill/train.py", "reclip/rectify/loss.py"],
     "evaluate": ["reclip/evaluate/evaluate.py"],
+    "package": ["reclip/segment/package.py"],
     "tabulate": ["reclip/evaluate/tabulate.py"],
     "plot": ["reclip/evaluate/plot.py"],
 }
@@ -70,6 +72,8 @@ def inputs(runs: dict[str, str]) -> dict[str, list[str]]:
             found[f"distill {run}"] = [*scenes, "rectify ref-pe", "pseudo-mask ref-pe"]
         model = "embed-text voc" if method == "query" else f"{method} {run}"
         found[f"evaluate {run}"] = [*scenes, model]
+        if method == "distill":
+            found[f"package {run}"] = ["prepare voc", model, f"evaluate {run}"]
     found["tabulate table4"] = ["evaluate query", "evaluate ref-pe"]
     pictured = [f"evaluate {run}" for run in ("query", "ref-pe", "student") if run in runs]
     read = {job: None for run in pictured for job in (run, *found[run])}

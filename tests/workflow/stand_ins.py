@@ -31,7 +31,7 @@ def main(job):
         log.write(job.name + "\\n")
     number = int(job.digest[:4], 16) / 655.36
     outputs = list(job.outputs)
-    if job.stage not in ("tabulate", "plot", "check"):
+    if job.stage not in ("tabulate", "plot", "check", "summarise"):
         outputs.append(job.folder / f"{{job.id}}.bin")
     for seed in job.settings.get("seeds") or ():
         outputs.append(job.folder / f"seed-{{seed}}-curve.csv")

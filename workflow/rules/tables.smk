@@ -1,4 +1,4 @@
-# Tables, figures and the check over seeds.
+# Tables, figures, the check over seeds, and what was found in a person's own photos.
 FIGURE_TITLES = {
     name: name.removesuffix(".png").replace("-", " ").capitalize().replace("iou", "IoU")
     for name in FIGURES
@@ -72,4 +72,23 @@ rule check:
     shell:
         """
         {params.reclip} check >{log} 2>&1
+        """
+
+
+rule summarise:
+    input:
+        needs("summarise", "experiment"),
+    output:
+        f"{RESULTS}/summary/summary.md",
+        f"{RESULTS}/summary/summary.json",
+        f"{RESULTS}/summary/receipt.json",
+    log:
+        f"{LOGS}/summarise.log",
+    conda:
+        "../envs/reclip.yaml"
+    params:
+        reclip=RECLIP,
+    shell:
+        """
+        {params.reclip} summarise >{log} 2>&1
         """

@@ -73,10 +73,12 @@ def most_changed(model: Rectifier, features: FeatureCache, items: list[Item]) ->
     return sorted(found, key=lambda c: -c.share)
 
 
-def logit_parts(model: Rectifier, features: FeatureCache, number: int) -> dict[str, list[Piece]]:
-    """Logits of a val image, in pieces: those that the rectified ones are made of, and these."""
+def logit_parts(
+    model: Rectifier, features: FeatureCache, number: int, split: str = "val"
+) -> dict[str, list[Piece]]:
+    """Logits of an image, in pieces: those that the rectified ones are made of, and these."""
     parts: dict[str, list[Piece]] = {}
-    for window, z in features.pieces("val", number):
+    for window, z in features.pieces(split, number):
         z = z.to(model.w_query.device)
         found = {"Query": z @ model.w_query.T}
         if model.w_reference is not None:

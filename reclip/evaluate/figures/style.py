@@ -23,6 +23,8 @@ WIDTH = 9.0
 # Colours of Okabe and Ito, which colour-blind readers tell apart; markers differ as well.
 COLOURS = {"query": "#E69F00", "rectified": "#0072B2", "distilled": "#009E73"}
 MARKERS = {"query": "o", "rectified": "s", "distilled": "^"}
+SERIES = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+SERIES_MARKERS = "os^Dv*X"
 DATASET_COLOURS = ("#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 FAINT = "#D9D9D9"
 NOTE = "#666666"
@@ -46,6 +48,8 @@ _RC = {
     "image.interpolation": "nearest",
     "hatch.linewidth": 0.5,
     "savefig.dpi": 150,
+    "pdf.fonttype": 42,  # TrueType: what conferences ask for
+    "svg.hashsalt": "reclip",  # else ids are random
 }
 
 
@@ -58,10 +62,20 @@ def applied() -> Iterator[None]:
         yield
 
 
+# What would say when and by which version a file was written.
+_METADATA = {
+    ".png": {"Software": None},
+    ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    ".svg": {"Creator": None, "Date": None},
+}
+FORMATS = tuple(_METADATA)
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without version or date."""
+    """Write a picture in one of FORMATS, by its suffix, without version or date."""
+    suffix = path.suffix.lower()
     with atomic(path) as partial:
-        figure.savefig(partial, format="png", metadata={"Software": None})
+        figure.savefig(partial, format=suffix[1:], metadata=_METADATA[suffix])
 
 
 def nothing(reason: str) -> Figure:

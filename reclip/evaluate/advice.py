@@ -1,0 +1,167 @@
+"""What a person may change in a list of classes, read off what was found without any label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reclip.evaluate.findings import Cells, Pair
+from reclip.provenance import listed
+
+# Ours, all of them: where to begin to speak of it.
+FEW_PHOTOS = 100
+RARE, LEAST_PHOTOS = 0.02, 3  # of the photos; and in number
+TOGETHER, LIFT, CONTESTED, TURNED = 0.5, 1.5, 0.1, 0.25
+DOMINANT = 0.6  # of all pixels
+STRAY, EVERYWHERE = 3, 0.3  # times as many photos as supposed, and part of all photos
+MISSED = 0.2  # of the photos, without a class that passes the threshold
+USUAL_CLASSES, MANY = 3, 0.6  # a photo; and a part of all classes that is too much
+MOST_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that was found in one data set's N photos, with C classes.
+
+    scores (N, C): 100 × cosine of photo and text; supposed: bool (N, C), the hypotheses made of
+    them. pixels (C,), shown (C,): pixels, and photos in whose masks the class shows.
+    """
+
+    names: list[str]
+    scores: np.ndarray
+    threshold: float
+    supposed: np.ndarray
+    pixels: np.ndarray
+    shown: np.ndarray
+    cells: Cells
+    pairs: list[Pair] = field(default_factory=list)
+
+    @property
+    def photos(self) -> int:
+        return len(self.scores)
+
+    @property
+    def never(self) -> list[int]:
+        """Classes that neither a hypothesis nor a mask has."""
+        return [k for k in range(len(self.names)) if not (self.in_photos[k] or self.shown[k])]
+
+    @property
+    def in_photos(self) -> np.ndarray:
+        return self.supposed.sum(0)
+
+    @property
+    def competing(self) -> list[Pair]:
+        """Pairs with a reason to speak of them, the most contested first."""
+        notable = [p for p in self.pairs if _reasons(p, self)]
+        return sorted(notable, key=lambda p: (-p.contested, -p.turned, -p.together, p.a, p.b))
+
+
+def advise(found: Found) -> list[str]:
+    """What to change, a sentence or two each, the most important first."""
+    said = [*_too_much(found), *_missing(found), *_competing(found), *_threshold(found)]
+    if found.photos < FEW_PHOTOS:
+        said.append(
+            f"{_count(found.photos, 'photo')} teach little: add more of the same kind if you have "
+            f"them; they need no labels."
+        )
+    return said or ["Nothing stands out: look at the masks before changing anything."]
+
+
+def _missing(found: Found) -> list[str]:
+    said = []
+    if found.never:
+        some = listed([f"'{found.names[k]}'" for k in found.never], most=10)
+        said.append(
+            f"{some} {'was' if len(found.never) == 1 else 'were'} found in no photo: take such a "
+            f"class off the list, or, if the photos do show it, call it what a caption would call "
+            f"it."
+        )
+    for k, name in enumerate(found.names):
+        supposed, shown = int(found.in_photos[k]), int(found.shown[k])
+        if supposed and not shown:
+            rivals = found.cells.turned[k] + found.cells.runner_up[:, k]
+            by = f", mostly to '{found.names[rivals.argmax()]}'" if rivals.any() else ""
+            said.append(
+                f"'{name}' was supposed in {_count(supposed, 'photo')}, but its pixels went to "
+                f"other classes{by}: name it more precisely, or drop it."
+            )
+        elif 0 < supposed < RARE * found.photos or 0 < supposed < LEAST_PHOTOS <= found.photos:
+            said.append(
+                f"'{name}' was supposed in {_count(supposed, 'photo')} only: little is learned of "
+                f"it, so add photos that show it, or drop it."
+            )
+    return said
+
+
+def _competing(found: Found) -> list[str]:
+    said = []
+    for pair in found.competing[:MOST_PAIRS]:
+        a, b = found.names[pair.a], found.names[pair.b]
+        why = " and ".join(_reasons(pair, found))
+        if pair.nearest:
+            change = (
+                f"if you need not tell them apart make them synonyms of one class, `[{a}, {b}]`, "
+                f"else name what distinguishes them"
+            )
+        else:
+            change = "if one of them is not in these photos drop it, else name it more precisely"
+        said.append(f"'{a}' and '{b}' compete ({why}): {change}.")
+    if len(found.competing) > MOST_PAIRS:
+        said.append(f"{len(found.competing) - MOST_PAIRS} more pairs compete: see summary.json.")
+    return said
+
+
+def _reasons(pair: Pair, found: Found) -> list[str]:
+    reasons = []
+    if pair.contested >= CONTESTED:
+        reasons.append(f"nearly a tie in {pair.contested:.0%} of their pixels")
+    if pair.turned >= TURNED:
+        reasons.append(f"rectification moved {pair.turned:.0%} of their pixels between them")
+    both = int((found.supposed[:, pair.a] & found.supposed[:, pair.b]).sum())
+    if pair.together >= TOGETHER and pair.lift >= LIFT and both >= LEAST_PHOTOS:
+        reasons.append(f"supposed together in {_count(both, 'photo')}")
+    return reasons
+
+
+def _too_much(found: Found) -> list[str]:
+    parts = found.pixels / max(1, found.pixels.sum())
+    stray = (found.shown > STRAY * found.in_photos) & (found.shown > EVERYWHERE * found.photos)
+    if stray.any():
+        names = [f"'{found.names[k]}'" for k in np.flatnonzero(stray)]
+        return [
+            f"{listed(names, most=10)}: far more masks show it than photos are supposed to hold "
+            f"it. What has no name in the list goes there: add names for the rest of the photos, "
+            f"such as wall, sky or grass."
+        ]
+    return [
+        f"'{found.names[k]}' takes {parts[k]:.0%} of all pixels: every pixel must go to some "
+        f"class, so if the photos show less of it, add names for the rest, such as wall or sky."
+        for k in np.flatnonzero(parts > DOMINANT)
+    ]
+
+
+def _threshold(found: Found) -> list[str]:
+    """Image-level hypotheses should name the few classes that a photo holds."""
+    best = found.scores.max(1)
+    missed = int((best < found.threshold).sum())
+    if missed > MISSED * found.photos:
+        lower = np.floor(np.quantile(best, 0.1) * 10) / 10
+        return [
+            f"In {missed} of {_count(found.photos, 'photo')} no class reaches the threshold of "
+            f"{found.threshold:g}: lower hypotheses.threshold to {lower:g}, which nine photos of "
+            f"ten reach, or add names of what these photos show."
+        ]
+    mean, classes = found.supposed.sum(1).mean(), len(found.names)
+    if mean > min(2 * USUAL_CLASSES, MANY * classes) and classes > USUAL_CLASSES:
+        kept = np.sort(found.scores.ravel())[::-1][USUAL_CLASSES * found.photos - 1]
+        return [
+            f"A photo is supposed to hold {mean:.1f} of {classes} classes on average: raise "
+            f"hypotheses.threshold to {np.ceil(kept * 10) / 10:g}, which leaves about "
+            f"{USUAL_CLASSES}."
+        ]
+    return []
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,69 @@
+"""From a folder of photos and a list of class names to a model, through both front ends."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from folder_of_scenes import NAMES, draw, params
+from project_copy import Checkout, make_checkout
+from stand_ins import make_project
+
+from reclip.data.index import DataSet
+from reclip.files import read_json
+
+FIRST = {"prepare voc", "embed-text voc", "cache-features voc", "hypothesise voc"}
+TRAINED = {"rectify rectified", "pseudo-mask rectified", "distill distilled", "package distilled"}
+ALL = FIRST | TRAINED | {"summarise tiny"}
+
+
+def test_both_front_ends_make_the_same_of_a_folder(tmp_path: Path) -> None:
+    """Stages that compute nothing; without labels, so without metrics, tables and figures."""
+    draw(tmp_path / "photos", 3)
+    project = make_project(tmp_path, params())
+    project.run("snakemake", "--cores", "2")
+    assert project.ran() == ALL
+    project.run("reclip", "record")
+    assert "up to date" in project.run("dvc", "repro")
+    shutil.copy(tmp_path / "photos/0.png", tmp_path / "photos/9.png")
+    assert "photos.images 3 files" in project.run("reclip", "status")
+    project.run("dvc", "repro", "--quiet")
+    assert project.ran() == ALL
+    assert "Nothing to be done" in project.run("snakemake", "-n")
+    (tmp_path / "photos/9.png").touch()
+    (tmp_path / "photos/notes.txt").write_text("no photo")
+    assert "Nothing to be done" in project.run("snakemake", "-n")
+
+
+SMALL = ("rectify.epochs=2", "distill.epochs=2", "distill.backbone=test_resnet",
+         "distill.backbone_args=null", "tracking.enabled=false")  # fmt: skip
+
+
+@pytest.mark.slow
+def test_from_twelve_scenes_to_a_model(tmp_path: Path, tiny_params) -> None:
+    """The commands that a person gives, for real; the settings made small."""
+    checkout: Checkout = make_checkout(tmp_path, tiny_params())
+    draw(tmp_path / "scenes", 12)
+    (tmp_path / "scenes/bad.jpg").write_bytes(b"no photo")
+    changes = (option for change in SMALL for option in ("--set", change))
+    said = checkout.run(
+        "reclip", "init", "folder", "--images", "scenes", "--classes", ", ".join(NAMES),
+        "--clip", "mini-clip", "--output", "own.yaml", *changes,
+    )  # fmt: skip
+    assert "13 photos of about 56×48 pixels; 20 classes" in said
+    own = ("--config", "params=own.yaml")
+    checkout.run("snakemake", "--cores", "2", *own)
+    results = tmp_path / "results/scenes"
+    data = DataSet(results / "data/photos")
+    assert (len(data.items("train")), len(data.items("val"))) == (12, 0)
+    masks = results / "runs/rectified/pseudo-mask/seed-0"
+    assert {p.stem for p in masks.iterdir()} == {item.id for item in data.items("train")}
+    assert (results / "runs/distilled/distill/seed-0.safetensors").is_file()
+    assert (results / "runs/distilled/model/model.safetensors").is_file()
+    summary = read_json(results / "summary/summary.json")["photos"]
+    assert (summary["photos"], summary["left_out"]) == (12, ["scenes/bad.jpg"])
+    assert not list(results.rglob("metrics.json")) and not (results / "tables").exists()
+    assert "Nothing to be done" in checkout.run("snakemake", "-n", *own)
+    status = checkout.run("reclip", "status", "--params", "own.yaml").splitlines()
+    assert {line.split()[0] for line in status[:-1]} == {"fresh", "aside"}, status
