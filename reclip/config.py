@@ -9,63 +9,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
-from reclip.class_list import Classes, checked
-from reclip.passwords import holds_password
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-"""Names of experiments, data sets, runs and tables stand in paths, commands and wildcards."""
-
-Name = Annotated[str, Field(pattern=NAME)]
-
-
-def _distinct(values: tuple) -> tuple:
-    if len(set(values)) < len(values):
-        raise ValueError("each may be given only once")
-    return values
+from reclip.settings import Name, Seed, Seeds, Settings, without_password
+from reclip.sources import Source
 
 
 def _ascending(values: tuple[float, float]) -> tuple[float, float]:
     if not 0 < values[0] <= values[1]:
         raise ValueError("give the least and the greatest factor, both above 0")
     return values
-
-
-def _without_password(instead: str) -> AfterValidator:
-    """Settings go into git, every receipt, DVC and MLflow."""
-
-    def check(address: str) -> str:
-        if holds_password(address):
-            raise ValueError(f"holds a password or key, which all would see: {instead}")
-        return address
-
-    return AfterValidator(check)
-
-
-Place = Annotated[
-    str,
-    Field(min_length=1),
-    _without_password("write it into ~/.netrc, or download the file and name it here"),
-]
-"""A file, or a URL (file:, http:, https:)."""
-
-Seed = Annotated[int, Field(ge=0)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
-
-
-class Settings(BaseModel):
-    # A value that is refused may hold a password, and an error's text goes into a log.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
 
 
 class ComputeSettings(Settings):
@@ -92,96 +45,6 @@ class ClipSettings(Settings):
     mlp: bool = True  # official (after MaskCLIP): ... and its MLP
     norm: Literal["clip", "imagenet"] = "clip"  # official CVPR recipe: imagenet
     cache_dtype: Literal["float16", "float32"] = "float16"  # ours: half the disk; official: float32
-
-
-class WorldSource(Settings):
-    """A procedurally drawn data set (`reclip.data.world`)."""
-
-    kind: Literal["world"]
-    world: Literal["voc", "context", "ade"]
-    train: int = Field(400, gt=0)
-    val: int = Field(200, gt=0)
-    seed: Seed = 0
-
-
-class ArchiveSource(Settings):
-    """A data set in its official layout, from an archive or an unpacked folder.
-
-    With neither, the official archive is looked for in `downloads`, and downloaded if need be.
-    """
-
-    archive: Place | None = None
-    sha256: str | None = None  # of the archive; checked before anything is unpacked
-    folder: str | None = Field(None, min_length=1)
-    limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
-
-    @model_validator(mode="after")
-    def _one_place(self) -> ArchiveSource:
-        if self.archive and self.folder:
-            raise ValueError("give `archive` or `folder`, not both")
-        return self
-
-
-class VocSource(ArchiveSource):
-    """PASCAL VOC 2012: 20 classes, the background ignored."""
-
-    kind: Literal["voc"]
-
-
-class ContextSource(ArchiveSource):
-    """PASCAL Context, 59 classes: the photos of VOC 2010 and label maps that come apart.
-
-    labels: `trainval_merged.json` (4,996 + 5,104 photos), or a folder or archive of label maps
-        (4,998 + 5,105 photos, by the lists of VOC 2010): .mat or .png with the 459 classes, or
-        .png with 0 for none and 1..59. None: the official json.
-    """
-
-    kind: Literal["context"]
-    labels: Place | None = None
-    labels_sha256: str | None = None
-
-
-class AdeSource(ArchiveSource):
-    """ADE20K's scene parsing benchmark (ADEChallengeData2016): 150 classes."""
-
-    kind: Literal["ade"]
-
-
-def _with_synonyms(classes: Any) -> Any:
-    """A class that has one name may be written as it, without brackets."""
-    if not isinstance(classes, (list, tuple)):
-        return classes
-    return [[names] if isinstance(names, str) else names for names in classes]
-
-
-class FolderSource(Settings):
-    """A person's photos and class names (`reclip.data.folder`).
-
-    images, val_images: folders, whose photos are found however deep they lie.
-    val_labels: `<photo's path in val_images>.png` with class ids in the order of `classes`, from
-        0; 255 is no class. Without them nothing is evaluated, and all else is the same.
-    """
-
-    kind: Literal["folder"]
-    images: str = Field(min_length=1)
-    classes: Annotated[Classes, BeforeValidator(_with_synonyms), AfterValidator(checked)]
-    val_images: str | None = Field(None, min_length=1)
-    val_labels: str | None = Field(None, min_length=1)
-    limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
-
-    @model_validator(mode="after")
-    def _photos_with_labels(self) -> FolderSource:
-        if (self.val_images is None) != (self.val_labels is None):
-            missing = "val_labels" if self.val_labels is None else "val_images"
-            raise ValueError(f"`{missing}` is missing: give photos and labels, or neither")
-        return self
-
-    @property
-    def labelled(self) -> bool:
-        return self.val_labels is not None
-
-
-Source = WorldSource | VocSource | ContextSource | AdeSource | FolderSource
 
 
 class ImageSettings(Settings):
@@ -325,9 +188,7 @@ class TrackingSettings(Settings):
     """Where MLflow mirrors the results; `MLFLOW_TRACKING_URI` overrides `uri`."""
 
     enabled: bool = True
-    uri: Annotated[str, _without_password("set MLFLOW_TRACKING_URI instead")] = (
-        "sqlite:///mlflow.db"
-    )
+    uri: Annotated[str, without_password("set MLFLOW_TRACKING_URI instead")] = "sqlite:///mlflow.db"
     # When Snakemake's jobs are logged: each as it ends, or all when the run ends or fails, which
     # saves two seconds (MLflow's import) a job. A stage by hand or under DVC is logged as it ends.
     when: Literal["stage", "end"] = "stage"

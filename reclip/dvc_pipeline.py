@@ -67,22 +67,35 @@ def _stages(plan: Plan, jobs: list[Job], params: str | Path) -> dict[str, Any]:
     }
     unseen = ignored([path for job in jobs for path in job.told])
     for stage, (_, kind) in STAGES.items():
-        some = [job for job in jobs if job.stage == stage]
-        if some and kind in ("dataset", "run"):
-            stages[stage] = _foreach(some, kind, option, unseen)
-        for job in some if kind in ("table", "experiment") else ():
-            stages[stage_name(job)] = _single(job, kind, option, unseen)
+        some = {name: job for name, job in named(jobs).items() if job.stage == stage}
+        if kind in ("dataset", "run"):
+            for group in dict.fromkeys(name.partition("@")[0] for name in some):
+                alike = [job for name, job in some.items() if name.partition("@")[0] == group]
+                stages[group] = _foreach(alike, kind, option, unseen)
+        else:
+            stages |= {name: _single(job, kind, option, unseen) for name, job in some.items()}
     return stages
 
 
-def stage_name(job: Job) -> str:
-    """What DVC calls the job."""
+def named(jobs: list[Job]) -> dict[str, Job]:
+    """What DVC calls each job, to the job.
+
+    One `foreach` gives all of its stages the same roles. Jobs that lack some (those of data sets
+    without labels, or of which nothing is fetched, beside others) are another's.
+    """
+    roles: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        roles.setdefault(job.stage, {}).update(dict.fromkeys(job.inputs))
+    return {_name(job, [r for r in roles[job.stage] if r not in job.inputs]): job for job in jobs}
+
+
+def _name(job: Job, lacks: list[str]) -> str:
     kind = STAGES[job.stage][1]
     if kind == "experiment":
         return job.stage
     if kind == "table":
         return job.id if job.id not in (*STAGES, "plan") else f"{job.stage}-{job.id}"
-    return f"{job.stage}@{job.id}"
+    return "-".join([job.stage, *(f"without-{role}" for role in lacks)]) + f"@{job.id}"
 
 
 def _inside(params: str | Path) -> str:

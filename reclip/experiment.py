@@ -7,18 +7,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from reclip import compat
-from reclip.config import (
-    DATASET_SECTIONS,
-    RUN_SECTIONS,
-    Check,
-    ClipSettings,
-    Params,
-    RunSettings,
-    Settings,
-    Source,
-)
+from reclip.config import DATASET_SECTIONS, RUN_SECTIONS, Check, ClipSettings, Params, RunSettings
 from reclip.errors import ReclipError
 from reclip.params import load_params, nearest, validate
+from reclip.settings import Settings
+from reclip.sources import Source
 
 # What the check and the figures compare, and the method of each.
 METHODS = {"query": "query", "rectified": "rectify", "distilled": "distill"}

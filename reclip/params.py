@@ -9,9 +9,11 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from reclip.config import Params, Settings, Source
+from reclip.config import Params
 from reclip.errors import ReclipError
 from reclip.passwords import without_password
+from reclip.settings import Settings
+from reclip.sources import Source
 
 
 def nearest(name: str, names: Any) -> str:

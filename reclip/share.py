@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reclip.dvc_cache import Cache
 from reclip.dvc_command import HINTS, DvcError, default_remote, dvc, require_project
-from reclip.dvc_pipeline import jobs_of_pipeline, stage_name
+from reclip.dvc_pipeline import jobs_of_pipeline, named
 from reclip.errors import ReclipError
 from reclip.git import ignored, tracked
 from reclip.jobs import Job
@@ -52,7 +52,7 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
         raise ReclipError(
             f"{listed(changed)} changed after being made: make it again by its stage, with --force"
         )
-    _commit(plan, kept, everything=len(kept) == len(jobs))
+    _commit(plan, jobs, kept)
     files = [str(LOCK), "dvc.yaml", params]
     outputs = [path for job in kept for path in job.outputs]
     if set(outputs) - ignored(outputs):
@@ -64,12 +64,13 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
     )
 
 
-def _commit(plan: Plan, jobs: list[Job], everything: bool) -> None:
+def _commit(plan: Plan, jobs: list[Job], kept: list[Job]) -> None:
     note = plan.jobs[0].unrecorded_note
     write_plan_files(plan)
     note.unlink(missing_ok=True)
     try:
-        names = [] if everything else ["plan", *map(stage_name, jobs)]
+        some = [name for name, job in named(jobs).items() if job in kept]
+        names = [] if len(kept) == len(jobs) else ["plan", *some]
         dvc("commit", "--force", *names)
     except BaseException:
         note.touch()
@@ -95,7 +96,9 @@ def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[s
     if not LOCK.is_file():
         raise ReclipError(f"there is no {LOCK}, so nothing was recorded: run `reclip record` first")
     write_plan_files(plan)
-    damaged = [stage_name(job) for job in jobs if not job.stale_because() and _damaged(job)]
+    damaged = [
+        name for name, job in named(jobs).items() if not job.stale_because() and _damaged(job)
+    ]
     if damaged:
         _tried("checkout", "--force", *damaged)
     lost = any(job.stale_because() for job in jobs)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from reclip.class_list import in_other_scripts, parse_classes, read_classes
-from reclip.config import FolderSource
 from reclip.errors import ReclipError
 from reclip.params import validate
+from reclip.sources import FolderSource
 
 PERSON = (("cat",), ("person", "man", "woman"), ("potted plant",))
 

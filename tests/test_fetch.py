@@ -13,11 +13,11 @@ from hostile_server import HostileServer, Reply, serving
 from make_archives import tar_of
 from tiny_voc import make_voc
 
-from reclip.config import AdeSource, ContextSource, VocSource
 from reclip.data import fetch, remote
 from reclip.errors import ReclipError
 from reclip.files import file_sha256, read_json
 from reclip.jobs import Job
+from reclip.sources import AdeSource, ContextSource, VocSource
 
 MODELS = {"voc": VocSource, "context": ContextSource, "ade": AdeSource}
 ROOTS = {"voc": "VOCdevkit/VOC2012", "context": "VOCdevkit/VOC2010", "ade": "ADEChallengeData2016"}

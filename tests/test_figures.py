@@ -9,14 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
-from reclip.config import (
-    ClipSettings,
-    ComputeSettings,
-    EvaluateSettings,
-    ImageSettings,
-    Params,
-    WorldSource,
-)
+from reclip.config import ClipSettings, ComputeSettings, EvaluateSettings, ImageSettings, Params
 from reclip.data.images import IGNORED
 from reclip.data.index import DataSet, write_table
 from reclip.data.prepare import prepare_world
@@ -44,6 +37,7 @@ from reclip.plan import FIGURES, Plan
 from reclip.presets import preset_text
 from reclip.rectify.hypotheses import write_hypotheses
 from reclip.rectify.model import PositionalNet, Rectifier
+from reclip.sources import WorldSource
 from reclip.training import curve_file, seed_file
 
 

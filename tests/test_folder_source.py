@@ -16,7 +16,7 @@ from folder_of_scenes import LABELLED, NAMES, draw, params, source
 from PIL import Image
 from tiny_experiment import merged
 
-from reclip.config import FolderSource, Params
+from reclip.config import Params
 from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS, prepare_folder
 from reclip.data.images import read_image, read_label, write_label
 from reclip.data.index import DataSet, read_table
@@ -27,6 +27,7 @@ from reclip.hashes import MEMORY
 from reclip.params import validate
 from reclip.photos import digest_of_photos, list_photos, photo_id
 from reclip.plan import Plan
+from reclip.sources import FolderSource
 from reclip.staleness import made_by_default
 
 ORIENTATION = 0x0112

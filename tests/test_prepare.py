@@ -13,7 +13,7 @@ from tiny_ade import make_ade
 from tiny_context import make_json, make_voc2010
 from tiny_voc import TRAIN, VAL, make_voc, write_mask
 
-from reclip.config import AdeSource, ComputeSettings, ContextSource, VocSource, WorldSource
+from reclip.config import ComputeSettings
 from reclip.data import prepare, voc
 from reclip.data.images import read_image, read_label
 from reclip.data.index import DataSet
@@ -23,6 +23,7 @@ from reclip.distill import probe
 from reclip.errors import ReclipError
 from reclip.files import write_json
 from reclip.jobs import Job
+from reclip.sources import AdeSource, ContextSource, VocSource, WorldSource
 
 ORIENTATION = 0x0112
 

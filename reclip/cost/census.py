@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reclip.config import ArchiveSource, ContextSource, FolderSource, WorldSource
 from reclip.data import ade, class_names, context, remote, voc
 from reclip.data.images import image_size
 from reclip.data.index import DataSet
@@ -20,6 +19,7 @@ from reclip.data.world import WORLDS, scene_rng, scene_size
 from reclip.errors import ReclipError
 from reclip.photos import list_photos
 from reclip.plan import Plan
+from reclip.sources import ArchiveSource, ContextSource, FolderSource, WorldSource
 
 WORLD_SLOTS = 3  # "crimson stripes" and its like: at most two tokens, and the end token
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reclip.config import ArchiveSource, ContextSource
 from reclip.data import ade, context, remote, voc
 from reclip.data.download import fetch_file
 from reclip.data.locate import local_or_download, local_path, require_sha256
@@ -13,6 +12,7 @@ from reclip.data.unpack import unpack
 from reclip.errors import ReclipError
 from reclip.files import write_json
 from reclip.jobs import Job
+from reclip.sources import ArchiveSource, ContextSource
 
 # kind of source -> (official archive, what finds the data's root in an unpacked one)
 KINDS = {

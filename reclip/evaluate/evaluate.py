@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.config import DenoisingSettings
 from reclip.data.images import read_label
 from reclip.data.index import DataSet, Item, write_table
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
-from reclip.evaluate.predict import post_processing, predict_from_features, protocol
+from reclip.evaluate.predict import post_processing, protocol
+from reclip.evaluate.predictors import denoising_of, predictors
 from reclip.evaluate.presence import classes_present
 from reclip.files import atomic, write_json
 from reclip.jobs import Job
 from reclip.rectify.hypotheses import read_hypotheses
-from reclip.rectify.model import Rectifier
-from reclip.training import seed_file
 
 
 def main(job: Job) -> None:
@@ -84,41 +80,6 @@ def main(job: Job) -> None:
     write_table(distance_path, ("seed", "from", "to", "objects", "miou"), distance_rows)
     write_json(job.outputs[0], metrics)
     job.done([confusion_path, distance_path, job.outputs[0]])
-
-
-def denoising_of(job: Job) -> DenoisingSettings:
-    """Prompt denoising is for CLIP's logits; a student was taught by masks that had it or not."""
-    if job.settings["method"] in ("query", "rectify"):
-        return job.settings["evaluate"]
-    return DenoisingSettings()
-
-
-def predictors(
-    job: Job, features: FeatureCache, device: torch.device
-) -> Iterator[tuple[int | None, Callable[[int, Item], torch.Tensor]]]:
-    """For every seed (None: nothing was trained), image number and item to a class map."""
-    folder, denoising = job.inputs["model"].folder, denoising_of(job)
-    for seed in job.settings["seeds"] or (None,):
-        if job.settings["method"] in ("query", "rectify"):
-            path = folder / "query.safetensors" if seed is None else seed_file(folder, seed)
-            model = Rectifier.load(path, device)
-            yield (
-                seed,
-                lambda i, item, model=model: predict_from_features(
-                    model, features, "val", i, item, denoising
-                ),
-            )
-        else:
-            yield seed, student_predictor(seed_file(folder, seed), features, device)
-
-
-def student_predictor(path: Path, features: FeatureCache, device: torch.device):
-    """The same for a distilled student (imports timm: seconds, so only where it is needed)."""
-    from reclip.distill.deeplab import Student
-    from reclip.distill.predict import predict_by_student
-
-    student = Student.load(path).to(device)
-    return lambda i, item: predict_by_student(student, features, item, device)
 
 
 def diagnose_hypotheses(job: Job, data: DataSet, items: list[Item]) -> dict[str, float]:

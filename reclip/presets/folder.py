@@ -15,7 +15,7 @@ import yaml
 
 from reclip.class_list import Classes, in_other_scripts, read_classes
 from reclip.clip.load import MINI_CLIP
-from reclip.config import ComputeSettings, FolderSource
+from reclip.config import ComputeSettings
 from reclip.data.folder import label_pairs
 from reclip.data.images import image_size
 from reclip.errors import ReclipError
@@ -25,6 +25,7 @@ from reclip.presets import rendered
 from reclip.presets.choose import Choice, Machine, Photos, choose
 from reclip.provenance import listed
 from reclip.releases import clip_release
+from reclip.sources import FolderSource
 
 DEFAULT_CLIP = "ViT-B-16-quickgelu"
 LOOKED_AT = 300  # photos, whose sizes stand for those of all

@@ -8,9 +8,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from reclip.config import ClipSettings, DenoisingSettings, ImageSettings, Settings
+from reclip.config import ClipSettings, DenoisingSettings, ImageSettings
 from reclip.errors import ReclipError
 from reclip.files import file_sha256
+from reclip.settings import Settings
 
 FORMAT = "reclip-model-1"
 CARD, INFO, WEIGHTS = "README.md", "model.json", "model.safetensors"

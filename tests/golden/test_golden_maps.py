@@ -24,8 +24,8 @@ from reclip.clip.load import load_clip
 from reclip.commands.stages import run_stage
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
-from reclip.evaluate.evaluate import predictors
 from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.evaluate.predictors import predictors
 from reclip.files import read_json
 from reclip.plan import Plan
 from reclip.rectify.model import Rectifier

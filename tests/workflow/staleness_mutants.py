@@ -20,8 +20,8 @@ def _stages(plan, jobs, params):
 ''',
     "reclip/share.py": """
 
-def stage_name(job):
-    return "snakemake"
+def named(jobs):
+    return {"snakemake": jobs[0]} if jobs else {}
 """,
 }
 CODE_IGNORED = {

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from stand_ins import SMALL, Project, make_project
 
-from reclip.dvc_pipeline import jobs_of_pipeline, pipeline_text, stage_name
+from reclip.dvc_pipeline import jobs_of_pipeline, named, pipeline_text
 from reclip.errors import ReclipError
 from reclip.files import write_text
 from reclip.staleness import made_by_default
@@ -31,7 +31,7 @@ def paths(outs: list) -> list[str]:
 
 def test_the_jobs_are_snakemakes(project, tiny_plan):
     plan = tiny_plan()
-    wanted = {stage_name(job) for job in made_by_default(plan)} | {"plan"}
+    wanted = named(made_by_default(plan)).keys() | {"plan"}
     assert stages(pipeline_text(plan)).keys() == wanted
     assert stages(pipeline_text(plan, check=True)).keys() == wanted | {
         "check", "package@distill", "package@ref-pe",

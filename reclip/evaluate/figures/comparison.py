@@ -11,8 +11,8 @@ import torch
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.data.index import DataSet, Item, read_table
-from reclip.evaluate.evaluate import predictors
 from reclip.evaluate.metrics import ratio
+from reclip.evaluate.predictors import predictors
 from reclip.evaluate.presence import classes_present
 from reclip.files import read_json
 from reclip.jobs import Job
