@@ -30,7 +30,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 COMMAND = ["snakemake", "--cores", "2", "all", "tiny_check"]
 STAGES = (
     "prepare", "embed-text", "cache-features", "hypothesise", "rectify", "pseudo-mask", "distill",
-    "probe", "evaluate", "tabulate", "plot", "check",
+    "probe", "evaluate", "package", "tabulate", "plot", "check",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not KILLS, reason="a soak: set RECLIP_SOAK to a number of kills")

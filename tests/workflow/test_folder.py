@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,33 @@ def test_both_front_ends_make_the_same_of_a_folder(tmp_path: Path) -> None:
     assert "Nothing to be done" in project.run("snakemake", "-n")
     (tmp_path / "photos/9.png").touch()
     (tmp_path / "photos/notes.txt").write_text("no photo")
+    assert "Nothing to be done" in project.run("snakemake", "-n")
+
+
+def test_beside_data_sets_that_have_labels_or_are_fetched(tmp_path: Path, tiny_params) -> None:
+    """Their jobs read other things, and so are of other groups in dvc.yaml."""
+    draw(tmp_path / "photos", 3)
+    own, added = params()["datasets"]["voc"], {"own": "rectify", "own-student": "distill"}
+    runs = {run: {"dataset": "photos", "method": method} for run, method in added.items()}
+    runs["own-student"]["teacher"] = "own"
+    runs["fetched-query"] = {"dataset": "fetched", "method": "query"}
+    datasets = {"photos": own, "fetched": {"source": {"kind": "voc"}}}
+    mixed = {"datasets": datasets, "runs": {**runs, "probe": None}, "check": None}
+    project = replace(make_project(tmp_path, tiny_params(mixed)), forked=True)
+    project.run("dvc", "repro", "--quiet")
+    ran = project.ran()
+    assert {"package distill", "package own-student", "fetch fetched", "prepare photos"} <= ran
+    assert "evaluate fetched-query" in ran and "evaluate own" not in ran
+    assert "Nothing to be done" in project.run("snakemake", "-n")
+    lost = [tmp_path / "results/tiny" / path for path in ("data", "raw", "runs/own-student")]
+    shutil.rmtree(lost[-1])
+    project.run("reclip", "record", "--partial")
+    project.run("dvc", "repro", "--quiet", "package-without-metrics@own-student")
+    assert project.ran() == set()  # DVC's cache had them
+    project.run("reclip", "record")
+    for folder in lost:
+        shutil.rmtree(folder)
+    project.run("reclip", "restore")
     assert "Nothing to be done" in project.run("snakemake", "-n")
 
 
