@@ -59,3 +59,16 @@ def windows(size: tuple[int, int], settings: ImageSettings) -> list[Window]:
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear without antialiasing, as OpenCV has it: uint8 (H, W, 3)."""
     return image if image.shape[:2] == tuple(size) else resize_linear(image, *size)
+
+
+def read_in_windows(
+    photo: np.ndarray, settings: ImageSettings
+) -> tuple[tuple[int, int], list[tuple[Window, np.ndarray]]]:
+    """(H, W) at which a photo uint8 (h, w, 3) is read, and every window with its pixels of that."""
+    size = whole_size(*photo.shape[:2], settings)
+    image = resize_image(photo, size)
+    cuts = []
+    for window in windows(size, settings):
+        top, left, height, width = window
+        cuts.append((window, image[top : top + height, left : left + width]))
+    return size, cuts

@@ -9,7 +9,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.config import ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import Item
-from reclip.data.reading import resize_image, whole_size, windows
+from reclip.data.reading import read_in_windows
 from reclip.data.views import normalise, pad_to
 from reclip.distill.deeplab import Student
 from reclip.distill.output_stride import OUTPUT_STRIDE
@@ -34,12 +34,10 @@ def student_logits(
     device: torch.device,
 ) -> tuple[list[Piece], Frame]:
     """Logits of every window of a photo uint8 (H, W, 3), and where they go."""
-    size = whole_size(*photo.shape[:2], settings)
-    image = resize_image(photo, size)
+    size, cuts = read_in_windows(photo, settings)
     pieces = []
-    for window in windows(size, settings):
-        top, left, height, width = window
-        whole = (-(-side // OUTPUT_STRIDE) * OUTPUT_STRIDE for side in (height, width))
-        cut = normalise(image[top : top + height, left : left + width], norm)
-        pieces.append(Piece(window, student(pad_to(cut, *whole)[None].to(device))[0][0]))
+    for window, pixels in cuts:
+        whole = (-(-side // OUTPUT_STRIDE) * OUTPUT_STRIDE for side in pixels.shape[:2])
+        cut = pad_to(normalise(pixels, norm), *whole)
+        pieces.append(Piece(window, student(cut[None].to(device))[0][0]))
     return pieces, Frame(OUTPUT_STRIDE, size, photo.shape[:2], settings.overhang)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reclip.data.reading import resize_image, whole_size, windows
+from reclip.data.reading import read_in_windows
 from reclip.errors import ReclipError
 from reclip.segment.model_info import ModelInfo
 from reclip.segment.segmentation import Prediction
@@ -73,12 +73,10 @@ def open_session(path: Path):
 def grid_logits(session, info: ModelInfo, photo: np.ndarray) -> GridLogits:
     """Logits of every window of a photo uint8 (H, W, 3)."""
     image = bounded(info.image, photo.shape[:2], info.stride)
-    size = whole_size(*photo.shape[:2], image)
-    read = resize_image(photo, size)
+    size, cuts = read_in_windows(photo, image)
     pieces = []
-    for window in windows(size, image):
-        top, left, height, width = window
-        cut = np.ascontiguousarray(read[top : top + height, left : left + width])
+    for window, pixels in cuts:
+        cut = np.ascontiguousarray(pixels)
         pieces.append((window, session.run([LOGITS], {IMAGE: cut[None]})[0][0]))
     if image is not info.image:
         pieces = without_margins(pieces, size, info.stride)

@@ -11,7 +11,7 @@ import torch
 from reclip.clip.cache_features import Extractor
 from reclip.clip.feature_cache import unit_features
 from reclip.clip.load import load_clip, weights_file
-from reclip.data.reading import resize_image, whole_size, windows
+from reclip.data.reading import read_in_windows
 from reclip.data.views import normalise
 from reclip.device import deterministic, pick_device
 from reclip.distill.deeplab import Student
@@ -75,12 +75,10 @@ def _by_rectified_clip(
 
     def logits(photo: np.ndarray) -> tuple[list[Piece], Frame]:
         image = bounded(info.image, photo.shape[:2], extractor.patch)
-        size = whole_size(*photo.shape[:2], image)
-        read = resize_image(photo, size)
+        size, cuts = read_in_windows(photo, image)
         features = []
-        for window in windows(size, image):
-            top, left, height, width = window
-            cut = normalise(read[top : top + height, left : left + width], extractor.norm)
+        for window, pixels in cuts:
+            cut = normalise(pixels, extractor.norm)
             features.append((window, unit_features(extractor([cut])[0][0])))
         frame = Frame(extractor.patch, size, photo.shape[:2], image.overhang)
         pieces = rectified_logits(model, features, info.denoising)
