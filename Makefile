@@ -4,6 +4,7 @@
 # make audit   known faults of the pinned packages, and of our own code (docs/security.md)
 # make lock    resolve the dependencies again
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
+# make smoke-photos SAMPLES=DIR    thirty of them from init to masks, card and ONNX; mini's scenes without labels
 # make soak    hours of random edits and kills: SEQUENCES=200 KILLS=50 ROUNDS=10 (see below)
 # make ui      look at the runs in MLflow; PORT=5001 where something else is at 5000
 # make docs    build docs/ into site/; make docs-serve shows it at http://127.0.0.1:8000 while you edit
@@ -21,7 +22,7 @@ KILLS ?= 50
 ROUNDS ?= 10
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check soak smoke-paper audit lock ui clean
+.PHONY: setup demo test check soak smoke-paper smoke-photos audit lock ui clean
 
 setup: $(SETUP)
 
@@ -57,6 +58,10 @@ smoke-paper: $(SETUP)
 	python tests/smoke/paper.py --samples $(SAMPLES) --output $(SMOKE)
 	snakemake --config params=$(SMOKE)/params.yaml
 	@echo "tables: results/smoke-paper/tables, figures: results/smoke-paper/figures"
+
+smoke-photos: $(SETUP)
+	python tests/smoke/photos.py voc --samples $(SAMPLES) --output results/smoke-photos/inputs
+	python tests/smoke/photos.py scenes --output results/smoke-scenes/inputs
 
 # Strict: a package that nothing is known of fails it. What is left out is explained in docs/security.md.
 audit:

@@ -1,0 +1,123 @@
+"""The whole way of a person with photos and no labels, command by command, each timed.
+
+    python tests/smoke/photos.py voc --samples DIR --output DIR
+    python tests/smoke/photos.py scenes --output DIR
+
+`voc` takes thirty photos of VOC 2012 from a sample of its archive and six class names, with
+mini-clip, which has never seen a photo: what counts is that all comes out, and how soon. `scenes`
+takes the photos that experiment `mini` has as its VOC; labels stay outside until the masks that
+`reclip predict` writes of the val photos are there, and are compared with mini's own results.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import time
+from pathlib import Path, PurePosixPath
+
+import click
+
+from reclip.config import Params
+from reclip.data.images import read_label, write_image, write_label
+from reclip.data.world import WORLDS, draw_scene, scene_rng, scene_size
+from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.files import read_json
+from reclip.params import load_params
+
+VOC, COUNT = "VOCtrainval-subset.tar", 30
+CLASSES = "person=person|man|woman, car, dog, cat, grass, sky"
+# What a model is compared with: the run of `mini` that is made the same way.
+RUNS = {"rectified": "voc-ref-pe", "distilled": "voc-distill"}
+
+output = click.option("--output", type=click.Path(path_type=Path), required=True)
+
+
+@click.group()
+def main() -> None:
+    """Try what a person with photos and class names does."""
+
+
+def timed(*command: str | Path) -> float:
+    """Run a command as in a shell; seconds."""
+    click.echo(f"$ {' '.join(map(str, command))}")
+    start = time.perf_counter()
+    done = subprocess.run(list(map(str, command)), check=False)
+    if done.returncode:
+        raise click.ClickException(f"{command[0]} failed with status {done.returncode}")
+    took = time.perf_counter() - start
+    click.echo(f"  {took:.0f} s")
+    return took
+
+
+def to_a_model(photos: Path, classes: str | Path, experiment: str, settings: Path) -> float:
+    """From photos to a trained model; seconds."""
+    return timed(
+        "reclip", "init", "folder", "--images", photos, "--classes", classes,
+        "--clip", "mini-clip", "--experiment", experiment, "--output", settings, "--force",
+    ) + timed("snakemake", "--config", f"params={settings}")  # fmt: skip
+
+
+@main.command()
+@click.option("--samples", type=click.Path(path_type=Path), required=True)
+@output
+def voc(samples: Path, output: Path) -> None:
+    """Thirty photos and six names, to masks, overlays, a card and an ONNX file."""
+    archive = samples / VOC
+    if not archive.is_file():
+        raise click.ClickException(
+            f"no '{archive}': name its folder, make smoke-photos SAMPLES=DIR"
+        )
+    photos = output / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive) as tar:
+        found = sorted(name for name in tar.getnames() if name.endswith(".jpg"))[:COUNT]
+        for name in found:
+            (photos / PurePosixPath(name).name).write_bytes(tar.extractfile(name).read())
+    took = to_a_model(photos, CLASSES, "smoke-photos", output / "own.yaml")
+    model, onnx = Path("results/smoke-photos/runs/distilled/model"), output / "model.onnx"
+    by_torch, by_onnx = output / "by-torch", output / "by-onnx"
+    took += timed("reclip", "predict", photos, "--model", model, "--out", by_torch)
+    took += timed("reclip", "export", "--model", model, "--onnx", onnx)
+    took += timed("reclip", "predict", photos, "--model", onnx, "--out", by_onnx)
+    masks = sorted((by_torch / "masks").iterdir())
+    other = [by_onnx / "masks" / mask.name for mask in masks]
+    same = [(read_label(a) == read_label(b)).mean() for a, b in zip(masks, other, strict=True)]
+    click.echo(f"{len(masks)} of {len(found)} photos in {took:.0f} s; see {by_torch} and {model}")
+    click.echo(f"PyTorch and ONNX agree on {100 * sum(same) / len(same):.4f}% of their pixels")
+
+
+@main.command()
+@output
+def scenes(output: Path) -> None:
+    """The scenes of mini's VOC without their labels, against mini."""
+    mini: Params = load_params("params.yaml")
+    source = mini.datasets["voc"].source
+    world = WORLDS[source.world]
+    names, classes = world.class_names, output / "classes.txt"
+    for split, count in (("train", source.train), ("val", source.val)):
+        for i in range(count):
+            rng = scene_rng(source.seed, split, i)
+            image, label = draw_scene(world, rng, scene_size(rng))
+            write_image(output / split / f"{i:05d}.png", image)
+            if split == "val":
+                write_label(output / "labels" / f"{i:05d}.png", label, len(names))
+    classes.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    settings, results = output / "own.yaml", Path("results/smoke-scenes")
+    to_a_model(output / "train", classes, results.name, settings)
+    timed("reclip", "package", "--run", "rectified", "--params", settings)
+    for run, of_mini in RUNS.items():
+        model, there = results / f"runs/{run}/model", output / run
+        timed("reclip", "predict", output / "val", "--model", model, "--out", there)
+        confusion = ConfusionMatrix(len(names))
+        for i in range(source.val):
+            name = f"{i:05d}.png"
+            label = read_label(output / "labels" / name)
+            confusion.update(read_label(there / "masks" / name), label, name)
+        wanted = read_json(f"results/mini/runs/{of_mini}/metrics.json")["miou"]["mean"]
+        miou = 100 * confusion.miou()
+        click.echo(f"{run}: mIoU {miou:.1f}; mini's {of_mini} {wanted:.1f}: {miou - wanted:+.1f}")
+
+
+if __name__ == "__main__":
+    main()
