@@ -96,8 +96,9 @@ def blocks(page: Path, wanted: str) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """Every command of a page's shell blocks, without comments."""
-    lines = (line for text in blocks(page, "sh") for line in text.splitlines())
+    """Every command of a page's shell blocks, on one line, without comments."""
+    whole = (re.sub(r"\\\n\s*", "", text) for text in blocks(page, "sh"))
+    lines = (line for text in whole for line in text.splitlines())
     return [said for line in lines if (said := re.sub(r"(^|\s)#\s.*", "", line).strip())]
 
 
@@ -219,7 +220,7 @@ def add_runs(project: Project, page: Path) -> None:
 
 
 def do_not_track(project: Project) -> None:
-    """MLflow's import and a new store take seconds a run; the page on MLflow and others have them."""
+    """MLflow's import and a new store take seconds a run; tests/test_tracking.py has them."""
     for path in project.folder.glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
         path.write_text(re.sub(r"^tracking: .*$", "tracking: {enabled: false}", text, flags=re.M))
