@@ -51,6 +51,12 @@ INSTEAD = {
         r"\1results/photos/runs/distilled/model\2",
         "nothing was exported; tests/segment/test_predict_command.py predicts by ONNX",
     ),
+    r"reclip figure heatmaps .*": (
+        "reclip figure heatmaps --help",
+        "nothing was trained; tests/test_figure_command.py draws them",
+    ),
+    r"python benchmarks/overhead\.py": ("", "seven minutes"),
+    r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "there is no cluster"),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
     r"dvc config --global (.*)": (r"dvc config --local \1", "the person's own settings"),
@@ -62,17 +68,25 @@ RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-che
         "voc-check-distill")  # fmt: skip
 
 EVALUATE = '''
-import json
+import numpy as np
 from pathlib import Path
+from reclip.data.index import write_table
 from reclip.files import read_json, write_json
 
 
 def main(job):
-    """The tracked metrics of the run, or of another for those of the check."""
+    """The tracked metrics of the run, or of another for those of the check; what figures read."""
     path = Path("tracked") / f"{job.id}.json"
     metrics = read_json(path if path.exists() else Path("tracked/voc-ref-pe.json"))
     write_json(job.outputs[0], {**metrics, "job": job.digest, "run": job.id})
-    job.done(list(job.outputs))
+    seeds, c = [found["seed"] for found in metrics["seeds"]], len(metrics["classes"])
+    confusion, distance = job.folder / "confusion.npy", job.folder / "distance.csv"
+    job.folder.mkdir(parents=True, exist_ok=True)
+    np.save(confusion, np.tile(1 + np.eye(c, dtype=np.int64), (len(seeds), 1, 1)))
+    bins = [(0, 0.5, 9, 60), (0.5, 1, 1, "")]
+    header = ("seed", "from", "to", "objects", "miou")
+    write_table(distance, header, [(seed, *b) for seed in seeds for b in bins])
+    job.done([confusion, distance, job.outputs[0]])
 '''
 
 
@@ -82,8 +96,9 @@ def blocks(page: Path, wanted: str) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """Every command of a page's shell blocks, without comments."""
-    lines = (line for text in blocks(page, "sh") for line in text.splitlines())
+    """Every command of a page's shell blocks, on one line, without comments."""
+    whole = (re.sub(r"\\\n\s*", "", text) for text in blocks(page, "sh"))
+    lines = (line for text in whole for line in text.splitlines())
     return [said for line in lines if (said := re.sub(r"(^|\s)#\s.*", "", line).strip())]
 
 
@@ -115,10 +130,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if path.exists():
             write_json(folder / f"tracked/{run}.json", read_json(path))
     shutil.copy(ROOT / ".gitignore", folder)
-    for name in ("photos", "new-photos", "DIR", "PHOTOS..."):
+    for name in ("photos", "new-photos", "val", "DIR", "PHOTOS..."):
         (folder / name).mkdir()
         for photo in ("cat.jpg", "dog.jpg"):
             Image.effect_noise((64, 48), 90).convert("RGB").save(folder / name / photo)
+    (folder / "labels").mkdir()
+    for name in ("cat", "dog"):
+        Image.new("L", (64, 48)).save(folder / f"labels/{name}.png")
     shutil.copy(folder / "photos/cat.jpg", folder / "photo.jpg")
     (folder / "VOCtrainval_11-May-2012.tar").write_bytes(b"an archive")
     project.run("reclip", "dvc")  # what git ignores is DVC's, and that was another experiment's
@@ -177,6 +195,8 @@ def test_commands_run(page: Path, project: Project, model: Path, tmp_path: Path)
             with contextlib.chdir(project.folder):
                 said = reclip(*shlex.split(with_model(project, model, run))[1:])
             assert said.code == 0, (command, said)
+            if run.startswith("reclip init"):
+                do_not_track(project)
         elif run.startswith("make "):
             _dry_make(run)
         elif run:
@@ -197,6 +217,13 @@ def add_runs(project: Project, page: Path) -> None:
     if params != project.params():
         project.write_params(params)
         project.run("reclip", "dvc")
+
+
+def do_not_track(project: Project) -> None:
+    """MLflow's import and a new store take seconds a run; tests/test_tracking.py has them."""
+    for path in project.folder.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"^tracking: .*$", "tracking: {enabled: false}", text, flags=re.M))
 
 
 def _dry_make(command: str) -> None:
@@ -240,8 +267,8 @@ def options() -> set[str]:
     return {option for option in of(cli) if option.startswith("--")} | {"--help"}
 
 
-OTHERS_OPTIONS = {"--config", "--dry-run", "--unlock", "--resources", "--report", "--local",
-                  "--global"}  # fmt: skip
+OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
+                  "--local", "--global", "--no-deps"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

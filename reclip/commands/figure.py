@@ -22,7 +22,7 @@ def figure() -> None:
     """
 
 
-@figure.command()
+@figure.command(short_help="Figure 1 (a): mIoU by distance from the centre.")
 @runs_argument
 @dataset_option
 @output_option
@@ -35,7 +35,7 @@ def distance(runs, dataset, output, params_path) -> None:
     click.echo(run(Plan.load(params_path), dataset, runs, output, params_path))
 
 
-@figure.command()
+@figure.command(short_help="Figure 1 (b): which classes are confused.")
 @runs_argument
 @dataset_option
 @classes_option
@@ -53,7 +53,7 @@ def confusion(runs, dataset, classes, top, output, params_path) -> None:
     click.echo(run(Plan.load(params_path), dataset, runs, classes, top, output, params_path))
 
 
-@figure.command()
+@figure.command(short_help="Figure 3: logits of one photo; needs no labels.")
 @runs_argument
 @dataset_option
 @click.option("--image", metavar="ID", help="A photo.  [default: one that changes most]")
