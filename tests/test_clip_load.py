@@ -164,8 +164,9 @@ def test_unknown_models_and_tags(model):
     with pytest.raises(ReclipError, match="no CLIP model 'ViT-Z'"):
         clip_from_state_dict(ClipSettings(model="ViT-Z"), model.state_dict())
     with torch.device("meta"):
-        with pytest.raises(ReclipError, match="not a plain CLIP"):
-            clip_from_state_dict(ClipSettings(model="ViT-B-16-SigLIP"), model.state_dict())
+        for name in ("ViT-B-16-SigLIP", "xlm-roberta-base-ViT-B-32"):
+            with pytest.raises(ReclipError, match="not a plain CLIP"):
+                clip_from_state_dict(ClipSettings(model=name), model.state_dict())
         with pytest.raises(ReclipError, match="The towers of RN50 differ"):
             clip_from_state_dict(ClipSettings(model="RN50"), model.state_dict())
     with pytest.raises(ReclipError, match="No weights are named for ViT-B-16"):

@@ -40,12 +40,13 @@ def build(name: str, config: dict[str, Any]) -> CLIP:
 
     Raises ReclipError: it is no plain ViT, whose parts the dense features and the Reference read.
     """
+    other = ReclipError(f"{name} is not a plain CLIP; name a ViT such as ViT-B-16 as clip.model.")
+    if "hf_model_name" in config.get("text_cfg", {}):  # another text tower, another tokenizer
+        raise other
     try:
         model = CLIP(**config)
     except TypeError as error:
-        raise ReclipError(
-            f"{name} is not a plain CLIP; name a ViT such as ViT-B-16 as clip.model."
-        ) from error
+        raise other from error
     visual = model.visual
     plain = (
         isinstance(visual, VisionTransformer)
