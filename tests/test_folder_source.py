@@ -102,6 +102,15 @@ def test_a_folder_that_cannot_be_used(folder: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_a_pipe_is_left_out_and_not_waited_for() -> None:
+    grey(Path("photos/a.jpg"))
+    os.mkfifo("photos/pipe.jpg")
+    Path("photos/self.jpg").symlink_to("self.jpg")
+    assert digest_of_photos("photos", "--images").startswith("3 files, ")
+    assert len(prepared().items("train")) == 1
+    assert left_out() == ["photos/pipe.jpg", "photos/self.jpg"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read() -> None:
     grey(Path("photos/private/a.jpg"))
