@@ -185,6 +185,8 @@ def test_the_summary_names_what_was_found(summary: Path) -> None:
     assert all(0 <= c["supposed_in_photos"] <= 6 for c in data["classes"])
     text = (summary / "summary.md").read_text(encoding="utf-8")
     assert "6 photos were read and 1 left out" in text and "- left out: `photos/bad.jpg`" in text
+    assert f"Why each was left out stands in `{data['left_out_why']}`." in text
+    assert data["left_out_why"].endswith("data/voc/left-out.csv")
     assert all(f"- {sentence}" in text for sentence in data["advice"])
     assert all(f"| {c['name']} | {c['supposed_in_photos']} |" in text for c in data["classes"])
     assert "6 photos teach little" in text

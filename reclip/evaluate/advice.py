@@ -61,9 +61,10 @@ def advise(found: Found) -> list[str]:
     """What to change, a sentence or two each, the most important first."""
     said = [*_too_much(found), *_missing(found), *_competing(found), *_threshold(found)]
     if found.photos < FEW_PHOTOS:
+        teach = "teaches" if found.photos == 1 else "teach"
         said.append(
-            f"{_count(found.photos, 'photo')} teach little: add more of the same kind if you have "
-            f"them; they need no labels."
+            f"{in_number(found.photos, 'photo')} {teach} little: add more of the same kind if you "
+            f"have them; they need no labels."
         )
     return said or ["Nothing stands out: look at the masks before changing anything."]
 
@@ -83,13 +84,13 @@ def _missing(found: Found) -> list[str]:
             rivals = found.cells.turned[k] + found.cells.runner_up[:, k]
             by = f", mostly to '{found.names[rivals.argmax()]}'" if rivals.any() else ""
             said.append(
-                f"'{name}' was supposed in {_count(supposed, 'photo')}, but its pixels went to "
+                f"'{name}' was supposed in {in_number(supposed, 'photo')}, but its pixels went to "
                 f"other classes{by}: name it more precisely, or drop it."
             )
         elif 0 < supposed < RARE * found.photos or 0 < supposed < LEAST_PHOTOS <= found.photos:
             said.append(
-                f"'{name}' was supposed in {_count(supposed, 'photo')} only: little is learned of "
-                f"it, so add photos that show it, or drop it."
+                f"'{name}' was supposed in {in_number(supposed, 'photo')} only: little is learned "
+                f"of it, so add photos that show it, or drop it."
             )
     return said
 
@@ -120,7 +121,7 @@ def _reasons(pair: Pair, found: Found) -> list[str]:
         reasons.append(f"rectification moved {pair.turned:.0%} of their pixels between them")
     both = int((found.supposed[:, pair.a] & found.supposed[:, pair.b]).sum())
     if pair.together >= TOGETHER and pair.lift >= LIFT and both >= LEAST_PHOTOS:
-        reasons.append(f"supposed together in {_count(both, 'photo')}")
+        reasons.append(f"supposed together in {in_number(both, 'photo')}")
     return reasons
 
 
@@ -148,7 +149,7 @@ def _threshold(found: Found) -> list[str]:
     if missed > MISSED * found.photos:
         lower = np.floor(np.quantile(best, 0.1) * 10) / 10
         return [
-            f"In {missed} of {_count(found.photos, 'photo')} no class reaches the threshold of "
+            f"In {missed} of {in_number(found.photos, 'photo')} no class reaches the threshold of "
             f"{found.threshold:g}: lower hypotheses.threshold to {lower:g}, which nine photos of "
             f"ten reach, or add names of what these photos show."
         ]
@@ -163,5 +164,6 @@ def _threshold(found: Found) -> list[str]:
     return []
 
 
-def _count(number: int, what: str) -> str:
+def in_number(number: int, what: str) -> str:
+    """E.g. "1 photo", "2 photos"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
