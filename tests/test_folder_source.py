@@ -286,6 +286,14 @@ BAD = {
 }
 
 
+def test_labels_without_a_class_are_refused(labelled: Path) -> None:
+    """All results would be 0, and no word why."""
+    for path in labelled.rglob("*.png"):
+        write_label(path, np.full_like(read_label(path), 255), len(NAMES))
+    with pytest.raises(ReclipError, match="'labels' hold 255, which is none, and no class"):
+        prepared(**LABELLED)
+
+
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_pair_is_one_sentence(labelled: Path, bad: str) -> None:
     make, words = BAD[bad]
