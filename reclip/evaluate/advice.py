@@ -17,7 +17,7 @@ DOMINANT = 0.6  # of all pixels
 STRAY, EVERYWHERE = 3, 0.3  # times as many photos as supposed, and part of all photos
 MISSED = 0.2  # of the photos, without a class that passes the threshold
 USUAL_CLASSES, MANY = 3, 0.6  # a photo; and a part of all classes that is too much
-MOST_PAIRS = 10
+MOST_PAIRS = MOST_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,25 @@ def _missing(found: Found) -> list[str]:
             f"class off the list, or, if the photos do show it, call it what a caption would call "
             f"it."
         )
+    each = []
     for k, name in enumerate(found.names):
         supposed, shown = int(found.in_photos[k]), int(found.shown[k])
         if supposed and not shown:
             rivals = found.cells.turned[k] + found.cells.runner_up[:, k]
             by = f", mostly to '{found.names[rivals.argmax()]}'" if rivals.any() else ""
-            said.append(
+            each.append(
                 f"'{name}' was supposed in {in_number(supposed, 'photo')}, but its pixels went to "
                 f"other classes{by}: name it more precisely, or drop it."
             )
         elif 0 < supposed < RARE * found.photos or 0 < supposed < LEAST_PHOTOS <= found.photos:
-            said.append(
+            each.append(
                 f"'{name}' was supposed in {in_number(supposed, 'photo')} only: little is learned "
                 f"of it, so add photos that show it, or drop it."
             )
+    said += each[:MOST_CLASSES]
+    if len(each) > MOST_CLASSES:
+        more = in_number(len(each) - MOST_CLASSES, "more class", "es")
+        said.append(f"The same holds for {more}: see the table below.")
     return said
 
 
@@ -164,6 +169,6 @@ def _threshold(found: Found) -> list[str]:
     return []
 
 
-def in_number(number: int, what: str) -> str:
+def in_number(number: int, what: str, plural: str = "s") -> str:
     """E.g. "1 photo", "2 photos"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else plural}"

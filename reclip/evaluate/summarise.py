@@ -163,12 +163,12 @@ def in_words(dataset: str, summary: dict[str, Any]) -> str:
             f"| {p['percent_of_pixels_moved_by_rectification']:.0f}% |"
             for p in summary["competing"]
         ]
-    lines += [
-        "",
-        "A photo is *supposed* to hold a class by CLIP's image-level score alone. A pixel is "
-        "*nearly a tie* where the other class of the pair is second best by less than 0.01 of "
-        "cosine, and *moved* where CLIP by itself and CLIP rectified name different ones. No label "
-        "was read.",
-        "",
-    ]
+    words = "A photo is *supposed* to hold a class by CLIP's image-level score alone."
+    if summary["competing"]:
+        words += (
+            " A pixel is *nearly a tie* where the other class of the pair is second best by less "
+            "than 0.01 of cosine, and *moved* where CLIP by itself and CLIP rectified name "
+            "different ones."
+        )
+    lines += ["", f"{words} No label was read.", ""]
     return "\n".join(lines)
