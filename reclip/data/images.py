@@ -37,7 +37,7 @@ def reading(path: str | Path) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ReclipError(
             f"'{path}' cannot be read as an image (it is none of {', '.join(FORMATS)}): make a "
-            f"JPEG or PNG of it or leave it out"
+            f"JPEG of it, replace it or leave it out"
         ) from error
     except Image.DecompressionBombError as error:
         raise ReclipError(
