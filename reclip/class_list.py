@@ -26,19 +26,20 @@ def parse_classes(text: str) -> Classes:
     found = []
     for line in text.splitlines():
         line = line.partition("#")[0].strip()
-        found += [_names(entry) for entry in line.split(",")] if line else []
+        found += [_names(entry, line) for entry in line.split(",")] if line else []
     try:
         return checked(found)
     except ValueError as error:
         raise ReclipError(f"--classes: {error}") from error
 
 
-def _names(entry: str) -> tuple[str, ...]:
+def _names(entry: str, line: str) -> tuple[str, ...]:
     name, sign, synonyms = (part.strip() for part in entry.partition("="))
     others = [s.strip() for s in synonyms.split("|")] if sign else []
     if not name or "" in others:
         raise ReclipError(
-            f"--classes: there is no name before or after a mark in '{entry.strip()}': {HOW}"
+            f"--classes: there is no name before or after a mark in '{entry.strip()}'"
+            f"{'' if entry.strip() else f' of {line[:80]!r}'}: {HOW}"
         )
     if "|" in name or "=" in synonyms:
         raise ReclipError(
@@ -94,8 +95,8 @@ def checked(classes: Sequence[Sequence[str]]) -> Classes:
             owner[name.lower()] = names[0]
     if len(cleaned) < 2:
         raise ValueError(
-            f"'{cleaned[0][0]}' is the only class and every pixel would be it: name what else the "
-            f"photos show"
+            f"'{cleaned[0][0][:80]}' is the only class and every pixel would be it: name what else "
+            f"the photos show, with ',' between the names"
         )
     if len(cleaned) > MOST:
         raise ValueError(f"there are {len(cleaned)} classes and {MOST} are the most: merge some")

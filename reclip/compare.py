@@ -8,6 +8,7 @@ from typing import Any
 
 from reclip.errors import ReclipError
 from reclip.files import read_json
+from reclip.jobs import snakemake
 from reclip.lineage import settings_behind
 from reclip.plan import Plan
 from reclip.readings import mean_iou
@@ -46,9 +47,9 @@ def _fresh_metrics(plan: Plan, runs: list[str], params: str) -> list[dict[str, A
         job, reason = next(iter(reasons.items()))
         others = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         targets = " ".join(str(job.outputs[0]) for job in reasons)
-        if params != "params.yaml":
-            targets += f" --config params={params}"
-        raise ReclipError(f"{job.name} is stale ({reason}){others}: run `snakemake {targets}`")
+        raise ReclipError(
+            f"{job.name} is stale ({reason}){others}: run `{snakemake(targets, params)}`"
+        )
     return [read_json(job.outputs[0]) for job in jobs]
 
 

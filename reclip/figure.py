@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reclip.errors import ReclipError
 from reclip.files import read_json, write_text
-from reclip.jobs import Job
+from reclip.jobs import Job, snakemake
 from reclip.params import nearest
 from reclip.plan import Plan
 
@@ -59,8 +59,7 @@ def require_fresh(jobs: Sequence[Job], params: str) -> None:
     for job in jobs:
         if reason := job.stale_because():
             target = job.outputs[0] if job.outputs else job.receipt
-            config = "" if params == "params.yaml" else f" --config params={params}"
-            raise ReclipError(f"{job.name} is stale ({reason}): run `snakemake {target}{config}`")
+            raise ReclipError(f"{job.name} is stale ({reason}): run `{snakemake(target, params)}`")
 
 
 def checked_output(plan: Plan, output: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,14 @@ STAGES: dict[str, tuple[str, str]] = {
     "check": ("reclip.evaluate.check", "experiment"),
     "summarise": ("reclip.evaluate.summarise", "experiment"),
 }
+
+PARAMS = "params.yaml"  # that is meant where none is named
+
+
+def snakemake(target: str | Path, params: str) -> str:
+    """The command that makes `target` by the settings file `params`, for errors."""
+    config = "" if params == PARAMS else f" --config params={shlex.quote(params)}"
+    return f"snakemake {target}{config}"
 
 
 def is_hidden(path: Path) -> bool:
@@ -172,14 +181,17 @@ class Job:
         if not self.wanted_file.is_file() or self.wanted_file.read_text("utf-8") != text:
             write_text(self.wanted_file, text)
 
-    def require_inputs(self) -> None:
-        """Raises ReclipError if an input is missing or was made with other settings."""
+    def require_inputs(self, params: str = PARAMS) -> None:
+        """Raises ReclipError if an input is missing or was made with other settings.
+
+        params: the settings file, for the command that the error names.
+        """
         for job in self.inputs.values():
             reason = job.stale_because()
             if reason:
                 raise ReclipError(
                     f"{self.name} needs {job.name}, which is stale ({reason}): "
-                    f"run `snakemake {job.receipt}` first"
+                    f"run `{snakemake(job.receipt, params)}` first"
                 )
 
     def done(self, outputs: list[Path], *, prune: bool = True) -> None:

@@ -101,11 +101,14 @@ def load_params(path: str | Path) -> Params:
         data = yaml.load(text, _Loader)  # a SafeLoader # nosec B506
     except FileNotFoundError as error:
         raise ReclipError(
-            f"no params file at '{path}': run from the project's folder, "
-            f"or write one with `reclip init`"
+            f"no params file at '{path}': run from the project's folder, name yours by "
+            f"--params (of snakemake: --config params=FILE), or write one with `reclip init`"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ReclipError(f"'{path}' cannot be read as a params file: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise ReclipError(
+            f"'{path}' cannot be read as a params file ({why}): name one that `reclip init` wrote"
+        ) from error
     except RecursionError as error:
         raise ReclipError(f"'{path}' is nested too deeply to be settings: mend it") from error
     except yaml.YAMLError as error:

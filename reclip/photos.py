@@ -76,7 +76,8 @@ def digest_of_photos(folder: str | Path, option: str, limit: int | None = None) 
     """
     folder = Path(folder).expanduser()
     paths = list_photos(folder, option)[:limit]
-    readable = [os.access(path, os.R_OK) for path in paths]
+    # A pipe is no file: who opens one waits.
+    readable = [os.path.isfile(path) and os.access(path, os.R_OK) for path in paths]
     sums = iter(remembered_sha256s([p for p, can in zip(paths, readable, strict=True) if can]))
     lines = [
         f"{path.relative_to(folder).as_posix()}\0{next(sums) if can else 'unreadable'}\n"

@@ -102,6 +102,15 @@ def test_a_folder_that_cannot_be_used(folder: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_a_pipe_is_left_out_and_not_waited_for() -> None:
+    grey(Path("photos/a.jpg"))
+    os.mkfifo("photos/pipe.jpg")
+    Path("photos/self.jpg").symlink_to("self.jpg")
+    assert digest_of_photos("photos", "--images").startswith("3 files, ")
+    assert len(prepared().items("train")) == 1
+    assert left_out() == ["photos/pipe.jpg", "photos/self.jpg"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read() -> None:
     grey(Path("photos/private/a.jpg"))
@@ -275,6 +284,14 @@ BAD = {
     "a corrupt label": (lambda p: p.write_bytes(b"x"), "'labels/0.png' cannot be read"),
     "two photos of a name": (lambda p: grey(Path("val/0.jpg")), "share a label map"),
 }
+
+
+def test_labels_without_a_class_are_refused(labelled: Path) -> None:
+    """All results would be 0, and no word why."""
+    for path in labelled.rglob("*.png"):
+        write_label(path, np.full_like(read_label(path), 255), len(NAMES))
+    with pytest.raises(ReclipError, match="'labels' hold 255, which is none, and no class"):
+        prepared(**LABELLED)
 
 
 @pytest.mark.parametrize("bad", BAD)

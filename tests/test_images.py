@@ -198,3 +198,11 @@ def test_each_class_has_its_own_colour(count: int) -> None:
     assert len(flat) == 768
     colours = [tuple(flat[3 * k : 3 * k + 3]) for k in range(count)]
     assert len(set(colours)) == count and (255, 255, 255) not in colours
+
+
+def test_a_telephone_s_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 99)
+    with pytest.raises(
+        ReclipError, match="it is none of JPEG, PNG.*: make a JPEG of it, replace it"
+    ):
+        read_image(tmp_path / "a.heic")

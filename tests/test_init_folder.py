@@ -59,6 +59,8 @@ def test_it_writes_whole_settings_and_says_why(options: tuple[str, ...]) -> None
     assert (params.experiment, source.images, source.limit) == ("pets", "photos", 3)
     assert source.classes == (("cat",), ("dog",), ("person", "man", "woman"))
     assert "wrote own.yaml; now run: snakemake --config params=own.yaml" in said.out
+    assert said.out.endswith("--model results/pets/runs/distilled/model\n")
+    assert "then read results/pets/summary/summary.md, and use the model:" in said.out
     assert "note: so few photos are a trial" in said.out
     assert said.out.startswith("3 photos of about 64×48 pixels; 3 classes: cat, dog, person\n")
     for section in ("compute", "clip", "views", "hypotheses", "rectify", "distill"):

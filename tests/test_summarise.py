@@ -69,6 +69,19 @@ def pair(**changes) -> Pair:
     return Pair(**(given | {"contested": 0.0, "turned": 0.0} | changes))
 
 
+def test_many_classes_of_one_fault_do_not_bury_the_rest() -> None:
+    supposed = np.ones((200, 30), bool)
+    many = found(
+        names=[f"c{k}" for k in range(30)], scores=np.full((200, 30), 25.0), supposed=supposed,
+        pixels=np.full(30, 100), shown=np.where(np.arange(30) < 15, 0, 100),
+        cells=Cells(np.full(30, 100), *np.zeros((2, 30, 30), int)),
+    )  # fmt: skip
+    said = advise(many)
+    assert sum("its pixels went to other classes" in sentence for sentence in said) == 10
+    assert "The same holds for 5 more classes: see the table below." in said
+    assert said[-1].startswith("A photo is supposed to hold 30.0 of 30 classes")
+
+
 def without(k: int) -> np.ndarray:
     return found().supposed & (np.arange(4) != k)
 
@@ -185,6 +198,8 @@ def test_the_summary_names_what_was_found(summary: Path) -> None:
     assert all(0 <= c["supposed_in_photos"] <= 6 for c in data["classes"])
     text = (summary / "summary.md").read_text(encoding="utf-8")
     assert "6 photos were read and 1 left out" in text and "- left out: `photos/bad.jpg`" in text
+    assert f"Why each was left out stands in `{data['left_out_why']}`." in text
+    assert data["left_out_why"].endswith("data/voc/left-out.csv")
     assert all(f"- {sentence}" in text for sentence in data["advice"])
     assert all(f"| {c['name']} | {c['supposed_in_photos']} |" in text for c in data["classes"])
     assert "6 photos teach little" in text

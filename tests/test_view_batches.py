@@ -94,3 +94,12 @@ def test_views_are_decoded_once(items, features) -> None:
     assert torch.equal(first[0].flip(0), again[0])
     batches(1, np.array([0]))
     assert len(asked) == 3  # another view is another crop
+
+
+def test_a_photo_of_one_column_is_seen_like_any_other(tmp_path, features) -> None:
+    """Of a single column numpy keeps a flip's negative stride, which torch refuses."""
+    write_image(tmp_path / "line.png", np.full((40, 1, 3), 9, np.uint8))
+    batches = ViewBatches([Item("line", tmp_path / "line.png", 40, 1)], features, label_of)
+    found = [batches(number, np.array([0]))[1][0, :, 0] for number in range(3)]
+    assert any(features.view(batches.items[0], number).flip for number in range(3))
+    assert all((labels < 20).any() for labels in found)

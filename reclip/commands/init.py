@@ -61,6 +61,14 @@ def init(preset: str, output: str, force: bool, **given: Any) -> None:
     path = write(preset, Path(output), given)
     hint = "" if output == "params.yaml" else f" --config params={output}"
     click.echo(f"wrote {path}; now run: snakemake{hint}")
+    if preset == FOLDER:
+        from reclip.params import load_params
+
+        results = f"results/{load_params(path).experiment}"
+        click.echo(
+            f"then read {results}/summary/summary.md, and use the model: reclip predict PHOTOS "
+            f"--model {results}/runs/distilled/model"
+        )
 
 
 def _write_preset(preset: str, output: Path, given: dict[str, Any]) -> Path:

@@ -8,6 +8,7 @@ import click
 
 from reclip.commands import params_option
 from reclip.errors import ReclipError
+from reclip.jobs import snakemake
 
 run_option = click.option("--run", metavar="RUN", help="A run of the settings file, by its name.")
 model_option = click.option(
@@ -29,7 +30,8 @@ def packaged_model(run: str | None, model: str | None, params_path: str) -> Path
     job = Plan.load(params_path).job("package", run)
     if reason := job.stale_because():
         raise ReclipError(
-            f"the model of run '{run}' is stale ({reason}): run `snakemake {job.receipt}` first"
+            f"the model of run '{run}' is stale ({reason}): run "
+            f"`{snakemake(job.receipt, params_path)}` first"
         )
     return job.folder
 
@@ -61,14 +63,15 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     segmenter = Segmenter.load(path, device=device, clip=clip)
     found = run_predict(segmenter, photos, Path(out), overwrite=overwrite)
     kept = f" ({found.kept} were there already)" if found.kept else ""
-    click.echo(f"{found.made + found.kept} photos segmented{kept}: see '{out}'")
+    done = found.made + found.kept
+    click.echo(f"{done} photo{'s' * (done != 1)} segmented{kept}: see '{out}'")
     for sentence in found.failed:
         click.echo(f"failed: {sentence}", err=True)
     if found.failed:
-        total = found.made + found.kept + len(found.failed)
+        total = done + len(found.failed)
         raise ReclipError(
-            f"{len(found.failed)} of {total} photos failed, as named above; run again once they "
-            f"are mended, and only they are done"
+            f"{len(found.failed)} of {total} photo{'s' * (total != 1)} failed, as named above: "
+            f"mend or leave out what failed and run again, and only that is done"
         )
 
 

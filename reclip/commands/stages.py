@@ -40,7 +40,7 @@ def run_stage(stage: str, id: str | None, params_path: str, force: bool) -> None
     if reason is None and not force:
         click.echo(f"{job.name}: up to date")
         return
-    job.require_inputs()
+    job.require_inputs(params_path)
     job.folder.mkdir(parents=True, exist_ok=True)
     job.receipt.unlink(missing_ok=True)
     job.write_wanted()

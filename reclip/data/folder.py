@@ -60,12 +60,19 @@ def _labelled(
     require_apart(source.images, folders)
     last = len(source.classes) - 1
     table = IdTable(range(last + 1), (IGNORED,), f"0..{last} and {IGNORED}")
-    labels, items = label_pairs(source), []
+    labels, items, known = label_pairs(source), [], False
     for item in _readable(source.val_images, "source.val_images", source.limit, left_out, loaders):
         label, path = labels[item.image], folder / "labels" / f"{item.id}.png"
         pair = Photo(item.id, item.image, label, partial(_read_ids, label, table))
-        write_label(path, pair.label(), len(source.classes))
+        ids = pair.label()
+        known = known or bool((ids != IGNORED).any())
+        write_label(path, ids, len(source.classes))
         items.append(replace(item, label=path))
+    if not known:
+        raise ReclipError(
+            f"params: 'source.val_labels': the label maps in '{source.val_labels}' hold "
+            f"{IGNORED}, which is none, and no class: write class ids from 0 to {last} into them"
+        )
     return items
 
 

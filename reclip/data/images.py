@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import colorsys
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reclip.errors import ReclipError
 from reclip.files import atomic
@@ -28,21 +29,41 @@ def reading(path: str | Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ReclipError(f"no file '{path}': restore it or take it off the list") from error
+        raise ReclipError(f"no file '{path}': restore it or leave it out") from error
+    except PermissionError as error:
+        raise ReclipError(
+            f"'{path}' may not be read: give yourself the right to, or leave it out"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ReclipError(
+            f"'{path}' cannot be read as an image (it is none of {', '.join(FORMATS)}): make a "
+            f"JPEG of it, replace it or leave it out"
+        ) from error
     except Image.DecompressionBombError as error:
         raise ReclipError(
             f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or leave it out"
         ) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = reason or type(error).__name__
         raise ReclipError(
             f"'{path}' cannot be read as an image ({reason}): replace it or leave it out"
         ) from error
 
 
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """A file's image. Raises ReclipError as `reading`; a pipe would be waited for without end."""
+    with reading(path):
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("it is no file")
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
+
+
 def read_image(path: str | Path) -> np.ndarray:
     """RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as in `rgb_pixels`."""
-    with reading(path), Image.open(path, formats=FORMATS) as image:
+    with opened(path) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return rgb_pixels(image)
 
@@ -70,7 +91,7 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(H, W) as :func:`read_image` would return it, from the header alone."""
-    with reading(path), Image.open(path, formats=FORMATS) as image:
+    with opened(path) as image:
         width, height = image.size
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
@@ -78,7 +99,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 def read_label(path: str | Path) -> np.ndarray:
     """uint8 (H, W) class ids from a palette or grey PNG, as stored."""
-    with reading(path), Image.open(path, formats=FORMATS) as image:
+    with opened(path) as image:
         image.load()
         mode, format, ids = image.mode, image.format, np.array(image, np.uint8)
     if mode not in ("P", "L", "1"):

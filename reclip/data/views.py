@@ -88,7 +88,8 @@ def crop_label(label: np.ndarray, view: View) -> np.ndarray:
     """The same view of a label map of the photo's size: uint8 (view.height, view.width)."""
     cut = resize_label(label, view.size)
     cut = cut[view.top : view.top + view.height, view.left : view.left + view.width]
-    return np.ascontiguousarray(cut[:, ::-1] if view.flip else cut)
+    # A copy: of a single column numpy leaves a flip's negative stride, which torch refuses.
+    return (cut[:, ::-1] if view.flip else cut).copy()
 
 
 def distort(image: np.ndarray, colour: tuple[float, float, float, float]) -> np.ndarray:

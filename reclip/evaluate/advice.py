@@ -17,7 +17,7 @@ DOMINANT = 0.6  # of all pixels
 STRAY, EVERYWHERE = 3, 0.3  # times as many photos as supposed, and part of all photos
 MISSED = 0.2  # of the photos, without a class that passes the threshold
 USUAL_CLASSES, MANY = 3, 0.6  # a photo; and a part of all classes that is too much
-MOST_PAIRS = 10
+MOST_PAIRS = MOST_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ def advise(found: Found) -> list[str]:
     """What to change, a sentence or two each, the most important first."""
     said = [*_too_much(found), *_missing(found), *_competing(found), *_threshold(found)]
     if found.photos < FEW_PHOTOS:
+        teach = "teaches" if found.photos == 1 else "teach"
         said.append(
-            f"{_count(found.photos, 'photo')} teach little: add more of the same kind if you have "
-            f"them; they need no labels."
+            f"{in_number(found.photos, 'photo')} {teach} little: add more of the same kind if you "
+            f"have them; they need no labels."
         )
     return said or ["Nothing stands out: look at the masks before changing anything."]
 
@@ -77,20 +78,25 @@ def _missing(found: Found) -> list[str]:
             f"class off the list, or, if the photos do show it, call it what a caption would call "
             f"it."
         )
+    each = []
     for k, name in enumerate(found.names):
         supposed, shown = int(found.in_photos[k]), int(found.shown[k])
         if supposed and not shown:
             rivals = found.cells.turned[k] + found.cells.runner_up[:, k]
             by = f", mostly to '{found.names[rivals.argmax()]}'" if rivals.any() else ""
-            said.append(
-                f"'{name}' was supposed in {_count(supposed, 'photo')}, but its pixels went to "
+            each.append(
+                f"'{name}' was supposed in {in_number(supposed, 'photo')}, but its pixels went to "
                 f"other classes{by}: name it more precisely, or drop it."
             )
         elif 0 < supposed < RARE * found.photos or 0 < supposed < LEAST_PHOTOS <= found.photos:
-            said.append(
-                f"'{name}' was supposed in {_count(supposed, 'photo')} only: little is learned of "
-                f"it, so add photos that show it, or drop it."
+            each.append(
+                f"'{name}' was supposed in {in_number(supposed, 'photo')} only: little is learned "
+                f"of it, so add photos that show it, or drop it."
             )
+    said += each[:MOST_CLASSES]
+    if len(each) > MOST_CLASSES:
+        more = in_number(len(each) - MOST_CLASSES, "more class", "es")
+        said.append(f"The same holds for {more}: see the table below.")
     return said
 
 
@@ -120,7 +126,7 @@ def _reasons(pair: Pair, found: Found) -> list[str]:
         reasons.append(f"rectification moved {pair.turned:.0%} of their pixels between them")
     both = int((found.supposed[:, pair.a] & found.supposed[:, pair.b]).sum())
     if pair.together >= TOGETHER and pair.lift >= LIFT and both >= LEAST_PHOTOS:
-        reasons.append(f"supposed together in {_count(both, 'photo')}")
+        reasons.append(f"supposed together in {in_number(both, 'photo')}")
     return reasons
 
 
@@ -148,7 +154,7 @@ def _threshold(found: Found) -> list[str]:
     if missed > MISSED * found.photos:
         lower = np.floor(np.quantile(best, 0.1) * 10) / 10
         return [
-            f"In {missed} of {_count(found.photos, 'photo')} no class reaches the threshold of "
+            f"In {missed} of {in_number(found.photos, 'photo')} no class reaches the threshold of "
             f"{found.threshold:g}: lower hypotheses.threshold to {lower:g}, which nine photos of "
             f"ten reach, or add names of what these photos show."
         ]
@@ -163,5 +169,6 @@ def _threshold(found: Found) -> list[str]:
     return []
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def in_number(number: int, what: str, plural: str = "s") -> str:
+    """E.g. "1 photo", "2 photos"."""
+    return f"{number:,} {what}{'' if number == 1 else plural}"

@@ -13,7 +13,7 @@ from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS
 from reclip.data.images import read_label
 from reclip.data.index import DataSet, read_table
 from reclip.device import setup
-from reclip.evaluate.advice import Found, advise
+from reclip.evaluate.advice import Found, advise, in_number
 from reclip.evaluate.findings import count_cells, count_pixels, pairs
 from reclip.files import write_json, write_text
 from reclip.jobs import Job
@@ -76,6 +76,7 @@ def summarise(
     return {
         "photos": found.photos,
         "left_out": left_out,
+        "left_out_why": (folders["prepare"] / LEFT_OUT).as_posix(),
         "masks": masks.as_posix(),
         "classes": [
             {
@@ -118,13 +119,16 @@ def in_words(dataset: str, summary: dict[str, Any]) -> str:
     left_out = summary["left_out"]
     lines = [f"# What was found in {dataset}", ""]
     lines += [
-        f"{summary['photos']:,} photos were read and {len(left_out):,} left out. Their masks lie "
+        f"{in_number(summary['photos'], 'photo')} {'was' if summary['photos'] == 1 else 'were'} "
+        f"read and {len(left_out):,} left out. The masks of what was read lie "
         f"in `{summary['masks']}`, each under its photo's name.",
         "",
     ]
     if left_out:
         more = ["..."] if len(left_out) > SHOWN_FILES else []
-        lines += [*(f"- left out: `{path}`" for path in left_out[:SHOWN_FILES]), *more, ""]
+        shown = (" ".join(path.split()) for path in left_out[:SHOWN_FILES])  # a name may have lines
+        lines += [*(f"- left out: `{path}`" for path in shown), *more, ""]
+        lines += [f"Why each was left out stands in `{summary['left_out_why']}`.", ""]
     lines += [
         "## What to change",
         "",
@@ -159,12 +163,12 @@ def in_words(dataset: str, summary: dict[str, Any]) -> str:
             f"| {p['percent_of_pixels_moved_by_rectification']:.0f}% |"
             for p in summary["competing"]
         ]
-    lines += [
-        "",
-        "A photo is *supposed* to hold a class by CLIP's image-level score alone. A pixel is "
-        "*nearly a tie* where the other class of the pair is second best by less than 0.01 of "
-        "cosine, and *moved* where CLIP by itself and CLIP rectified name different ones. No label "
-        "was read.",
-        "",
-    ]
+    words = "A photo is *supposed* to hold a class by CLIP's image-level score alone."
+    if summary["competing"]:
+        words += (
+            " A pixel is *nearly a tie* where the other class of the pair is second best by less "
+            "than 0.01 of cosine, and *moved* where CLIP by itself and CLIP rectified name "
+            "different ones."
+        )
+    lines += ["", f"{words} No label was read.", ""]
     return "\n".join(lines)

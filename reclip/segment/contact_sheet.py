@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from reclip.segment.legend import INK, PAPER, Entry, font, with_legend
+from reclip.segment.legend import INK, PAPER, Entry, lettering, with_legend
 
 COLUMNS, ROWS = 6, 6
 SIDE, MARGIN, TEXT = 240, 8, 12  # pixels
@@ -26,11 +26,12 @@ def page(cells: Sequence[tuple[str, Image.Image]], legend: list[Entry]) -> Image
     rows = -(-len(cells) // COLUMNS)
     across, down = SIDE + MARGIN, SIDE + TEXT + 2 * MARGIN
     sheet = Image.new("RGB", (columns * across + MARGIN, rows * down + MARGIN), PAPER)
-    draw, face = ImageDraw.Draw(sheet), font(TEXT)
+    draw = ImageDraw.Draw(sheet)
     for k, (name, picture) in enumerate(cells):
         x, y = MARGIN + k % COLUMNS * across, MARGIN + k // COLUMNS * down
         sheet.paste(picture, (x + (SIDE - picture.width) // 2, y + (SIDE - picture.height) // 2))
-        draw.text((x, y + SIDE + 2), _fitting(name, face), fill=INK, font=face)
+        text, face = lettering(name, TEXT)
+        draw.text((x, y + SIDE + 2), _fitting(text, face), fill=INK, font=face)
     return with_legend(sheet, legend, TEXT + 2)
 
 

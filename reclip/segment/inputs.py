@@ -28,12 +28,12 @@ def find_photos(arguments: Iterable[str], out: Path) -> list[Input]:
     """
     found: list[Path] = []
     roots = []
-    made = out.resolve()
+    made = os.path.realpath(out)
     for argument in arguments:
         path = Path(argument).expanduser()
         if path.is_dir():
             inside = list_photos(path, "reclip predict")
-            found += [p for p in inside if not p.resolve().is_relative_to(made)]
+            found += [p for p in inside if not _real(p).is_relative_to(made)]
             roots.append(os.path.abspath(path))
         elif path.exists():
             found.append(path)
@@ -54,8 +54,13 @@ def unique_files(paths: Iterable[Path]) -> list[Path]:
     """The first of those that lead to the same file."""
     found: dict[Path, Path] = {}
     for path in paths:
-        found.setdefault(path.resolve(), path)
+        found.setdefault(_real(path), path)
     return list(found.values())
+
+
+def _real(path: Path) -> Path:
+    """Where links lead, as far as they do: `Path.resolve` raises for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def names(paths: list[Path], root: str) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from reclip.config import ClipSettings, DenoisingSettings, ImageSettings
 from reclip.errors import ReclipError
@@ -63,9 +63,24 @@ class ModelInfo(Settings):
     sha256: str
     digest: str
 
+    @field_validator("palette")
+    @classmethod
+    def _a_colour_a_class(cls, palette: tuple, info: ValidationInfo) -> tuple:
+        if len(palette) != len(info.data.get("classes", palette)):
+            raise ValueError("it has not one colour for each class")
+        return palette
+
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(names[0] for names in self.classes)
+
+    def require_classes(self, number: int, weights: Path) -> None:
+        """Raises ReclipError: the weights are of another number of classes."""
+        if number != len(self.classes):
+            raise ReclipError(
+                f"'{weights}' tells {number} classes apart and {INFO} names {len(self.classes)}: "
+                f"package the model again"
+            )
 
     @classmethod
     def parse(cls, text: str, where: str | Path) -> ModelInfo:

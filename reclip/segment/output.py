@@ -9,13 +9,14 @@ contact-sheet-1.jpg ...  all overlays at a glance
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from reclip.data.images import image_size, read_label
+from reclip.data.images import image_size, read_image, read_label
 from reclip.data.index import write_table
 from reclip.errors import ReclipError
 from reclip.files import atomic, read_json, write_json
@@ -74,6 +75,7 @@ class Output:
             return False
         try:
             label = read_label(mask)
+            read_image(overlay)
             if image_size(photo.path) != label.shape or label.max() >= len(self.info.classes):
                 return False
         except ReclipError:
@@ -84,7 +86,7 @@ class Output:
     def write(self, photo: Input, found: Segmentation) -> None:
         """The mask comes last: where it is, the photo is done."""
         with atomic(self.overlay(photo)) as partial:
-            found.overlay().save(partial, "JPEG", quality=90)
+            _save_jpeg(found.overlay(), partial)
         with atomic(self.mask(photo)) as partial:
             found.palette_image().save(partial, "PNG")
         self._note(photo, found.mask)
@@ -109,7 +111,7 @@ class Output:
             cells = [(photo.name, self._thumbnail(photo)) for photo in some]
             sheet = page(cells, self._legend(some))
             with atomic(self.folder / f"contact-sheet-{number}.jpg") as partial:
-                sheet.save(partial, "JPEG", quality=90)
+                _save_jpeg(sheet, partial)
 
     def _thumbnail(self, photo: Input) -> Image.Image:
         height, width = self._sizes[photo]
@@ -121,6 +123,13 @@ class Output:
         order = np.argsort(-total, kind="stable")
         names, colours = self.info.class_names, self.info.palette
         return [(colours[k], names[k]) for k in order if total[k]]
+
+
+def _save_jpeg(picture: Image.Image, path: Path) -> None:
+    """Pillow takes a file that a full disk cuts short for whole; Python's own writing does not."""
+    whole = io.BytesIO()
+    picture.save(whole, "JPEG", quality=90)
+    path.write_bytes(whole.getvalue())
 
 
 def _read(path: Path) -> object:

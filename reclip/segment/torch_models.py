@@ -53,6 +53,7 @@ def load_model(
 
 def _by_student(info: ModelInfo, weights: Path, device: torch.device) -> Logits:
     student = Student.load(weights).to(device)
+    info.require_classes(student.head.config["classes"], weights)
 
     def logits(photo: np.ndarray) -> tuple[list[Piece], Frame]:
         image = bounded(info.image, photo.shape[:2], info.stride)
@@ -69,6 +70,7 @@ def _by_rectified_clip(
     if checkpoint is not None:
         settings = settings.model_copy(update={"checkpoint": checkpoint})
     model = Rectifier.load(weights, device)
+    info.require_classes(len(model.w_query), weights)
     clip = load_clip(settings, device)
     _require_same(info.clip, weights_file(settings))
     extractor = Extractor(clip, settings, loaders=0)

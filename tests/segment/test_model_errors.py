@@ -32,6 +32,8 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+LISTED = ("classes", "palette")
+
 # what is done to a copy of the packaged student -> words of the sentence
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (shutil.rmtree, "is no folder with model.json and model.safetensors: name"),
@@ -54,6 +56,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another's json": (lambda f: (f / "model.json").write_text("[1]"), "describes no model"),
     "another format": (lambda f: change(f, format="reclip-model-9"), "its format is not reclip-m"),
     "an unknown key": (lambda f: change(f, extra=1), "its 'extra' is not known here"),
+    "a colour too few": (
+        lambda f: change(f, palette=read_json(f / "model.json")["palette"][1:]),
+        "its 'palette' is not known here",
+    ),
+    "a class too few": (
+        lambda f: change(f, **{k: read_json(f / "model.json")[k][1:] for k in LISTED}),
+        "classes apart and model.json names",
+    ),
     "no classes": (lambda f: change(f, classes=[]), "its 'classes' is not known here"),
 }  # fmt: skip
 
@@ -191,6 +201,18 @@ def test_a_model_that_is_not_made_yet_is_named_with_the_command(copy: Path) -> N
     assert (
         "results/tiny/runs/distill/model/receipt.json" in line and not Path("predictions").exists()
     )
+
+
+def test_the_command_that_an_error_names_has_the_settings_file(copy: Path) -> None:
+    shutil.rmtree("results/tiny/runs/distill/model")
+    Path("params.yaml").rename("my own.yaml")
+    receipt = "results/tiny/runs/distill/model/receipt.json"
+    wanted = f"run `snakemake {receipt} --config params='my own.yaml'` first"
+    own = ("--run", "distill", "--params", "my own.yaml")
+    assert wanted in one_sentence(reclip("predict", "photo.png", *own))
+    shutil.rmtree("results/tiny/data/voc")
+    line = one_sentence(reclip("package", *own))
+    assert "receipt.json --config params='my own.yaml'` first" in line
 
 
 def test_a_model_of_other_settings_is_refused(copy: Path) -> None:

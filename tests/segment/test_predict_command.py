@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
 import shutil
 import stat
 from pathlib import Path
@@ -92,6 +93,14 @@ def test_a_stopped_call_goes_on_where_it_was(here, student, photos, monkeypatch)
     assert B in written() and not list(here.rglob("*.partial*"))
 
 
+def test_an_overlay_that_is_cut_short_is_made_again(here, student, photos) -> None:
+    predict(student, photos)
+    before = written()
+    Path("predictions/overlays/a.jpg").write_bytes(before["overlays/a.jpg"][:-100])
+    assert "(1 were there already)" in predict(student, photos).out
+    assert written() == before
+
+
 @pytest.mark.parametrize("damage", ["masks/a.png", "overlays/a.jpg"])
 def test_what_is_lost_or_damaged_is_made_again(here, student, photos, damage: str) -> None:
     predict(student, photos)
@@ -129,6 +138,19 @@ def test_a_bad_file_does_not_stop_the_rest(here: Path, student: Path, photos: Pa
     (photos / "cut.png").write_bytes(whole)
     said = predict(student, photos)
     assert said.code == 0 and said.out.startswith("3 photos segmented (2 were there already)")
+
+
+def test_pipes_and_links_that_lead_nowhere_are_named(here: Path, student: Path) -> None:
+    make("odd/one.png")
+    os.mkfifo("odd/pipe.jpg")
+    Path("odd/self.jpg").symlink_to("self.jpg")
+    Path("odd/gone.jpg").symlink_to("nowhere.jpg")
+    said = predict(student, "odd")
+    assert said.code == 1 and said.out == "1 photo segmented: see 'predictions'\n"
+    *failed, last = said.err.splitlines()
+    assert [name in line for name, line in zip(("gone", "pipe", "self"), failed, strict=True)]
+    assert "'odd/pipe.jpg' cannot be read as an image (it is no file)" in failed[1]
+    assert last.startswith("error: 3 of 4 photos failed, as named above: mend or leave out")
 
 
 def test_its_own_masks_are_no_photos(here: Path, student: Path, photos: Path) -> None:
@@ -239,6 +261,20 @@ def test_a_full_disk_stops_at_once(here: Path, student: Path, photos: Path, monk
     monkeypatch.setattr(Image.Image, "save", full)
     line = one_sentence(predict(student, photos))
     assert "the disk is full while writing" in line and not list(here.rglob("*.partial*"))
+
+
+def test_no_picture_is_kept_that_a_full_disk_cut_short(here: Path, student: Path) -> None:
+    """Pillow takes what the system did not write of a JPEG for written."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    Image.fromarray(noise).save("photo.png")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
+    try:
+        line = one_sentence(predict(student, "photo.png"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "overlays/photo.jpg' cannot be written (File too large)" in line
+    assert not list(here.rglob("*.jpg")) and not list(here.rglob("masks/*"))
 
 
 @pytest.mark.parametrize("options", [[], ["--run", "distill", "--model", "x"]])
