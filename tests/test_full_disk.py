@@ -69,6 +69,9 @@ shutil.copytree("kept", "results", dirs_exist_ok=True)
 project = Project(rectifying())
 for stage in sys.argv[2:]:
     before = project.files()
+    # What evaluation writes would find room where its receipt was, which is removed first.
+    for receipt in Path("results").glob(f"*/runs/*/{stage}/receipt.json"):
+        receipt.unlink()
     with open("results/filler", "wb") as filler:
         filler.write(bytes(shutil.disk_usage("results").free))
     project.refuse(stage, "free some space", "are free" if stage == "fetch" else "disk is full")
