@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-
-# Before torch is there. Workers share the cores, and threads that wait for one another's turn cost
-# more than they compute.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+import signal
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,12 @@ from tiny_experiment import TINY, merged
 from reclip.config import Params
 from reclip.params import validate
 from reclip.plan import Plan
+
+# Before torch is there. Workers share the cores, and threads that wait for one another's turn cost
+# more than they compute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell starts what runs in its background deaf to Ctrl-C, which some tests press.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
