@@ -72,6 +72,8 @@ rule all:
         ],
         [PLAN.job("package", run).receipt for run in PLAN.packaged()],
         STALE_BY_DEFAULT,
+    message:
+        f"everything in {RESULTS}"
 
 
 # snakemake table4

@@ -50,6 +50,8 @@ class Checkout:
             if line.startswith(("rule ", "localrule ")):
                 rule = words[1].rstrip(":")
                 jobs.add(rule)
+            elif line.startswith("Job 0: everything"):
+                jobs.add("all")
             elif line.strip().startswith("wildcards:"):
                 jobs.discard(rule)
                 jobs.add(f"{rule}:{line.split('=')[1].strip()}")
