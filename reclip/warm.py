@@ -57,6 +57,8 @@ def run() -> int | None:
     Returns its exit code; that of a shell, 128 + n, where signal n ended it.
     """
     with socket.socket(socket.AF_UNIX) as connection:
+        # A signal that comes while the job is asked for waits until it can be handed on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
         try:
             connection.connect(SOCKET.format(run=os.environ[RUN]))
             request = {"arguments": sys.argv[1:], "folder": os.getcwd()}
@@ -65,10 +67,12 @@ def run() -> int | None:
             connection.sendall(len(data).to_bytes(4, "big"))
             socket.send_fds(connection, [data[:1]], [0, 1, 2])
             connection.sendall(data[1:])
+            for sign in FORWARDED:
+                signal.signal(sign, lambda sign, _: connection.send(bytes([sign])))
         except OSError:
             return None
-        for sign in FORWARDED:
-            signal.signal(sign, lambda sign, _: connection.send(bytes([sign])))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = connection.recv(4)
     if not status:
         print("the warm process of this run was killed: run again", file=sys.stderr)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -133,6 +135,32 @@ def test_signals_reach_the_job(run, folder, sign, code):
     process.send_signal(sign)
     assert process.wait(timeout=30) == code
     assert not psutil.pid_exists(job)
+
+
+def test_a_signal_is_handed_on_that_comes_while_the_job_is_asked_for(folder, tmp_path, monkeypatch):
+    """A job may run before its command has heard that it was asked for."""
+    for name in "ABCD":  # more than a socket holds: the command cannot go on until this one reads
+        monkeypatch.setenv(name, 100_000 * "x")
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(warm.SOCKET.format(run=os.getpid()))
+        listener.listen()
+        process = command(SimpleNamespace(pid=os.getpid()), folder, "sleep", at=tmp_path)
+        connection, _ = listener.accept()
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        with connection:
+            connection.settimeout(30)
+            rest = 4 + int.from_bytes(connection.recv(4, socket.MSG_PEEK), "big")
+            while rest:
+                read = len(connection.recv(rest))
+                assert read, "the command was ended by the signal"
+                rest -= read
+            assert connection.recv(1) == bytes([signal.SIGTERM])
+            connection.sendall((3).to_bytes(4, "big", signed=True))
+        assert process.wait(timeout=30) == 3
 
 
 def test_a_job_ends_with_the_command_that_waits_for_it(run, folder):
