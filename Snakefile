@@ -1,5 +1,5 @@
 # From data to Tables 1 to 7. Settings: params.yaml. Every rule calls the `reclip` command of its name;
-# which jobs there are, and which are stale, is decided in reclip/plan.py and reclip/jobs.py.
+# which jobs there are, and which are stale, is decided in reclip/pipeline/plan.py and reclip/pipeline/job.py.
 import os
 import shlex
 from pathlib import Path
@@ -7,10 +7,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from reclip.errors import ReclipError
+from reclip.common.errors import ReclipError
 from reclip.gpu import uses_gpu
-from reclip.plan import FIGURES, Plan
-from reclip.staleness import ALWAYS
+from reclip.pipeline.plan import FIGURES, Plan
+from reclip.pipeline.staleness import ALWAYS
 
 min_version("9.0")
 

@@ -23,10 +23,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from reclip import usage
-from reclip.jobs import STAGES, Job
-from reclip.plan import Plan
-from reclip.staleness import made_by_default
+from reclip.pipeline.job import STAGES, Job
+from reclip.pipeline.plan import Plan
+from reclip.pipeline.staleness import made_by_default
+from reclip.tracking import usage
 
 IMPORT = re.compile(r"^import time:\s+(\d+) \|", re.M)
 DONE = re.compile(r": done in ([\d.]+) s")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reclip.segment.segmentation import Segmentation
-    from reclip.segment.segmenter import Segmenter
+    from reclip.inference.segmentation import Segmentation
+    from reclip.inference.segmenter import Segmenter
 
 __version__ = "0.4.0"
 __all__ = ["Segmentation", "Segmenter", "__version__"]
@@ -18,11 +18,11 @@ __all__ = ["Segmentation", "Segmenter", "__version__"]
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for: `import reclip` stays cheap."""
     if name == "Segmenter":
-        from reclip.segment.segmenter import Segmenter
+        from reclip.inference.segmenter import Segmenter
 
         return Segmenter
     if name == "Segmentation":
-        from reclip.segment.segmentation import Segmentation
+        from reclip.inference.segmentation import Segmentation
 
         return Segmentation
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

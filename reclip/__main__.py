@@ -2,11 +2,11 @@ import os
 import sys
 
 if os.environ.get("RECLIP_WARM"):
-    from reclip import warm
+    from reclip.cli import fork_server
 
-    if (code := warm.run()) is not None:
+    if (code := fork_server.run()) is not None:
         sys.exit(code)
 
-from reclip.cli import main
+from reclip.cli.main import main
 
 main()

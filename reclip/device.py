@@ -6,8 +6,8 @@ import os
 
 import torch
 
-from reclip.config import ComputeSettings
-from reclip.errors import ReclipError
+from reclip.common.errors import ReclipError
+from reclip.config.models import ComputeSettings
 
 
 def pick_device(name: str, option: str = "params: 'compute.device'") -> torch.device:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reclip.config import ComputeSettings
+from reclip.config.models import ComputeSettings
 
 NVIDIA = Path("/dev/nvidia0")  # Linux; elsewhere a GPU must be asked for by name
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_experiment import TINY, merged
 
-from reclip.config import Params
-from reclip.params import validate
-from reclip.plan import Plan
+from reclip.config.load import validate
+from reclip.config.models import Params
+from reclip.pipeline.plan import Plan
+from support.tiny_experiment import TINY, merged
 
 # Before torch is there. Workers share the cores, and threads that wait for one another's turn cost
 # more than they compute.

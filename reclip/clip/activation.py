@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from reclip.config import ClipSettings
-from reclip.releases import Release
+from reclip.config.models import ClipSettings
+from reclip.weights.releases import Release
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 from reclip.clip.load import MINI_CLIP
-from reclip.errors import ReclipError
-from reclip.files import read_json
-from reclip.state_dict import misfit
-from reclip.weights import PACKAGED
+from reclip.common.errors import ReclipError
+from reclip.common.files import read_json
+from reclip.weights.identity import PACKAGED
+from reclip.weights.state_dict import misfit
 
 
 def architecture(name: str) -> tuple[dict[str, Any], Any, Any]:

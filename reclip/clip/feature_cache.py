@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from reclip.config import ImageSettings, ViewSettings
+from reclip.common.files import read_json, result
+from reclip.config.models import ImageSettings, ViewSettings
 from reclip.data.index import Item
 from reclip.data.reading import Window, windows
 from reclip.data.views import View, draw_view
-from reclip.files import read_json, result
 
 
 def grid_of(window: Window, patch: int) -> tuple[int, int]:

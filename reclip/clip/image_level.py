@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reclip.config import ClipSettings
+from reclip.config.models import ClipSettings
 
 if TYPE_CHECKING:
     from reclip.clip.load import Clip

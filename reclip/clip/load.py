@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reclip.config import ClipSettings
-from reclip.errors import ReclipError
-from reclip.releases import Release, clip_release, release_of
-from reclip.weights import PACKAGED, log_file, weights_sha256
+from reclip.common.errors import ReclipError
+from reclip.config.models import ClipSettings
+from reclip.weights.identity import PACKAGED, log_file, weights_sha256
+from reclip.weights.releases import Release, clip_release, release_of
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +83,7 @@ def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
     missing, damaged, not the one that its name says, or of another architecture, or the download
     fails.
     """
-    from reclip.state_dict import read_state_dict
+    from reclip.weights.state_dict import read_state_dict
 
     path = weights_file(spec)
     sha256 = weights_sha256(str(path), "clip.checkpoint", clip_release(spec.model))

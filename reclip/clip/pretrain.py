@@ -23,8 +23,8 @@ from open_clip.transformer import PatchDropout
 from safetensors.torch import save
 from tqdm import tqdm
 
-from reclip.data.world import WORLDS, draw_scene, scene_rng
-from reclip.data.world_bias import PlantedBias, deal_roles, draw_captioned_scene, draw_close_up
+from reclip.data.world.bias import PlantedBias, deal_roles, draw_captioned_scene, draw_close_up
+from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng
 
 UNIVERSE = WORLDS["ade"]
 """The world that mini-clip is trained on; the classes of the others are among its classes."""

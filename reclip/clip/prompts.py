@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reclip.errors import ReclipError
+from reclip.common.errors import ReclipError
 
 IN_THE_SCENE = (
     "there is a {} in the scene.",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reclip.errors import ReclipError
+from reclip.common.errors import ReclipError
 
 if TYPE_CHECKING:
     from open_clip.transformer import ResidualAttentionBlock

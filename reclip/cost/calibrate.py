@@ -19,6 +19,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from reclip.common.errors import ReclipError
 from reclip.cost import flops
 from reclip.cost.known import Known
 from reclip.cost.machines import Rates
@@ -27,7 +28,6 @@ from reclip.data.images import read_image
 from reclip.data.views import crop_image, draw_view, normalise
 from reclip.device import setup
 from reclip.distill.deeplab import OUTPUT_STRIDE, DeepLabV2
-from reclip.errors import ReclipError
 
 SECONDS = 1.0  # that a measurement repeats itself for
 LONG = 4.0  # seconds after which a measurement is not repeated

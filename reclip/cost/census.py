@@ -11,15 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from reclip.data import ade, class_names, context, remote, voc
+from reclip.common.errors import ReclipError
+from reclip.config.sources import ArchiveSource, ContextSource, FolderSource, WorldSource
+from reclip.data.download import official
 from reclip.data.images import image_size
 from reclip.data.index import DataSet
-from reclip.data.layout import SPLITS
-from reclip.data.world import WORLDS, scene_rng, scene_size
-from reclip.errors import ReclipError
-from reclip.photos import list_photos
-from reclip.plan import Plan
-from reclip.sources import ArchiveSource, ContextSource, FolderSource, WorldSource
+from reclip.data.layouts import ade, class_names, context, voc
+from reclip.data.layouts.layout import SPLITS
+from reclip.data.photos import list_photos
+from reclip.data.world.scenes import WORLDS, scene_rng, scene_size
+from reclip.pipeline.plan import Plan
 
 WORLD_SLOTS = 3  # "crimson stripes" and its like: at most two tokens, and the end token
 
@@ -40,9 +41,9 @@ class Published(NamedTuple):
 
 # Most photos of VOC are 500×375; the photos of ADE's benchmark have a short side of 512 or more.
 PUBLISHED = {
-    "voc": Published(voc.OFFICIAL, (375, 500), class_names.VOC_CLASSES, 3, remote.VOC2012.size),
+    "voc": Published(voc.OFFICIAL, (375, 500), class_names.VOC_CLASSES, 3, official.VOC2012.size),
     "context": Published(context.OFFICIAL_JSON, (375, 500), class_names.CONTEXT_CLASSES, 3, 1.3e9),
-    "ade": Published(ade.OFFICIAL, (512, 683), class_names.ADE_CLASSES, 4, remote.ADE.size),
+    "ade": Published(ade.OFFICIAL, (512, 683), class_names.ADE_CLASSES, 4, official.ADE.size),
 }
 
 

@@ -7,7 +7,7 @@ import math
 from reclip.cost import flops
 from reclip.cost.known import Known, label_map
 from reclip.cost.work import Work
-from reclip.data.layout import SPLITS
+from reclip.data.layouts.layout import SPLITS
 
 TEMPLATES = {"single": 1, "imagenet": 80, "reclip": 85}
 PROMPT_TOKENS = 9  # start and end token among them: the mean over VOC's names and 85 templates

@@ -4,7 +4,7 @@ An operation is a multiplication or an addition: FLOPs are 2 × multiply-adds of
 convolutions. Norms, activations, softmaxes and optimisers are not counted; they are below 1 %.
 The text tower is frozen but its input learns: backward is one product for each frozen matrix (the
 gradient of its input) and two for each product of attention, whose both sides carry a gradient.
-`tests/test_flops.py` holds every formula against PyTorch's own counter on the real modules.
+`tests/cost/test_flops.py` holds every formula against PyTorch's own counter on the real modules.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from reclip.cost.shape import ClipShape, Tower
+from reclip.clip.shape import ClipShape, Tower
 
 
 def linear(rows: float, inputs: int, outputs: int) -> float:

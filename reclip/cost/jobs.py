@@ -7,7 +7,7 @@ from typing import NamedTuple
 from reclip.cost import data_work, prediction_work, training_work
 from reclip.cost.known import Known
 from reclip.cost.work import Work
-from reclip.jobs import STAGES
+from reclip.pipeline.job import STAGES
 
 WORK_OF = {
     "fetch": data_work.fetch,

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from reclip.config import OptimiserSettings, ViewSettings
+from reclip.clip.shape import clip_shape
+from reclip.config.models import OptimiserSettings, ViewSettings
 from reclip.cost import flops
 from reclip.cost.census import Census, take_census
-from reclip.cost.shape import clip_shape
 from reclip.cost.student import StudentShape, student_shape
 from reclip.cost.work import Work
 from reclip.data.reading import Window, whole_size, windows
-from reclip.plan import Plan
+from reclip.pipeline.plan import Plan
 
 # Of a label map: VOC's and ADE's masks have 0.017 to 0.018 bytes a pixel beside the palette.
 PNG_BYTES, PNG_BYTES_A_PIXEL = 900, 0.02

@@ -8,7 +8,7 @@ from reclip.cost.jobs import job_costs
 from reclip.cost.known import Known
 from reclip.cost.machines import DEFAULT_GPU, GPUS, Gpu, Rates, gpu_rates
 from reclip.cost.table import cells, header, markdown, plain_text, rows
-from reclip.plan import Plan
+from reclip.pipeline.plan import Plan
 
 
 def cost_text(plan: Plan, gpu: str = DEFAULT_GPU, measure: bool = True) -> str:

@@ -7,7 +7,7 @@ twice its weights more.
 from __future__ import annotations
 
 from reclip.clip.text import OFFICIAL_SLOTS
-from reclip.config import DistillSettings, RectifySettings
+from reclip.config.models import DistillSettings, RectifySettings
 from reclip.cost import flops
 from reclip.cost.known import Known
 from reclip.cost.work import Work

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from reclip.errors import ReclipError
-from reclip.files import atomic
+from reclip.common.errors import ReclipError
+from reclip.common.files import atomic
 
 IGNORED = 255
 MAX_PIXELS = 200_000_000  # ours: beyond it, a file is more likely an attack than a photo

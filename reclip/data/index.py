@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reclip.errors import ReclipError
-from reclip.files import read_json, result, write_json, write_text
+from reclip.common.errors import ReclipError
+from reclip.common.files import read_json, result, write_json, write_text
 
 TRAIN_COLUMNS = ("id", "image", "height", "width")
 VAL_COLUMNS = ("id", "image", "label", "height", "width")

@@ -9,15 +9,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reclip.data import ade, context, voc
+from reclip.common.errors import ReclipError
+from reclip.common.files import read_json, result
 from reclip.data.folder import prepare_folder
 from reclip.data.images import image_size, write_image, write_label
 from reclip.data.index import Item, write_dataset
-from reclip.data.layout import SPLITS, Layout, Photo
-from reclip.data.world import WORLDS, draw_scene, scene_rng, scene_size
-from reclip.errors import ReclipError
-from reclip.files import read_json, result
-from reclip.jobs import Job
+from reclip.data.layouts import ade, context, voc
+from reclip.data.layouts.layout import SPLITS, Layout, Photo
+from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
+from reclip.pipeline.job import Job
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reclip.config import ImageSettings
+from reclip.config.models import ImageSettings
 from reclip.data.resize import resize_linear
 
 # Of RGB values 0 to 255, as the official configurations round them: CLIP's own, and ImageNet's,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from reclip.config import ImageSettings, ViewSettings
+from reclip.config.models import ImageSettings, ViewSettings
 from reclip.data.reading import MEAN_STD, whole_size
 from reclip.data.resize import resize_linear
 

@@ -14,10 +14,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from reclip.errors import ReclipError
-from reclip.releases import OPEN_MMLAB
-from reclip.state_dict import misfit, read_state_dict
-from reclip.weights import log_file, weights_sha256
+from reclip.common.errors import ReclipError
+from reclip.weights.identity import log_file, weights_sha256
+from reclip.weights.releases import OPEN_MMLAB
+from reclip.weights.state_dict import misfit, read_state_dict
 
 KEY = "distill.checkpoint"
 

@@ -12,10 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from reclip.common.errors import ReclipError
 from reclip.data.views import resize
 from reclip.distill.backbone import create_backbone
 from reclip.distill.output_stride import OUTPUT_STRIDE
-from reclip.errors import ReclipError
 
 ASPP_RATES = (6, 12, 18, 24)
 """Dilations of the four branches (DeepLabV2's ASPP-L; official code)."""

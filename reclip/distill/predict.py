@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.config import ImageSettings
+from reclip.config.models import ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import Item
 from reclip.data.reading import read_in_windows
 from reclip.data.views import normalise, pad_to
 from reclip.distill.deeplab import Student
 from reclip.distill.output_stride import OUTPUT_STRIDE
-from reclip.evaluate.predict import Frame, Piece, class_map
+from reclip.rectify.predict import Frame, Piece, class_map
 
 
 def predict_by_student(

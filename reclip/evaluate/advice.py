@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reclip.evaluate.findings import Cells, Pair
-from reclip.provenance import listed
+from reclip.pipeline.receipts import listed
 
 # Ours, all of them: where to begin to speak of it.
 FEW_PHOTOS = 100

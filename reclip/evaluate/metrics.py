@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclip.errors import ReclipError
+from reclip.common.errors import ReclipError
 
 IGNORE = 255
 """Label of pixels that count nowhere."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.config import DenoisingSettings
+from reclip.config.models import DenoisingSettings
 from reclip.data.index import Item
-from reclip.evaluate.predict import predict_from_features
-from reclip.jobs import Job
+from reclip.pipeline.job import Job
 from reclip.rectify.model import Rectifier
-from reclip.training import seed_file
+from reclip.rectify.predict import predict_from_features
+from reclip.training.loop import seed_file
 
 
 def denoising_of(job: Job) -> DenoisingSettings:

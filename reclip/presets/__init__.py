@@ -10,11 +10,11 @@ import yaml
 from jinja2 import Environment, PackageLoader
 from ruamel.yaml import YAML
 
-from reclip.config import Params
-from reclip.errors import ReclipError
-from reclip.files import write_text
-from reclip.params import nearest, validate
-from reclip.plan import Plan
+from reclip.common.errors import ReclipError
+from reclip.common.files import write_text
+from reclip.config.load import nearest, validate
+from reclip.config.models import Params
+from reclip.pipeline.plan import Plan
 
 PRESETS = ("mini", "paper", "voc")
 CHOSEN = "folder"  # the preset whose values are chosen for what a person has

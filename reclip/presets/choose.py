@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from reclip.class_list import Classes
 from reclip.clip.load import MINI_CLIP
-from reclip.config import ImageSettings, ViewSettings
-from reclip.cost.shape import ClipShape, clip_shape
+from reclip.clip.shape import ClipShape, clip_shape
+from reclip.config.classes import Classes
+from reclip.config.models import ImageSettings, ViewSettings
 from reclip.data.views import whole_size
-from reclip.data.world import SCENE_SIZES, WORLDS
+from reclip.data.world.scenes import SCENE_SIZES, WORLDS
 from reclip.presets import preset_text
 
 PHOTOS_OF_PRESET = {"mini": 1000, "voc": 1464, "paper": 1464}  # that its epochs are meant for

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import yaml
 
-from reclip.class_list import Classes, in_other_scripts, read_classes
 from reclip.clip.load import MINI_CLIP
-from reclip.config import ComputeSettings
+from reclip.common.errors import ReclipError
+from reclip.config.classes import Classes, in_other_scripts, read_classes
+from reclip.config.models import ComputeSettings
+from reclip.config.sources import FolderSource
 from reclip.data.folder import label_pairs
 from reclip.data.images import image_size
-from reclip.errors import ReclipError
+from reclip.data.photos import list_photos, require_apart
 from reclip.gpu import uses_gpu
-from reclip.photos import list_photos, require_apart
+from reclip.pipeline.receipts import listed
 from reclip.presets import rendered
 from reclip.presets.choose import Choice, Machine, Photos, choose
-from reclip.provenance import listed
-from reclip.releases import clip_release
-from reclip.sources import FolderSource
+from reclip.weights.releases import clip_release
 
 DEFAULT_CLIP = "ViT-B-16-quickgelu"
 LOOKED_AT = 300  # photos, whose sizes stand for those of all
@@ -205,7 +205,7 @@ def _require_room(names: list[str], clip: dict[str, str]) -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
     from reclip.clip.prompts import templates
-    from reclip.cost.shape import clip_shape
+    from reclip.clip.shape import clip_shape
 
     tokenizer, context = SimpleTokenizer(), clip_shape(clip["model"]).context
     every = templates("reclip")

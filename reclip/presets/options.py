@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from reclip.config import Params
-from reclip.errors import ReclipError
-from reclip.files import file_sha256
-from reclip.params import nearest, validate
+from reclip.common.errors import ReclipError
+from reclip.common.files import file_sha256
+from reclip.config.load import nearest, validate
+from reclip.config.models import Params
 from reclip.presets import preset_text
 
 

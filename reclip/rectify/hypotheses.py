@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from reclip.common.errors import ReclipError
 from reclip.data.index import read_table, write_table
-from reclip.errors import ReclipError
 
 COLUMNS = ("id", "classes")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reclip.clip.dense import interpolate_positional
-from reclip.errors import ReclipError
+from reclip.common.errors import ReclipError
 
 if TYPE_CHECKING:
     from reclip.clip.text import ReferenceEncoder

@@ -9,15 +9,15 @@ import tarfile
 
 import numpy as np
 import pytest
-import seeded
 import torch
-from golden_files import DATA, PHOTOS
 from PIL import Image
 
 from reclip.clip.load import Clip, clip_from_state_dict
-from reclip.config import ClipSettings, ImageSettings
+from reclip.config.models import ClipSettings, ImageSettings
 from reclip.data.reading import resize_image, whole_size
 from reclip.data.views import normalise
+from support import seeded
+from support.golden_files import DATA, PHOTOS
 
 # "head": the official code as released last; "r0": its first version, of the CVPR paper.
 SPECS = {

@@ -8,7 +8,6 @@ import zlib
 
 import numpy as np
 import pytest
-import seeded
 import torch
 from PIL import Image
 
@@ -16,9 +15,10 @@ from reclip.clip.dense import dense_features, interpolate_positional
 from reclip.clip.load import Clip
 from reclip.clip.prompts import templates
 from reclip.clip.text import ReferenceEncoder, query_embeddings
-from reclip.data.class_names import VOC_CLASSES
+from reclip.data.layouts.class_names import VOC_CLASSES
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.rectify.model import BiasModel, PositionalNet
+from support import seeded
 
 RECIPES = ("head", "r0")
 

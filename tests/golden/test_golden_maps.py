@@ -14,23 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import seeded
 import torch
-from golden_files import DATA, PHOTOS
 from PIL import Image
 
+from reclip.cli.stages import run_stage
 from reclip.clip.feature_cache import FeatureCache
 from reclip.clip.load import load_clip
-from reclip.commands.stages import run_stage
+from reclip.common.files import read_json
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.evaluate.metrics import ConfusionMatrix
 from reclip.evaluate.predictors import predictors
-from reclip.files import read_json
-from reclip.plan import Plan
+from reclip.pipeline.plan import Plan
 from reclip.rectify.model import Rectifier
-from reclip.rectify.train import build_model
-from reclip.training import seed_file
+from reclip.stages.rectify import build_model
+from reclip.training.loop import seed_file
+from support import seeded
+from support.golden_files import DATA, PHOTOS
 
 PARAMS = """
 experiment: golden

@@ -27,12 +27,11 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from seeded import clip_state
-from tiny_context import OF_VOC, annotations_of
-from tiny_experiment import merged
-
-from reclip.data.class_names import CONTEXT_IDS, CONTEXT_NAMES
+from reclip.data.layouts.class_names import CONTEXT_IDS, CONTEXT_NAMES
 from reclip.presets import preset_text
+from support.seeded import clip_state
+from support.tiny_context import OF_VOC, annotations_of
+from support.tiny_experiment import merged
 
 PHOTOS = 4  # of each split of VOC and Context; the sample of ADE has 1 and 2
 ORIGIN = {"origin": "seeded random numbers, not trained"}

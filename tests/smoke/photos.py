@@ -19,11 +19,11 @@ from statistics import mean
 
 import click
 
+from reclip.common.files import read_json
+from reclip.config.load import load_params
 from reclip.data.images import read_label, write_image, write_label
-from reclip.data.world import WORLDS, draw_scene, scene_rng, scene_size
+from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
 from reclip.evaluate.metrics import ConfusionMatrix
-from reclip.files import read_json
-from reclip.params import load_params
 
 VOC, COUNT = "VOCtrainval-subset.tar", 30
 CLASSES = "person=person|man|woman, car, dog, cat, grass, sky"

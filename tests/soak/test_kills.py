@@ -10,7 +10,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -19,10 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reclip.files import file_sha256, read_json
-
-sys.path.append(str(Path(__file__).parents[1] / "workflow"))
-from project_copy import Checkout, make_checkout
+from reclip.common.files import file_sha256, read_json
+from support.project_copy import Checkout, make_checkout
 
 KILLS = int(os.environ.get("RECLIP_SOAK", "0"))
 SEED = int(os.environ.get("RECLIP_SEED", "0"))

@@ -16,14 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
-
-from mlflow_audit import runs_in, wrong_in  # noqa: E402
-from mlflow_results import finish_all, write_params  # noqa: E402
-from mlflow_servers import MlflowServer  # noqa: E402
-
-from reclip import tracking  # noqa: E402
+from reclip.tracking import sync
+from support.mlflow_audit import runs_in, wrong_in
+from support.mlflow_results import finish_all, write_params
+from support.mlflow_servers import MlflowServer
+from support.paths import TESTS
 
 ROUNDS = int(os.environ.get("RECLIP_ROUNDS", "0"))
 
@@ -34,7 +31,7 @@ def start(*arguments: str, stops_at: int | None) -> subprocess.Popen:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORKER_BATCH": "25"}
     if stops_at is not None:
         environment["WORKER_STOPS_AT"] = str(stops_at)
-    command = [sys.executable, str(TESTS / "mlflow_worker.py"), *arguments]
+    command = [sys.executable, str(TESTS / "support/mlflow_worker.py"), *arguments]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -68,10 +65,10 @@ def test_whatever_is_killed_sync_mends(project: Path, tiny_params, kind: str, se
                     process.wait(timeout=300)
         if server:
             server.ensure()
-        tracking.sync(plan)
+        sync.sync(plan)
         assert wrong_in(uri, plan.jobs) == []
         before = len(runs_in(uri))
-        assert f"logged 0 of {len(plan.jobs)}" in tracking.sync(plan)
+        assert f"logged 0 of {len(plan.jobs)}" in sync.sync(plan)
         assert len(runs_in(uri)) == before
     finally:
         if server:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from project_copy import Checkout, make_checkout
+
+from support.project_copy import Checkout, make_checkout
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import csv
 import io
 
 import pytest
-from project_copy import make_checkout
-from stand_ins import SMALL, Project, use_dvc
 
-from reclip.files import file_sha256
+from reclip.common.files import file_sha256
+from support.project_copy import make_checkout
+from support.stand_ins import SMALL, Project, use_dvc
 
 METRICS = "results/tiny/runs/ref-pe/metrics.json"
 WEIGHTS = "results/tiny/runs/ref-pe/rectify/seed-0.safetensors"

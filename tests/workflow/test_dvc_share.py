@@ -6,8 +6,9 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from project_copy import ROOT
-from stand_ins import SMALL, Project, make_recorded
+
+from support.project_copy import ROOT
+from support.stand_ins import SMALL, Project, make_recorded
 
 LR = {"rectify ref-pe", "evaluate ref-pe", "tabulate table4", "plot tiny"}
 UP_TO_DATE = "Data and pipelines are up to date."

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from cheroot.wsgi import Server
-from stand_ins import SMALL, Project, make_project
 from wsgidav.wsgidav_app import WsgiDAVApp
+
+from support.stand_ins import SMALL, Project, make_project
 
 USER, PASSWORD = "reclip", "hush-8431-secret"
 

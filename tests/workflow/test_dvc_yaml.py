@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from stand_ins import SMALL, Project, make_project
 
-from reclip.dvc_pipeline import jobs_of_pipeline, named, pipeline_text
-from reclip.errors import ReclipError
-from reclip.files import write_text
-from reclip.staleness import made_by_default
+from reclip.common.errors import ReclipError
+from reclip.common.files import write_text
+from reclip.pipeline.staleness import made_by_default
+from reclip.versioning.dvc_yaml import jobs_of_pipeline, named, pipeline_text
+from support.stand_ins import SMALL, Project, make_project
 
 
 def stages(text: str) -> dict[str, dict]:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from project_copy import Checkout, make_checkout
 
+from reclip.common.files import read_json
 from reclip.data.images import read_label, write_label
-from reclip.files import read_json
-from reclip.jobs import Job
-from reclip.plan import Plan
+from reclip.pipeline.job import Job
+from reclip.pipeline.plan import Plan
+from support.project_copy import Checkout, make_checkout
 
 RESULTS = Path("results/tiny")
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from folder_of_scenes import NAMES, draw, params
-from project_copy import Checkout, make_checkout
-from stand_ins import make_project
 
+from reclip.common.files import read_json
 from reclip.data.index import DataSet
-from reclip.files import read_json
+from support.folder_of_scenes import NAMES, draw, params
+from support.project_copy import Checkout, make_checkout
+from support.stand_ins import make_project
 
 FIRST = {"prepare voc", "embed-text voc", "cache-features voc", "hypothesise voc"}
 TRAINED = {"rectify rectified", "pseudo-mask rectified", "distill distilled", "package distilled"}

@@ -7,7 +7,8 @@ import os
 import shutil
 
 import pytest
-from stand_ins import Project, make_project
+
+from support.stand_ins import Project, make_project
 
 RECTIFY = "results/tiny/runs/ref-pe/rectify"
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import TESTS
+
 FAKE = f"""
 import sys
-sys.path.append({str(Path(__file__).parents[1])!r})
-from fake_results import make
-from reclip.plan import Plan
+sys.path.append({str(TESTS)!r})
+from support.fake_results import make
+from reclip.pipeline.plan import Plan
 make(Plan.load())
 """
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from staleness_mutants import MUTANTS, mutate
-from staleness_walk import CHANGES, Violation, Walk, start_project
-from stand_ins import Project
+
+from support.staleness_mutants import MUTANTS, mutate
+from support.staleness_walk import CHANGES, Violation, Walk, start_project
+from support.stand_ins import Project
 
 BY_DEFAULT = 2
 SEQUENCES = int(os.environ.get("RECLIP_SEQUENCES", BY_DEFAULT))

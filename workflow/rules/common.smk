@@ -1,7 +1,7 @@
-# Staleness is decided before the DAG is built, by digests (reclip/provenance.py), and Snakemake is told
-# through the times of files (reclip/staleness.py).
-from reclip import warm
-from reclip.staleness import made_by_default, settle
+# Staleness is decided before the DAG is built, by digests (reclip/pipeline/receipts.py), and Snakemake is told
+# through the times of files (reclip/pipeline/staleness.py).
+from reclip.cli import fork_server
+from reclip.pipeline.staleness import made_by_default, settle
 
 try:
     STALE = settle(PLAN)
@@ -15,11 +15,11 @@ STALE_BY_DEFAULT = [
 
 # A long run's jobs start at once, in forks of a process that has imported what takes seconds to import;
 # those of any run with RECLIP_WARM=1, of none with RECLIP_WARM= (nothing).
-if os.environ.get(warm.RUN, len(STALE) > 20):
-    os.environ[warm.RUN] = str(os.getpid())
+if os.environ.get(fork_server.RUN, len(STALE) > 20):
+    os.environ[fork_server.RUN] = str(os.getpid())
 
     onstart:
-        warm.start()
+        fork_server.start()
 
 
 def needs(stage, kind):

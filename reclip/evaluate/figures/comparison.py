@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
+from reclip.common.files import read_json
 from reclip.data.index import DataSet, Item, read_table
 from reclip.evaluate.metrics import ratio
 from reclip.evaluate.predictors import predictors
 from reclip.evaluate.presence import classes_present
-from reclip.files import read_json
-from reclip.jobs import Job
+from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
-from reclip.training import curve_file
+from reclip.training.loop import curve_file
 
 ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
 """Role -> its name in a figure, in the figures' order."""

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reclip.data.world import WORLDS
+from reclip.data.world.scenes import WORLDS
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison, Result, mean_and_sd, row_shares
 

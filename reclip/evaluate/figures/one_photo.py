@@ -17,8 +17,8 @@ from reclip.data.index import Item
 from reclip.data.views import resize
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.heatmaps import logit_parts
-from reclip.evaluate.predict import Frame, Piece, class_map, feature_frame, upsample
 from reclip.rectify.model import Rectifier
+from reclip.rectify.predict import Frame, Piece, class_map, feature_frame, upsample
 
 MASKS = ("Query", "rectified")
 Scale = Literal["common", "own"]

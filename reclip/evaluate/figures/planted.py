@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from reclip.common.files import read_json
 from reclip.data.images import read_label
-from reclip.data.world import WORLDS
-from reclip.data.world_bias import PlantedBias, deal_roles
+from reclip.data.world.bias import PlantedBias, deal_roles
+from reclip.data.world.scenes import WORLDS
 from reclip.evaluate.figures.comparison import Comparison, Result, row_shares
 from reclip.evaluate.location import centre_distance
-from reclip.files import read_json
 
 NEAR = 0.5
 """An object whose distance (see `reclip.evaluate.location`) is below is near the centre."""

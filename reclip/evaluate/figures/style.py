@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from reclip.common.files import atomic
 from reclip.data.images import IGNORED, palette
-from reclip.data.world_texture import HUES, TEXTURES
-from reclip.files import atomic
+from reclip.data.world.textures import HUES, TEXTURES
 
 WIDTH = 9.0
 """Inches; every figure is as wide."""

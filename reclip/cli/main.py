@@ -1,0 +1,82 @@
+"""The command line: one subcommand a stage, and a few that look at or write the whole.
+
+Nothing heavy is imported before a command needs it: `reclip --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from reclip import __version__
+from reclip.cli import figure, init, models, plan, results, runs, stages
+from reclip.common.errors import ReclipError
+from reclip.common.files import accessible
+from reclip.common.text import without_password
+from reclip.pipeline.job import STAGES
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="reclip")
+def cli() -> None:
+    """Rectify the bias of CLIP for unsupervised semantic segmentation.
+
+    Each stage of the pipeline is a command; `snakemake` runs them all in order.
+    """
+
+
+for _command in (
+    *map(stages.stage_command, STAGES),
+    stages.pretrain,
+    init.init,
+    plan.plan,
+    plan.compat,
+    results.status,
+    results.dvc,
+    results.record,
+    results.restore,
+    results.readme,
+    runs.sync_mlflow,
+    runs.compare,
+    figure.figure,
+    models.predict,
+    models.export,
+):
+    cli.add_command(_command)
+
+
+def _log_traceback() -> str:
+    """Append the traceback to a log and say where; nothing where no log can be written."""
+    path = Path("logs") / "reclip-errors.log"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(without_password(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n"))
+    except OSError:
+        return ""
+    return f" (traceback in {path})"
+
+
+def main() -> None:
+    """Entry point: a ReclipError is one sentence on stderr, its traceback goes to a log."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    try:
+        with accessible():
+            cli(prog_name="reclip", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("stopped; run the same command again to go on", err=True)
+        sys.exit(130)
+    except ReclipError as error:
+        click.echo(f"error: {without_password(str(error))}{_log_traceback()}", err=True)
+        sys.exit(1)

@@ -1,0 +1,229 @@
+"""Stage `cache-features`: CLIP's dense and image-level features of a data set, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from reclip.clip.dense import dense_features
+from reclip.clip.feature_cache import grid_of
+from reclip.clip.image_level import centre_crop_embedding, untouched
+from reclip.clip.load import Clip, load_clip
+from reclip.common.files import atomic, reserve, write_json
+from reclip.common.prefetch import ahead
+from reclip.config.models import ClipSettings, ImageSettings
+from reclip.data.images import read_image
+from reclip.data.index import DataSet, Item
+from reclip.data.reading import Window, resize_image, whole_size, windows
+from reclip.data.views import crop_image, draw_view, normalise, pad_to
+from reclip.device import setup
+from reclip.pipeline.job import Job
+
+TOKENS_A_BATCH = 4096  # bounds memory: pieces of one size share a batch up to this many tokens
+
+
+def main(job: Job) -> None:
+    """Write the files that `reclip.clip.feature_cache` describes."""
+    settings = job.settings
+    device = setup(settings["compute"])
+    loaders = settings["compute"].loaders
+    extractor = Extractor(load_clip(settings["clip"], device), settings["clip"], loaders)
+    data = DataSet(job.inputs["data"].folder)
+    image = settings["image"]
+    centre = settings["hypothesis_image"] == "centre_crop"
+    whole = image.model_copy(update={"protocol": "whole"})
+    outputs, splits = [], {}
+    for split in ("train", "val"):
+        items = data.items(split)
+        splits[split], pieces = _layout(items, image, extractor.patch)
+        path = job.folder / f"{split}.npy"
+        shared = not centre and image == whole
+        vectors = _cache_pieces(extractor, items, pieces, path, with_global=shared)
+        if centre:
+            vectors = _centre_crops(load_clip(untouched(settings["clip"]), device), items)
+        elif not shared:
+            vectors = _whole_images(extractor, items, whole)
+        global_path = job.folder / f"{split}-global.npy"
+        with atomic(global_path) as partial:
+            np.save(partial, vectors)
+        outputs += [path, global_path]
+    outputs += _cache_views(extractor, data.items("train"), settings, job.folder)
+    manifest = {
+        "splits": splits,
+        "dim": extractor.dim,
+        "patch": extractor.patch,
+        "norm": extractor.norm,
+        "view_settings": settings["views"].model_dump(mode="json"),
+        "image_settings": image.model_dump(mode="json"),
+    }
+    write_json(job.folder / "manifest.json", manifest)
+    job.done([*outputs, job.folder / "manifest.json"])
+
+
+class Extractor:
+    """Dense and image-level features of photos that are cut and resized already.
+
+    loaders: threads that read photos ahead.
+    """
+
+    def __init__(self, clip: Clip, settings: ClipSettings, loaders: int) -> None:
+        self.loaders = loaders
+        self.clip, self.settings = clip, settings
+        self.patch, self.dim, self.norm = clip.patch_size, clip.embed_dim, settings.norm
+        self.dtype = np.dtype(settings.cache_dtype)
+
+    @torch.inference_mode()
+    def __call__(
+        self, images: list[torch.Tensor], with_global: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Normalised images of one size (3, H, W) to tokens (B, h, w, D) and vectors (B, D)."""
+        z, vectors = dense_features(
+            self.clip,
+            torch.stack(images).to(self.clip.device),
+            residual=self.settings.residual,
+            mlp=self.settings.mlp,
+            with_global=with_global,
+        )
+        tokens = z.to(getattr(torch, self.settings.cache_dtype)).cpu().numpy()
+        return tokens, None if vectors is None else vectors.cpu().numpy()
+
+
+class Piece(NamedTuple):
+    """A window of image number `image`, read at `size`; its tokens begin at `offset`."""
+
+    image: int
+    size: tuple[int, int]
+    window: Window
+    offset: int
+
+
+def _layout(items: list[Item], image: ImageSettings, patch: int) -> tuple[list[dict], list[Piece]]:
+    """Where each image's and each piece's tokens lie."""
+    entries, pieces, offset = [], [], 0
+    for i, item in enumerate(items):
+        size = whole_size(item.height, item.width, image)
+        entries.append({"id": item.id, "offset": offset, "size": list(size)})
+        for window in windows(size, image):
+            pieces.append(Piece(i, size, window, offset))
+            height, width = grid_of(window, patch)
+            offset += height * width
+    return entries, pieces
+
+
+def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """A new .npy file, mapped to be filled; its room on the disk is reserved."""
+    tokens = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    reserve(path)
+    return tokens
+
+
+def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]:
+    """Pieces of one size, few enough that a batch fits."""
+    by_size: dict[tuple[int, int], list[Piece]] = {}
+    for piece in pieces:
+        by_size.setdefault(piece.window[2:], []).append(piece)
+    for alike in by_size.values():
+        height, width = grid_of(alike[0].window, patch)
+        step = max(1, TOKENS_A_BATCH // (height * width))
+        for start in range(0, len(alike), step):
+            yield alike[start : start + step]
+
+
+def _cache_pieces(
+    extractor: Extractor, items: list[Item], pieces: list[Piece], path: Path, *, with_global: bool
+) -> np.ndarray:
+    """Write the tokens of a split; returns (P, D), the image-level features if asked for."""
+
+    @lru_cache(maxsize=8)  # the windows of an image follow one another
+    def read(image: int, size: tuple[int, int]) -> np.ndarray:
+        return resize_image(read_image(items[image].image), size)
+
+    def load(batch: list[Piece]) -> list[torch.Tensor]:
+        cuts = []
+        for image, size, (top, left, height, width), _ in batch:
+            cut = read(image, size)[top : top + height, left : left + width]
+            cuts.append(normalise(cut, extractor.norm))
+        return cuts
+
+    count = 0  # of a val split without labels
+    if pieces:
+        height, width = grid_of(pieces[-1].window, extractor.patch)
+        count = pieces[-1].offset + height * width
+    shape = (count, extractor.dim)
+    vectors = np.zeros((len(pieces) if with_global else 0, extractor.dim), np.float32)
+    with atomic(path) as partial:
+        tokens = _map(partial, extractor.dtype, shape)
+        bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
+        batches = _same_size_batches(pieces, extractor.patch)
+        for batch, cuts in ahead(batches, load, extractor.loaders):
+            z, found = extractor(cuts, with_global)
+            for k, piece in enumerate(batch):
+                flat = z[k].reshape(-1, extractor.dim)
+                tokens[piece.offset : piece.offset + len(flat)] = flat
+                if with_global:
+                    vectors[piece.image] = found[k]
+            bar.update(len(batch))
+        tokens.flush()
+    return vectors
+
+
+def _whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) -> np.ndarray:
+    """Image-level features (N, D) of whole images, where the tokens are of windows."""
+    vectors = []
+    for item in tqdm(items, desc="image-level features", disable=None):
+        size = whole_size(item.height, item.width, whole)
+        image = normalise(resize_image(read_image(item.image), size), extractor.norm)
+        vectors.append(extractor([image], with_global=True)[1][0])
+    return np.reshape(vectors, (len(items), extractor.dim)).astype(np.float32)
+
+
+def _centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
+    """Image-level features (N, D) as the official code has them."""
+    bar = tqdm(items, desc="image-level features", disable=None)
+    found = [centre_crop_embedding(clip, read_image(item.image)).cpu().numpy() for item in bar]
+    return np.reshape(found, (len(items), clip.embed_dim)).astype(np.float32)
+
+
+def _cache_views(
+    extractor: Extractor, items: list[Item], settings: dict[str, Any], folder: Path
+) -> list[Path]:
+    """Tokens of the augmented views."""
+    views, image, patch = settings["views"], settings["image"], extractor.patch
+    side = -(-views.crop // patch)
+    shape = (views.count, len(items), side, side, extractor.dim)
+    step = max(1, TOKENS_A_BATCH // side**2)
+    path, cells_path = folder / "views.npy", folder / "view-cells.npy"
+
+    def load(start: int) -> list[list[torch.Tensor]]:
+        """The crops of some photos, view by view; each photo is read once."""
+        found = [[] for _ in range(views.count)]
+        for item in items[start : start + step]:
+            photo = read_image(item.image)
+            for number, crops in enumerate(found):
+                view = draw_view(item.id, item.height, item.width, number, views, image)
+                crop = normalise(crop_image(photo, view), extractor.norm)
+                crops.append(pad_to(crop, views.crop, views.crop))
+        return found
+
+    cells = np.zeros((views.count, len(items), 2), np.int16)
+    for number, i in np.ndindex(cells.shape[:2]):
+        item = items[i]
+        view = draw_view(item.id, item.height, item.width, number, views, image)
+        cells[number, i] = -(-view.height // patch), -(-view.width // patch)
+    with atomic(path) as partial:
+        tokens = _map(partial, extractor.dtype, shape)
+        bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
+        for start, found in ahead(range(0, len(items), step), load, extractor.loaders):
+            for number, crops in enumerate(found):
+                tokens[number, start : start + len(crops)] = extractor(crops)[0]
+                bar.update(len(crops))
+        tokens.flush()
+    with atomic(cells_path) as partial:
+        np.save(partial, cells)
+    return [path, cells_path]

@@ -1,0 +1,122 @@
+"""Reading `params.yaml`: keys and values are checked, every fault is said in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import ValidationError
+
+from reclip.common.errors import ReclipError
+from reclip.common.text import without_password
+from reclip.config.base import Settings
+from reclip.config.models import Params
+from reclip.config.sources import Source
+
+
+def nearest(name: str, names: Any) -> str:
+    """`; did you mean X?` for the closest of `names`, or the list of them."""
+    names = sorted(str(n) for n in names)
+    if not names:
+        return "; there is none"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(names)}"
+
+
+def validate(model: type[Settings], data: Any, at: str = "") -> Any:
+    """`data` as a `model`; the first fault becomes one sentence with the key's full path."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        loc = tuple(part for part in first["loc"] if part != "[key]")  # a mapping's key is at fault
+        path = ".".join([*([at] if at else []), *_written_path(loc)])
+        if first["type"] == "extra_forbidden":
+            hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
+            raise ReclipError(f"params: unknown key '{path}'{hint}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "missing" else f" (got {_short(first['input'])})"
+        raise ReclipError(f"params: '{path}': {message[0].lower()}{message[1:]}{got}") from error
+
+
+def _short(value: Any, limit: int = 80) -> str:
+    text = without_password(repr(value))
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _written_path(loc: tuple) -> list[str]:
+    """The location as the file has it: without the tag by which a source's model was picked."""
+    tags = {_tag(m) for m in get_args(Source)}
+    return [str(p) for i, p in enumerate(loc) if not (p in tags and i and loc[i - 1] == "source")]
+
+
+def _fields_at(model: type[Settings], loc: tuple) -> set[str]:
+    """Names that the model at a location inside `model` knows."""
+    models = [model]
+    for part in loc:
+        if all(part in m.model_fields for m in models):
+            models = [c for m in models for c in _settings_in(m.model_fields[part].annotation)]
+        else:  # a key of a mapping, a position, or the tag that picks one of several
+            models = [m for m in models if _tag(m) == part] or models
+    return {name for m in models for name in m.model_fields}
+
+
+def _settings_in(annotation: Any) -> list[type[Settings]]:
+    """Settings models inside an annotation such as `dict[str, Model]` or `A | B`."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [m for arg in get_args(annotation) for m in _settings_in(arg)]
+
+
+def _tag(model: type[Settings]) -> str | None:
+    kind = model.model_fields.get("kind")
+    return get_args(kind.annotation)[0] if kind else None
+
+
+class _Loader(yaml.SafeLoader):
+    """A key that is given twice is a mistake, not a reason to forget the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"key '{key.value}' is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_params(path: str | Path) -> Params:
+    """Read and validate a params file.
+
+    Raises ReclipError: no such file, not YAML, unknown key, wrong type.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = yaml.load(text, _Loader)  # a SafeLoader # nosec B506
+    except FileNotFoundError as error:
+        raise ReclipError(
+            f"no params file at '{path}': run from the project's folder, name yours by "
+            f"--params (of snakemake: --config params=FILE), or write one with `reclip init`"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise ReclipError(
+            f"'{path}' cannot be read as a params file ({why}): name one that `reclip init` wrote"
+        ) from error
+    except RecursionError as error:
+        raise ReclipError(f"'{path}' is nested too deeply to be settings: mend it") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1} ({error.problem})" if mark else ""
+        raise ReclipError(
+            f"'{path}' is not valid YAML{where}: mend that line or its indentation"
+        ) from error
+    if not isinstance(data, dict):
+        raise ReclipError(f"'{path}' holds no settings: it must be a mapping of sections")
+    return validate(Params, data)

@@ -1,0 +1,107 @@
+"""Where a data set comes from: drawn, an archive in its official layout, or a person's folder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from reclip.config.base import Seed, Settings, without_password
+from reclip.config.classes import Classes, checked
+
+Place = Annotated[
+    str,
+    Field(min_length=1),
+    without_password("write it into ~/.netrc, or download the file and name it here"),
+]
+"""A file, or a URL (file:, http:, https:)."""
+
+
+class WorldSource(Settings):
+    """A procedurally drawn data set (`reclip.data.world.scenes`)."""
+
+    kind: Literal["world"]
+    world: Literal["voc", "context", "ade"]
+    train: int = Field(400, gt=0)
+    val: int = Field(200, gt=0)
+    seed: Seed = 0
+
+
+class ArchiveSource(Settings):
+    """A data set in its official layout, from an archive or an unpacked folder.
+
+    With neither, the official archive is looked for in `downloads`, and downloaded if need be.
+    """
+
+    archive: Place | None = None
+    sha256: str | None = None  # of the archive; checked before anything is unpacked
+    folder: str | None = Field(None, min_length=1)
+    limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ArchiveSource:
+        if self.archive and self.folder:
+            raise ValueError("give `archive` or `folder`, not both")
+        return self
+
+
+class VocSource(ArchiveSource):
+    """PASCAL VOC 2012: 20 classes, the background ignored."""
+
+    kind: Literal["voc"]
+
+
+class ContextSource(ArchiveSource):
+    """PASCAL Context, 59 classes: the photos of VOC 2010 and label maps that come apart.
+
+    labels: `trainval_merged.json` (4,996 + 5,104 photos), or a folder or archive of label maps
+        (4,998 + 5,105 photos, by the lists of VOC 2010): .mat or .png with the 459 classes, or
+        .png with 0 for none and 1..59. None: the official json.
+    """
+
+    kind: Literal["context"]
+    labels: Place | None = None
+    labels_sha256: str | None = None
+
+
+class AdeSource(ArchiveSource):
+    """ADE20K's scene parsing benchmark (ADEChallengeData2016): 150 classes."""
+
+    kind: Literal["ade"]
+
+
+def _with_synonyms(classes: Any) -> Any:
+    """A class that has one name may be written as it, without brackets."""
+    if not isinstance(classes, (list, tuple)):
+        return classes
+    return [[names] if isinstance(names, str) else names for names in classes]
+
+
+class FolderSource(Settings):
+    """A person's photos and class names (`reclip.data.folder`).
+
+    images, val_images: folders, whose photos are found however deep they lie.
+    val_labels: `<photo's path in val_images>.png` with class ids in the order of `classes`, from
+        0; 255 is no class. Without them nothing is evaluated, and all else is the same.
+    """
+
+    kind: Literal["folder"]
+    images: str = Field(min_length=1)
+    classes: Annotated[Classes, BeforeValidator(_with_synonyms), AfterValidator(checked)]
+    val_images: str | None = Field(None, min_length=1)
+    val_labels: str | None = Field(None, min_length=1)
+    limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
+
+    @model_validator(mode="after")
+    def _photos_with_labels(self) -> FolderSource:
+        if (self.val_images is None) != (self.val_labels is None):
+            missing = "val_labels" if self.val_labels is None else "val_images"
+            raise ValueError(f"`{missing}` is missing: give photos and labels, or neither")
+        return self
+
+    @property
+    def labelled(self) -> bool:
+        return self.val_labels is not None
+
+
+Source = WorldSource | VocSource | ContextSource | AdeSource | FolderSource

@@ -1,0 +1,77 @@
+"""A file that a setting names: a path, a `file:` URL, or a URL to download."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from reclip.common.errors import ReclipError
+from reclip.common.files import file_sha256, text_sha256
+from reclip.data.download.mirrors import fetch_file
+from reclip.data.download.official import RemoteFile
+
+log = logging.getLogger(__name__)
+
+
+def local_path(where: str) -> Path | None:
+    """The path that `where` names, there or not; None if it is to be downloaded.
+
+    Raises ReclipError: a URL of another kind, or none at all.
+    """
+    try:
+        parts = urlsplit(where)
+    except ValueError:  # a host in odd brackets
+        parts = urlsplit("unreadable://")
+    if parts.scheme in ("http", "https"):
+        return None
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(url2pathname(parts.path))
+    if parts.scheme != "file" and "://" not in where:
+        return Path(os.path.expanduser(where))
+    raise ReclipError(
+        f"params: '{where}' cannot be read: give a file, or a URL that begins with file:///, "
+        f"http:// or https://"
+    )
+
+
+def local_or_download(where: str, sha256: str | None, folder: Path) -> Path:
+    """The file that `where` names, its checksum verified; one from the web lies in `folder`.
+
+    Raises ReclipError: there is none, or its checksum is another one.
+    """
+    path = local_path(where)
+    if path is None:
+        path = fetch_file(_remote(where, sha256), folder)
+        if sha256 is None:
+            log.warning(
+                "%s was downloaded unchecked, its sha256 is %s: write that into the params if "
+                "it is the file that you mean",
+                where,
+                file_sha256(path),
+            )
+        return path
+    if not path.is_file():
+        raise ReclipError(f"params: no file '{path}': change the data set's source")
+    require_sha256(path, sha256)
+    return path
+
+
+def require_sha256(path: Path, sha256: str | None) -> None:
+    """Raises ReclipError if `sha256` is given and is not that of the file."""
+    found = file_sha256(path) if sha256 else None
+    if sha256 and found != sha256.lower():
+        raise ReclipError(
+            f"'{path}' has sha256 {found}, params expect {sha256}: get the file again or write "
+            f"its sum into the params"
+        )
+
+
+def _remote(url: str, sha256: str | None) -> RemoteFile:
+    """The file at a person's URL; its name tells apart equal names at different addresses."""
+    last = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])
+    checksum = f"sha256:{sha256.lower()}" if sha256 else None
+    return RemoteFile(f"{text_sha256(url)[:8]}-{last}", (url,), checksum=checksum)

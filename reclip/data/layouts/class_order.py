@@ -1,0 +1,96 @@
+"""Proofs that a set of PASCAL Context label maps numbers its classes as we do.
+
+Copies in another order are about (VOC's 20 classes first, as in the data set's own file of 59
+classes); read as ours they give an mIoU near zero without any error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from reclip.common.errors import ReclipError
+from reclip.data.images import IGNORED
+from reclip.data.layouts import voc
+from reclip.data.layouts.class_names import (
+    CONTEXT_CLASSES,
+    CONTEXT_NAMES,
+    CONTEXT_OTHER_SPELLINGS,
+    VOC_CLASSES,
+)
+from reclip.data.layouts.layout import Photo
+
+log = logging.getLogger(__name__)
+
+# Ours: enough photos to see all of VOC's classes, and tolerance for the few of which annotators
+# may have seen another object, as a cloth on a table.
+COMPARED = 200
+LEAST_PIXELS = 100
+AGREEING = 0.8
+
+AS_VOC = {"dining table": "table"}  # all others have the same name in both
+
+
+def check_names(names: dict[int, str], ids: Sequence[int], path: Path) -> None:
+    """Compare the names that a file gives our ids (of class 0, 1, ...) with ours.
+
+    Raises ReclipError: another name, or none.
+    """
+    for id, ours in zip(ids, CONTEXT_NAMES, strict=True):
+        theirs = names.get(id, "").replace(" ", "").lower()
+        if CONTEXT_OTHER_SPELLINGS.get(theirs, theirs) != ours:
+            raise ReclipError(
+                f"'{path}' names class {id} '{names.get(id, '').strip()}', it is '{ours}' in "
+                f"PASCAL Context: its classes are numbered in another order, get the official file"
+            )
+
+
+def check_against_voc(photos: Sequence[Photo], root: Path) -> None:
+    """Compare the labels with VOC's own masks of the same photos, where there are some.
+
+    On the pixels of most of VOC's classes the most frequent class must be the one of that name.
+    Raises ReclipError: it is another one. Without masks the log warns.
+    """
+    pairs = [(photo, voc.masked_photo(root, photo.id, photo.path)) for photo in photos]
+    pairs = [pair for pair in pairs if all(photo.labelled for photo in pair)]
+    if not pairs:
+        log.warning(
+            "'%s' has no masks of VOC's own (SegmentationClass) for these photos, so that the "
+            "order of the classes could not be checked",
+            root,
+        )
+        return
+    votes = count_pixels(pairs[:: -(-len(pairs) // COMPARED)])
+    expected = expected_classes()
+    seen = np.flatnonzero(votes.sum(axis=1) >= LEAST_PIXELS)
+    found = votes.argmax(axis=1)
+    wrong = [k for k in seen if found[k] != expected[k]]
+    if len(seen) - len(wrong) < AGREEING * len(seen):
+        k = wrong[0]
+        raise ReclipError(
+            f"the label maps, as '{pairs[0][0].source}', number their classes in another order "
+            f"(where VOC's masks show '{VOC_CLASSES[k][0]}' they hold our number of "
+            f"'{CONTEXT_CLASSES[found[k]][0]}', likewise for {len(wrong)} of {len(seen)} classes): "
+            f"take trainval_merged.json or the maps of 459 classes, or renumber yours from "
+            f"1 aeroplane, 2 bag alphabetically to 59 wood"
+        )
+
+
+def expected_classes() -> np.ndarray:
+    """Index of each of VOC's classes among Context's, (20,)."""
+    ours = [name for (name,) in CONTEXT_CLASSES]
+    return np.array([ours.index(AS_VOC.get(name, name)) for (name,) in VOC_CLASSES])
+
+
+def count_pixels(pairs: Sequence[tuple[Photo, Photo]]) -> np.ndarray:
+    """Pixels of each pair of classes, (20, 59), of photos with Context's and with VOC's label."""
+    votes = np.zeros((len(VOC_CLASSES), len(CONTEXT_CLASSES)), np.int64)
+    for in_context, in_voc in pairs:
+        columns, rows = in_context.label().astype(int), in_voc.label().astype(int)
+        both = (columns != IGNORED) & (rows != IGNORED)
+        flat = rows[both] * votes.shape[1] + columns[both]
+        votes += np.bincount(flat, minlength=votes.size).reshape(votes.shape)
+    return votes

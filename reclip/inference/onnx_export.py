@@ -1,0 +1,196 @@
+"""A student as an ONNX file, checked against PyTorch before it gets its name."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from reclip import __version__
+from reclip.common.errors import ReclipError
+from reclip.common.files import atomic
+from reclip.data.reading import Window
+from reclip.data.views import normalise, pad_to
+from reclip.distill.deeplab import Student
+from reclip.inference import numpy_upsample
+from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
+from reclip.inference.onnx_backend import DESCRIPTION, IMAGE, LOGITS, open_session
+
+OPSET = 20
+SIZES = ((64, 64), (72, 104), (97, 131), (200, 56), (256, 320))  # (H, W) that are compared
+MOST_DIFFERENCE, LEAST_AGREEMENT = 1e-3, 0.999
+
+
+class Exported(nn.Module):
+    """uint8 (B, H, W, 3) to logits (B, C, ceil(H/s), ceil(W/s)): the student with its reading."""
+
+    def __init__(self, student: Student, info: ModelInfo) -> None:
+        super().__init__()
+        self.student, self.stride = student, info.stride
+        self.register_buffer("mean", torch.tensor(info.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(info.std).view(1, 3, 1, 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        height, width = x.shape[-2:]
+        x = nn.functional.pad(x, (0, -width % self.stride, 0, -height % self.stride))
+        deeplab, head = self.student.deeplab, self.student.head
+        x = deeplab.backbone(x)[-1]
+        # Every branch as it is: DeepLabV2's short cut depends on the size, which stays open here.
+        feature = sum(branch(x) for branch in deeplab.branches)
+        return head(feature if head.learnable else nn.functional.normalize(feature, dim=1))
+
+
+class Agreement(NamedTuple):
+    """Of ONNX Runtime and PyTorch: greatest difference of a logit, share of pixels of one class."""
+
+    difference: float
+    same_class: float
+    sizes: int
+
+
+def export_onnx(folder: Path, path: Path) -> Agreement:
+    """Write the student of a packaged model as `path` (see `reclip.inference.onnx_backend`).
+
+    Raises ReclipError: no packaged student there, packages that are missing, or an export whose
+    logits are not PyTorch's; then no file is left.
+    """
+    info = read_folder(folder)
+    if info.kind != "student":
+        raise ReclipError(
+            f"'{folder}' holds a rectified CLIP, and only students are exported: distil it into "
+            f"one (a run of method distill) and export that"
+        )
+    if path.suffix.lower() != ".onnx":
+        raise ReclipError(f"'{path}' must end in .onnx, by which programs know such files")
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ReclipError(
+            f"the export needs the package {error.name}: pip install 'reclip[onnx]'"
+        ) from error
+    student = Student.load(folder / WEIGHTS)
+    model = onnx.load_from_string(_traced(Exported(student, info).eval()))
+    _describe(model, info)
+    with atomic(path) as partial:
+        onnx.save(model, partial)
+        found = compare(partial, student, info)
+        if not (found.difference < MOST_DIFFERENCE and found.same_class >= LEAST_AGREEMENT):
+            raise ReclipError(
+                f"the export of '{folder}' differs from PyTorch by {found.difference:.2g} in a "
+                f"logit and in {1 - found.same_class:.2%} of the pixels, so '{path}' was not "
+                f"written: try other versions of torch, onnxscript and onnxruntime"
+            )
+    return found
+
+
+def _traced(model: Exported) -> bytes:
+    """The graph with free batch, height and width."""
+    example = torch.zeros(2, 96, 136, 3, dtype=torch.uint8)
+    free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (example,),
+            dynamo=True,
+            dynamic_shapes={"image": free},
+            input_names=[IMAGE],
+            output_names=[LOGITS],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    return program.model_proto.SerializeToString()
+
+
+@contextlib.contextmanager
+def _quiet():
+    """The exporter's notes are of no use to who exports."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _describe(model, info: ModelInfo) -> None:
+    """Metadata for programs and people; and nothing of the machine that exported."""
+    import onnx
+
+    for node in [*model.graph.node, *(n for f in model.functions for n in f.node)]:
+        del node.metadata_props[:]  # stack traces, with the paths of files
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    for value, names in (
+        (model.graph.input[0], ("batch", "height", "width")),
+        (model.graph.output[0], ("batch", None, "cell_rows", "cell_columns")),
+    ):
+        del value.metadata_props[:]
+        for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
+            if name:
+                dim.dim_param = name
+    model.producer_name, model.producer_version = "reclip", __version__
+    s = info.stride
+    facts = {
+        DESCRIPTION: info.model_dump_json(),
+        "class_names": json.dumps(info.class_names, ensure_ascii=False),
+        "palette": json.dumps(info.palette),
+        "preprocessing": _preprocessing(info),
+        "input": f"{IMAGE}: uint8 (batch, height, width, 3), RGB, any height and width; "
+        "normalisation is in the graph",
+        "output": f"{LOGITS}: float32 (batch, {len(info.classes)} classes, ceil(height/{s}), "
+        f"ceil(width/{s})); resize bilinearly by {s} (half-pixel centres), cut to height and "
+        "width, take the class with the greatest logit",
+        "licences": " ".join(info.sources),
+    }
+    onnx.helper.set_model_props(model, facts)
+
+
+def _preprocessing(info: ModelInfo) -> str:
+    image = info.image
+    size = "at the photo's own size"
+    if image.short_side:
+        size = f"resized bilinearly so that the short side is {image.short_side}"
+        size += f" and the long side at most {image.long_side}"
+    if image.protocol == "slide":
+        size += f", in windows of {image.window} every {image.stride} pixels, logits averaged"
+    return f"{size}; RGB values 0 to 255 as they are"
+
+
+def compare(path: Path, student: Student, info: ModelInfo) -> Agreement:
+    """The file against the student as the pipeline runs it, on seeded images of several sizes."""
+    session = open_session(path)
+    rng = np.random.default_rng(0)
+    worst, same, pixels = 0.0, 0, 0
+    for height, width in SIZES:
+        # Noise of large and small grain: photos have both.
+        coarse = rng.integers(0, 256, (2, height // 16 + 1, width // 16 + 1, 3))
+        coarse = coarse.repeat(16, 1).repeat(16, 2)[:, :height, :width]
+        images = (coarse + rng.integers(-40, 40, coarse.shape)).clip(0, 255).astype(np.uint8)
+        (found,) = session.run([LOGITS], {IMAGE: images})
+        whole = (-(-side // info.stride) * info.stride for side in (height, width))
+        batch = torch.stack([normalise(i, info.norm) for i in images])
+        with torch.inference_mode():
+            wanted = student(pad_to(batch, *whole))[0].numpy()
+        worst = np.maximum(worst, np.abs(found - wanted).max())  # a NaN stays one
+        window, size = Window(0, 0, height, width), (height, width)
+        for pair in zip(found, wanted, strict=True):
+            first, second = (
+                numpy_upsample.class_map(
+                    numpy_upsample.GridLogits([(window, one)], info.stride, size, size, "cut")
+                )
+                for one in pair
+            )
+            same, pixels = same + int((first == second).sum()), pixels + first.size
+    return Agreement(float(worst), same / pixels, len(SIZES))

@@ -1,0 +1,26 @@
+"""Files and folders of a person's own that settings name: what is in them decides what is stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reclip.common.hashing import remembered_sha256
+from reclip.config.sources import FolderSource
+from reclip.data.photos import digest_of_photos
+
+FOLDERS = ("images", "val_images", "val_labels")  # of a person's own photos
+
+
+def digests_of_folders(source: FolderSource) -> dict[str, str]:
+    """What the folders of photos and labels hold: any photo that comes, goes or changes shows."""
+    named = {key: path for key in FOLDERS if (path := getattr(source, key))}
+    limits = {"images": source.limit, "val_images": source.limit}
+    return {k: digest_of_photos(p, f"source.{k}", limits.get(k)) for k, p in named.items()}
+
+
+def given_files(source: Any) -> dict[str, str]:
+    """sha256 of the files that a source names; those that are URLs or not there say nothing."""
+    named = {key: getattr(source, key, None) for key in ("archive", "labels")}
+    paths = {key: Path(where).expanduser() for key, where in named.items() if where}
+    return {key: remembered_sha256(path) for key, path in paths.items() if path.is_file()}

@@ -1,0 +1,147 @@
+"""From logits on grids of cells to a label map at the photo's own size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.config.models import DenoisingSettings, ImageSettings
+from reclip.data.index import Item
+from reclip.data.reading import Window
+from reclip.data.views import resize
+from reclip.rectify.model import Rectifier
+
+VALUES_AT_ONCE = 2**25  # logits of a photo of 40 megapixels would fill the memory
+REMOVED = -100.0  # official: far below any cosine
+
+
+class Piece(NamedTuple):
+    """A window of an image as read, and its logits (C, h, w)."""
+
+    window: Window
+    logits: torch.Tensor
+
+
+class Frame(NamedTuple):
+    """Where logits go.
+
+    cell: pixels of the read image a grid cell.
+    read: (H, W) of the image as read; size: (H, W) of the photo.
+    overhang: what becomes of the last cells' padding (see ImageSettings).
+    """
+
+    cell: int
+    read: tuple[int, int]
+    size: tuple[int, int]
+    overhang: Literal["cut", "squeezed"] = "cut"
+
+
+def upsample(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
+    """Two bilinear steps: cells to pixels of the image as read, then to the photo's.
+
+    Where windows overlap their logits are averaged. Returns (C, *frame.size).
+    """
+    grown = [_grow(piece, frame) for piece in pieces]
+    full = grown[0]
+    if len(pieces) > 1:
+        full = full.new_zeros(full.shape[0], *frame.read)
+        count = full.new_zeros(frame.read)
+        for piece, logits in zip(pieces, grown, strict=True):
+            top, left, height, width = piece.window
+            full[:, top : top + height, left : left + width] += logits
+            count[top : top + height, left : left + width] += 1
+        full /= count
+    if tuple(frame.read) != tuple(frame.size):
+        full = resize(full[None], frame.size)[0]
+    return full
+
+
+def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
+    """Logits (C, h, w) to (C, window's height, width)."""
+    _, _, height, width = piece.window
+    if frame.overhang == "squeezed":
+        return resize(piece.logits[None], (height, width))[0]
+    padded = tuple(side * frame.cell for side in piece.logits.shape[-2:])
+    return resize(piece.logits[None], padded)[0, :, :height, :width]
+
+
+def class_map(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
+    """Best class of every pixel, int16 (H, W); of equal ones the first.
+
+    Classes are upsampled a few at a time, with the same result as all at once: memory is bounded.
+    """
+    largest = max(math.prod(frame.read), math.prod(frame.size))
+    step = max(1, VALUES_AT_ONCE // largest)
+    best = found = None
+    for start in range(0, len(pieces[0].logits), step):
+        some = [Piece(p.window, p.logits[start : start + step]) for p in pieces]
+        value, index = upsample(some, frame).max(0)
+        index = index.to(torch.int16).add_(start)
+        if best is None:
+            best, found = value, index
+        else:
+            found = torch.where(value > best, index, found)
+            torch.maximum(best, value, out=best)
+    return found
+
+
+def denoise(pieces: Sequence[Piece], settings: DenoisingSettings) -> list[Piece]:
+    """Take out the classes that no cell of the image is sure of (see DenoisingSettings).
+
+    Where none is left, every pixel goes to class 0, as in the official code.
+    """
+    if not settings.prompt_denoising:
+        return list(pieces)
+    scaled = [(settings.denoising_scale * p.logits).softmax(0).flatten(1) for p in pieces]
+    confidence = torch.cat(scaled, dim=1).amax(1)
+    out = confidence < settings.denoising_threshold
+    return [Piece(p.window, p.logits.masked_fill(out[:, None, None], REMOVED)) for p in pieces]
+
+
+def predict_from_features(
+    model: Rectifier,
+    features: FeatureCache,
+    split: str,
+    i: int,
+    item: Item,
+    denoising: DenoisingSettings,
+) -> torch.Tensor:
+    """Class map (H, W) of a cached image by the Query or rectified CLIP."""
+    pieces = rectified_logits(model, features.pieces(split, i), denoising)
+    return class_map(pieces, feature_frame(features, split, i, item))
+
+
+def rectified_logits(
+    model: Rectifier, features: Iterable[tuple[Window, torch.Tensor]], denoising: DenoisingSettings
+) -> list[Piece]:
+    """Logits of windows of which the features (h, w, D) of unit length are known."""
+    pieces = [
+        Piece(window, model.logits(z.to(model.w_query.device)[None])[0].permute(2, 0, 1))
+        for window, z in features
+    ]
+    return denoise(pieces, denoising)
+
+
+def feature_frame(features: FeatureCache, split: str, i: int, item: Item) -> Frame:
+    """Where the logits of a cached image go."""
+    overhang = features.image_settings.overhang
+    return Frame(features.patch, features.size(split, i), (item.height, item.width), overhang)
+
+
+def protocol(image: ImageSettings) -> str:
+    """How photos are read, in words for the metrics."""
+    read = "own size" if image.short_side is None else f"short side {image.short_side}"
+    if image.protocol == "whole":
+        return f"whole, {read}"
+    return f"slide {image.window}/{image.stride}, {read}"
+
+
+def post_processing(denoising: DenoisingSettings) -> str:
+    """What is done to the logits, in words for the metrics."""
+    if not denoising.prompt_denoising:
+        return "none"
+    return f"prompt denoising {denoising.denoising_threshold:g}"

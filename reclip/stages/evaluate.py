@@ -1,0 +1,95 @@
+"""Stage `evaluate`: a run's metrics on the val split, whole images, last checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.common.files import atomic, write_json
+from reclip.data.images import read_label
+from reclip.data.index import DataSet, Item, write_table
+from reclip.device import setup
+from reclip.evaluate.location import DistanceBins
+from reclip.evaluate.metrics import ConfusionMatrix, summarise
+from reclip.evaluate.predictors import denoising_of, predictors
+from reclip.evaluate.presence import classes_present
+from reclip.pipeline.job import Job
+from reclip.rectify.hypotheses import read_hypotheses
+from reclip.rectify.predict import post_processing, protocol
+
+
+def main(job: Job) -> None:
+    """Write metrics.json, and per seed the confusion matrix and the mIoU by distance."""
+    settings = job.settings
+    device = setup(settings["compute"])
+    data = DataSet(job.inputs["data"].folder)
+    features = FeatureCache(job.inputs["features"].folder)
+    items = data.items("val")
+    denoising = denoising_of(job)
+    names = [synonyms[0] for synonyms in data.class_names]
+    results, matrices, distance_rows = [], [], []
+    for seed, predict in predictors(job, features, device):
+        confusion = ConfusionMatrix(data.num_classes)
+        distance = DistanceBins(data.num_classes, settings["evaluate"].distance_bins)
+        for i, item in enumerate(tqdm(items, desc=f"evaluate {job.id}", disable=None)):
+            with torch.inference_mode():
+                predicted = predict(i, item)
+            label = read_label(item.label)
+            confusion.update(predicted, label, str(item.label))
+            distance.update(predicted, label, str(item.label))
+        results.append(
+            {
+                "seed": seed,
+                "miou": 100 * confusion.miou(),
+                "pixel_accuracy": 100 * confusion.pixel_accuracy(),
+                "iou": [None if np.isnan(v) else 100 * float(v) for v in confusion.iou()],
+            }
+        )
+        matrices.append(confusion.matrix)
+        for k, (value, count) in enumerate(
+            zip(distance.miou_per_bin(), distance.counts, strict=True)
+        ):
+            edges = f"{distance.edges[k]:.4f}", f"{distance.edges[k + 1]:.4f}"
+            miou = "" if np.isnan(value) else f"{100 * value:.4f}"
+            distance_rows.append((seed, *edges, int(count), miou))
+    metrics = {
+        "run": job.id,
+        "dataset": settings["dataset"],
+        "method": settings["method"],
+        "split": "val",
+        "images": len(items),
+        "protocol": protocol(features.image_settings),
+        "post_processing": post_processing(denoising),
+        "checkpoint": "last",
+        "classes": names,
+        "job": job.digest,
+        "seeds": results,
+        "miou": asdict(summarise([r["miou"] for r in results])),
+        "pixel_accuracy": asdict(summarise([r["pixel_accuracy"] for r in results])),
+    }
+    if settings["method"] == "query":
+        metrics["hypotheses"] = diagnose_hypotheses(job, data, items)
+    confusion_path = job.folder / "confusion.npy"
+    with atomic(confusion_path) as partial:
+        np.save(partial, np.stack(matrices))
+    distance_path = job.folder / "distance.csv"
+    write_table(distance_path, ("seed", "from", "to", "objects", "miou"), distance_rows)
+    write_json(job.outputs[0], metrics)
+    job.done([confusion_path, distance_path, job.outputs[0]])
+
+
+def diagnose_hypotheses(job: Job, data: DataSet, items: list[Item]) -> dict[str, float]:
+    """Precision and recall of the val images' hypotheses: a diagnosis, nothing is chosen by it."""
+    path = job.inputs["hypotheses"].folder / "val.csv"
+    found = read_hypotheses(path, [item.id for item in items], data.num_classes)
+    truth = classes_present(items, data.num_classes)
+    right = int((found & truth).sum())
+    return {
+        "precision": 100 * right / max(1, int(found.sum())),
+        "recall": 100 * right / max(1, int(truth.sum())),
+        "mean_per_image": float(found.sum(1).float().mean()),
+    }

@@ -1,0 +1,35 @@
+"""Stage `hypothesise`: image-level hypotheses of both splits, keyed by image id.
+
+Those of the val split serve only the diagnosis of their precision and recall at evaluation; those
+of the train split are never compared with labels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.pipeline.job import Job
+from reclip.rectify.hypotheses import hypothesise, write_hypotheses
+from reclip.rectify.model import Rectifier
+
+
+def main(job: Job) -> None:
+    """Write `train.csv` and `val.csv`."""
+    settings = job.settings["hypotheses"]
+    features = FeatureCache(job.inputs["features"].folder)
+    w_query = Rectifier.load(job.inputs["text"].folder / "query.safetensors").w_query
+    outputs = []
+    for split in ("train", "val"):
+        scores = scores_of(features, split, w_query)
+        found = hypothesise(scores, settings.threshold, settings.fallback_k)
+        path = job.folder / f"{split}.csv"
+        write_hypotheses(path, [entry["id"] for entry in features.images(split)], found)
+        outputs.append(path)
+    job.done(outputs)
+
+
+def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
+    """(N, C): 100 × cosine of each photo's image-level feature and each class's Query text."""
+    return 100 * functional.normalize(features.globals(split), dim=-1) @ w_query.T

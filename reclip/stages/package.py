@@ -1,0 +1,78 @@
+"""Stage `package`: a trained model in a folder of its own, with its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import safe_open
+
+from reclip.common.files import atomic, file_sha256, read_json, result, write_json, write_text
+from reclip.data.images import palette
+from reclip.data.index import DataSet
+from reclip.data.reading import MEAN_STD
+from reclip.distill.output_stride import OUTPUT_STRIDE
+from reclip.inference.card import model_card
+from reclip.inference.licences import clip_sha256, sources_of
+from reclip.inference.model_info import CARD, FORMAT, INFO, WEIGHTS, ClipWeights, ModelInfo
+from reclip.pipeline.job import Job
+
+
+def main(job: Job) -> None:
+    """Write model.safetensors, model.json and README.md (needs no torch)."""
+    data = DataSet(job.inputs["data"].folder)
+    weights, info_file, card = (job.folder / name for name in (WEIGHTS, INFO, CARD))
+    with atomic(weights) as partial:
+        shutil.copyfile(
+            job.inputs["model"].folder / f"seed-{job.settings['seed']}.safetensors", partial
+        )
+    info = describe(job, data, weights)
+    write_json(info_file, info.model_dump(mode="json"))
+    metrics = None
+    if "metrics" in job.inputs:
+        path = job.inputs["metrics"].outputs[0]
+        with result(path):
+            metrics = read_json(path)
+    write_text(card, model_card(info, job, data.facts, metrics))
+    job.done([weights, info_file, card])
+
+
+def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
+    """What `model.json` says of a run's weights."""
+    settings = job.settings
+    clip, trained = settings["clip"], settings["trained"]
+    student = settings["method"] == "distill"
+    if student:
+        scale, clip_weights = _student_scale(weights), None
+    else:
+        scale = 1 / trained.tau
+        clip_weights = ClipWeights(settings=clip, sha256=clip_sha256(settings))
+    mean, std = MEAN_STD[clip.norm]
+    flat = palette(data.num_classes)
+    return ModelInfo(
+        format=FORMAT,
+        kind="student" if student else "rectified-clip",
+        classes=data.class_names,
+        palette=[flat[3 * k : 3 * k + 3] for k in range(data.num_classes)],
+        image=settings["image"],
+        norm=clip.norm,
+        mean=mean,
+        std=std,
+        stride=OUTPUT_STRIDE if student else None,
+        logit_scale=scale,
+        denoising=settings["denoising"],
+        clip=clip_weights,
+        sources=sources_of(settings),
+        run=job.id,
+        experiment=settings["experiment"],
+        seed=settings["seed"],
+        sha256=file_sha256(weights),
+        digest=job.inputs["model"].digest,
+    )
+
+
+def _student_scale(weights: Path) -> float:
+    """What the student's own file says, for it decides what its training saw."""
+    with safe_open(weights, framework="numpy") as file:
+        return json.loads(file.metadata()["reclip_student"])["head"]["logit_scale"]

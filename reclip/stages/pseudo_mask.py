@@ -1,0 +1,45 @@
+"""Stage `pseudo-mask`: the teacher's masks of the training images, as palette PNGs (Sec. 3.5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.data.images import write_label
+from reclip.data.index import DataSet
+from reclip.device import setup
+from reclip.pipeline.job import Job
+from reclip.rectify.model import Rectifier
+from reclip.rectify.predict import predict_from_features
+from reclip.training.loop import seed_file
+
+
+def teacher_file(folder: Path, seed: int | None) -> Path:
+    """The teacher's weights: of a seed, or of the untouched CLIP (None)."""
+    return folder / "query.safetensors" if seed is None else seed_file(folder, seed)
+
+
+def mask_folder(folder: Path, seed: int | None) -> Path:
+    return folder / ("query" if seed is None else f"seed-{seed}")
+
+
+def main(job: Job) -> None:
+    """Write `<seed>/<id>.png` at the photo's own size: every pixel gets its best class."""
+    device = setup(job.settings["compute"])
+    features = FeatureCache(job.inputs["features"].folder)
+    data = DataSet(job.inputs["data"].folder)
+    denoising = job.settings["pseudo_mask"]
+    outputs = []
+    for seed in job.settings["seeds"] or (None,):
+        teacher = Rectifier.load(teacher_file(job.inputs["teacher"].folder, seed)).to(device)
+        items = data.items("train")
+        for i, item in enumerate(tqdm(items, desc=f"masks of {job.id}", disable=None)):
+            with torch.inference_mode():
+                mask = predict_from_features(teacher, features, "train", i, item, denoising)
+            path = mask_folder(job.folder, seed) / f"{item.id}.png"
+            write_label(path, mask.cpu().numpy(), data.num_classes)
+            outputs.append(path)
+    job.done(outputs)

@@ -1,0 +1,174 @@
+"""The one module that imports MLflow, which takes a second: an experiment's runs, and writing them.
+
+What is logged when, and where it must not be logged twice, is decided
+in `reclip.tracking.recording`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+import mlflow.store.db.utils
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from reclip.common.errors import ReclipError
+from reclip.common.files import atomic
+from reclip.tracking.mlflow_view import experiment_tags
+from reclip.tracking.records import Data, Record, as_text
+from reclip.tracking.server import sqlite_file
+
+for _name in ("alembic", "mlflow", "urllib3"):  # what goes wrong is told in a sentence of ours
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # of 10, which wait 100 s for a database that is down
+
+MAX_METRICS, MAX_PARAMS = 900, 100  # of one batch
+
+
+class Store:
+    """An experiment in the store at `uri`, made if it is not there.
+
+    Args:
+        deadline: `time.monotonic()` after which nothing more is begun.
+
+    Raises TimeoutError past the deadline, and whatever MLflow, its server or its database raise.
+    """
+
+    def __init__(self, uri: str, experiment: str, deadline: float | None = None):
+        _make(uri)
+        self._client = MlflowClient(tracking_uri=uri)
+        self._deadline = deadline
+        found = self._client.get_experiment_by_name(experiment)
+        if found is None:
+            found = self._new_experiment(experiment)
+        if found.lifecycle_stage != "active":
+            raise ReclipError(
+                f"experiment '{experiment}' was deleted there: bring it back with `mlflow "
+                f"experiments restore -x {found.experiment_id}`, or rename `experiment`"
+            )
+        self._id = found.experiment_id
+
+    def _new_experiment(self, name: str) -> Any:
+        try:
+            self._client.create_experiment(name, tags=experiment_tags())
+        except MlflowException:  # another machine was faster
+            if self._client.get_experiment_by_name(name) is None:
+                raise
+        return self._client.get_experiment_by_name(name)
+
+    def runs(self, **tags: str) -> list[Run]:
+        """Runs with all these tags, the oldest first."""
+        wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        found: list[Run] = []
+        token = None
+        while True:
+            self._in_time()
+            page = self._client.search_runs(
+                [self._id], wanted, max_results=1000, order_by=["start_time", "run_id"],
+                page_token=token,
+            )  # fmt: skip
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def create(self, record: Record) -> Run:
+        """A new run with the record's name and tags, nothing else yet."""
+        self._in_time()
+        tags = {**record.tags, "mlflow.user": _user()}
+        return self._client.create_run(self._id, _ms(record.began), tags, record.name)
+
+    def points(self, run: Run) -> set[tuple[str, int]]:
+        """Name and step of every value that the run has."""
+        names = run.data.metrics
+        histories = [self._client.get_metric_history(run.info.run_id, name) for name in names]
+        return {(metric.key, metric.step) for history in histories for metric in history}
+
+    def fill(self, run: Run, record: Record, logged: set[tuple[str, int]]) -> None:
+        """Log the record but for its tags, and but for values at the points in `logged`."""
+        id = run.info.run_id
+        params = as_text(record.params).items()
+        params = [Param(name, value) for name, value in params if name not in run.data.params]
+        metrics = [m for m in _metrics(record) if (m.key, m.step) not in logged]
+        # A batch is one transaction, which costs more than what is in it.
+        for some, more in zip_longest(_batches(params, MAX_PARAMS), _batches(metrics, MAX_METRICS)):
+            self._in_time()
+            self._client.log_batch(id, metrics=more or (), params=some or ())
+        if record.data:
+            self._client.log_inputs(id, [_input(record.data)])
+        for path in record.files:
+            self._in_time()
+            self._client.log_artifact(id, str(path))
+
+    def tag(self, run: Run, name: str, value: str | None) -> None:
+        """Set a tag; None removes it."""
+        if run.data.tags.get(name) == value:
+            return
+        if value is None:
+            self._client.delete_tag(run.info.run_id, name)
+        else:
+            self._client.set_tag(run.info.run_id, name, value)
+
+    def end(self, run: Run, at: float | None) -> None:
+        """Set the run FINISHED, now or at a time, or its end later than it was."""
+        if run.info.status != "FINISHED" or (run.info.end_time or 0) < (_ms(at) or 0):
+            self._client.set_terminated(run.info.run_id, end_time=_ms(at))
+
+    def delete(self, run: Run) -> None:
+        self._client.delete_run(run.info.run_id)
+
+    def _in_time(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise TimeoutError("it takes too long")
+
+
+def _make(uri: str) -> None:
+    """Make a SQLite store that is not there, whole or not at all.
+
+    MLflow takes seconds over its tables, and cannot use what a process left that was killed then.
+    """
+    file = sqlite_file(uri)
+    if file and not file.exists():
+        with atomic(file) as partial:
+            MlflowClient(tracking_uri=f"sqlite:///{partial}")
+
+
+def _metrics(record: Record) -> Iterator[Metric]:
+    """Every value, a curve's spread over the time that it took."""
+    ended = _ms(record.ended) or int(time.time() * 1000)
+    began = _ms(record.began) or ended
+    for name, value in record.metrics.items():
+        yield Metric(name, value, ended, 0)
+    for name, curve in record.curves.items():
+        for step, value in curve:
+            at = began + (ended - began) * step // max(curve[-1][0], 1)
+            yield Metric(name, value, at, step)
+
+
+def _input(data: Data) -> DatasetInput:
+    source, profile = json.dumps(data.source), json.dumps(data.counts)
+    dataset = Dataset(data.name, data.digest, "local", source, profile=profile)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.split)])
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container without users
+        return "unknown"

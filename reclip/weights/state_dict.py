@@ -1,0 +1,111 @@
+"""Files of weights, whatever their format, read as tensors by name; none of their code is run."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from reclip.common.errors import ReclipError
+from reclip.weights.torchscript import is_torchscript, read_torchscript
+
+WRAPPERS = ("state_dict", "model")
+"""Under these keys the training checkpoints of open_clip, timm and torchvision hold their weights,
+beside the optimiser and more."""
+
+
+def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
+    """Tensors by name, on the CPU, of a safetensors file, a .pt or .pth, or a TorchScript archive.
+
+    The format is read off the content, not the name; a training checkpoint gives its weights
+    alone, without the `module.` that parallel training puts before names. Plain numbers become
+    tensors. Raises ReclipError, naming the setting `key`: the file is damaged, holds no tensors,
+    a tensor holds NaN, or there are Python objects, which could run code.
+    """
+    try:
+        state = _read(path)
+    except Exception as error:  # each format's reader has its own
+        raise ReclipError(
+            f"params: '{key}': '{path}' {_trouble(path, error)}: get the file again, or name a"
+            " safetensors file or a state dict saved by PyTorch"
+        ) from error
+    for wrapper in WRAPPERS:
+        if isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    tensors = {
+        name.removeprefix("module."): torch.as_tensor(value)
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, (Tensor, int, float))
+    }
+    if not tensors:
+        raise ReclipError(f"params: '{key}': '{path}' holds no tensors: name a file of weights")
+    # Every feature would be NaN, and every metric that of class 0, without any error.
+    if broken := next((name for name, tensor in tensors.items() if _holds_nan(tensor)), None):
+        raise ReclipError(f"params: '{key}': '{path}' holds NaN in {broken}: get the file again")
+    return tensors
+
+
+def _holds_nan(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not tensor.is_sparse and bool(tensor.isnan().any())
+
+
+def misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """The first tensor that is absent, too many or of another shape, in words; None if none is.
+
+    A batch normalisation's `num_batches_tracked` may be absent: files older than PyTorch 0.4.1
+    have none, and it is no weight.
+    """
+    wrong = [
+        name
+        for name in sorted(wanted.keys() | state.keys())
+        if (name not in state and not name.endswith(".num_batches_tracked"))
+        or (name in state and (name not in wanted or state[name].shape != wanted[name].shape))
+    ]
+    if not wrong:
+        return None
+    there, model = (
+        tuple(tensors[wrong[0]].shape) if wrong[0] in tensors else "absent"
+        for tensors in (state, wanted)
+    )
+    return (
+        f"{wrong[0]} is {there} there and {model} in the model; tensors that differ: {len(wrong)}"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as stream:
+        head = stream.read(9)
+    if _is_safetensors(head):
+        return load_file(path)
+    if is_torchscript(path):
+        return read_torchscript(path)
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """Eight bytes of the header's length, then a JSON object."""
+    return head[8:9] == b"{"
+
+
+def _trouble(path: Path, error: Exception) -> str:
+    """What is wrong with a file that cannot be read, by its first bytes."""
+    with open(path, "rb") as stream:
+        head = stream.read(512)
+    if not head:
+        return "is empty"
+    if head.lstrip()[:1] == b"<":
+        return "is a web page, not the file that was to be downloaded"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the file that it points to"
+    binary = head[:2] in (b"PK", b"\x80\x02")  # torch.save's formats, after and before 1.6
+    if binary and isinstance(error, pickle.UnpicklingError):
+        return "holds Python objects beside tensors, which could run code, and is not read"
+    if binary or _is_safetensors(head):
+        return f"is cut short or damaged ({type(error).__name__})"
+    return "is in no known format of weights"

@@ -1,0 +1,255 @@
+"""`reclip init folder`: what is chosen for a person's photos, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from reclip.config.classes import parse_classes
+from reclip.config.load import load_params, validate
+from reclip.config.models import Params
+from reclip.pipeline.plan import Plan
+from reclip.presets import preset_text
+from reclip.presets.choose import Machine, Photos, choose
+from reclip.presets.folder import comment, flow
+from support.at_the_shell import Said, one_sentence, reclip
+from support.folder_of_scenes import NAMES, draw
+
+CLASSES = "cat, dog, person=person|man|woman"
+REAL = {"model": "ViT-B-16-quickgelu", "pretrained": "openai"}
+MINI = {"model": "mini-clip"}
+GPU, CPU = Machine(True, 16, 10**12), Machine(False, 8, 10**12)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three photos of 64×48, and one that is damaged."""
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for i in range(3):
+        Image.new("RGB", (64, 48), (9, 9, 9)).save(f"photos/{i}.jpg")
+    Path("photos/bad.jpg").write_bytes(b"no photo")
+    return tmp_path
+
+
+def init(*options: str, images: str = "photos", classes: str = CLASSES) -> Said:
+    return reclip("init", "folder", "--images", images, "--classes", classes, *options)
+
+
+def sections(count: int, size: tuple[int, int], names: str, clip: dict, machine: Machine) -> dict:
+    chosen = choose(Photos(count, size), parse_classes(names), clip, machine)
+    assert all(c.why and "\n" not in c.why for c in chosen)
+    return {c.section: c.value for c in chosen}
+
+
+# ---------------------------------------------------------------- what is written
+
+
+@pytest.mark.parametrize("options", [(), ("--clip", "mini-clip"), ("--clip", "ViT-B-32")])
+def test_it_writes_whole_settings_and_says_why(options: tuple[str, ...]) -> None:
+    said = init(*options, "--output", "own.yaml", "--experiment", "pets", "--limit", "3")
+    assert said.code == 0 and not said.err, said
+    text = Path("own.yaml").read_text(encoding="utf-8")
+    params = load_params("own.yaml")
+    source = params.datasets["photos"].source
+    assert (params.experiment, source.images, source.limit) == ("pets", "photos", 3)
+    assert source.classes == (("cat",), ("dog",), ("person", "man", "woman"))
+    assert "wrote own.yaml; now run: snakemake --config params=own.yaml" in said.out
+    assert said.out.endswith("--model results/pets/runs/distilled/model\n")
+    assert "then read results/pets/summary/summary.md, and use the model:" in said.out
+    assert "note: so few photos are a trial" in said.out
+    assert said.out.startswith("3 photos of about 64×48 pixels; 3 classes: cat, dog, person\n")
+    for section in ("compute", "clip", "views", "hypotheses", "rectify", "distill"):
+        assert re.search(rf"^{section}: .+ \(.+\)$", said.out, re.M), section
+        assert f"\n# {section}: " in text and f"\n{section}: {{" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+    assert {job.stage for job in Plan(params).jobs} >= {"rectify", "distill", "summarise"}
+    assert params.tables == {} and set(params.runs) == {"rectified", "distilled"}
+
+
+def test_with_labels_there_are_a_table_and_the_query() -> None:
+    draw(Path("val"), 3, "val", Path("labels"))
+    said = init("--clip", "mini-clip", "--val-images", "val", "--val-labels", "labels",
+                classes=", ".join(NAMES))  # fmt: skip
+    assert said.code == 0, said
+    plan = Plan.load()
+    assert [row.row for row in plan.params.tables["table1"].rows] == [
+        "Query", "Rectified", "Distilled",
+    ]  # fmt: skip
+    assert plan.job("tabulate", "table1").inputs.keys() == {"query", "rectified", "distilled"}
+
+
+@pytest.mark.parametrize("name", ["my photos", "ünï'cö\"de", "a: b, {c} #d", "no", "2012", "-x"])
+def test_odd_names_of_folders_and_classes(name: str) -> None:
+    Path("photos").rename(f"./{name}")
+    said = init("--clip", "mini-clip", images=f"./{name}", classes="no, 7, it's, null, y: z")
+    assert said.code == 0, said
+    params = load_params("params.yaml")
+    assert params.datasets["photos"].source.images == f"./{name}"
+    names = [names[0] for names in params.datasets["photos"].source.classes]
+    assert names == ["no", "7", "it's", "null", "y: z"]
+    assert re.fullmatch(r"[A-Za-z0-9][\w-]*", params.experiment)
+
+
+def test_classes_of_a_file_and_any_setting() -> None:
+    Path("names.txt").write_text("cat\ndog\n# none\n", encoding="utf-8")
+    options = ("--clip", "mini-clip", "--set", "rectify.lr=0.02", "--set", "seeds.rectify=[3]",
+               "--set", "seeds.distill=[3]")  # fmt: skip
+    assert init(*options, classes="names.txt").code == 0
+    params = load_params("params.yaml")
+    assert params.datasets["photos"].source.classes == (("cat",), ("dog",))
+    assert (params.rectify.lr, params.seeds.rectify) == (0.02, (3,))
+    assert "# rectify: " in Path("params.yaml").read_text(encoding="utf-8")  # comments stay
+
+
+def test_photos_that_cannot_be_read_are_said() -> None:
+    said = init("--clip", "mini-clip")
+    assert "\nnote: 1 of the photos looked at cannot be read and will be left out\n" in said.out
+
+
+def test_weights_from_a_file() -> None:
+    Path("own.pt").write_bytes(b"weights")
+    assert init("--checkpoint", "own.pt", classes="猫, 犬").code == 0  # whose captions, we know not
+    clip = load_params("params.yaml").clip
+    assert (clip.model, clip.checkpoint, clip.pretrained) == ("ViT-B-16-quickgelu", "own.pt", None)
+
+
+@pytest.mark.parametrize("value", ["a", "a b", "no", "1", "a: b", "#", "ü", {"a": [1, "no"]}, ""])
+def test_values_survive_yaml(value: object) -> None:
+    assert yaml.safe_load(f"x: {flow(value)}") == {"x": value}
+    assert yaml.safe_load(comment(f"{value} " * 99)) is None
+
+
+# ---------------------------------------------------------------- what is chosen
+
+
+def test_drawn_scenes_get_the_settings_of_mini() -> None:
+    """So that what `mini` reaches can be reached from a folder of its scenes."""
+    found = sections(1000, (76, 84), ", ".join(NAMES), MINI, CPU)
+    mini = validate(Params, yaml.safe_load(preset_text("mini")))
+    changed = {"experiment": "x", "datasets": {}, "runs": {}}
+    own = validate(Params, {**found, **changed})
+    for section in ("compute", "clip", "image", "prompts", "views", "hypotheses", "rectify",
+                    "distill"):  # fmt: skip
+        assert getattr(own, section) == getattr(mini, section), section
+
+
+def test_a_gpu_gets_the_papers_settings() -> None:
+    paper = yaml.safe_load(preset_text("paper"))
+    found = sections(1464, (375, 500), ", ".join(f"c{k}" for k in range(20)), REAL, GPU)
+    for section in ("clip", "image", "views", "hypotheses", "rectify", "prompts"):
+        assert found[section] == paper[section], section
+    assert found["distill"] == {**paper["distill"], "feature_resolution": "grid"}
+    assert found["compute"]["loaders"] > 0
+
+
+def steps(section: dict, photos: int) -> int:
+    return section["epochs"] * -(-photos // section.get("batch", 16))
+
+
+@pytest.mark.parametrize("count", [1, 30, 500, 10_000, 100_000])
+def test_steps_are_about_those_of_the_preset(count: int) -> None:
+    found = sections(count, (375, 500), CLASSES, REAL, GPU)
+    for section, wanted, epochs in (("rectify", 18_400, 200), ("distill", 9_200, 100)):
+        least = min(wanted, 5 * epochs * -(-count // 16))
+        assert 0.7 * least <= steps(found[section], count) <= 1.4 * least, section
+
+
+def test_without_a_gpu_all_is_smaller() -> None:
+    found = sections(300, (3000, 4000), CLASSES, REAL, CPU)
+    assert found["image"]["short_side"] == found["views"]["crop"] == 224
+    assert found["distill"]["backbone"] == "resnet18"
+    assert steps(found["rectify"], 300) <= 1100 and steps(found["distill"], 300) <= 500
+    assert found["compute"]["threads"] == 8
+
+
+@pytest.mark.parametrize(
+    ("size", "side"), [((375, 500), 512), ((4000, 3000), 512), ((200, 300), 288), ((16, 16), 32)]
+)
+def test_photos_are_hardly_enlarged(size: tuple[int, int], side: int) -> None:
+    found = sections(100, size, CLASSES, REAL, GPU)
+    assert found["image"]["short_side"] == found["views"]["crop"] == side
+
+
+@pytest.mark.parametrize(
+    ("free", "views", "side"), [(10**12, 4, 512), (80e9, 2, 512), (15e9, 1, 256), (1e9, 1, 224)]
+)
+def test_the_feature_cache_fits_the_disk(free: float, views: int, side: int) -> None:
+    found = sections(10_000, (375, 500), CLASSES, REAL, Machine(True, 8, int(free)))
+    assert (found["views"]["count"], found["image"]["short_side"]) == (views, side)
+
+
+@pytest.mark.parametrize(
+    ("classes", "threshold", "k"),
+    [(2, 23.0, 1), (3, 23.0, 1), (20, 23.0, 2), (59, 20.0, 6), (200, 21.0, 5)],
+)
+def test_hypotheses_follow_the_number_of_classes(classes: int, threshold: float, k: int) -> None:
+    names = ", ".join(f"c{k}" for k in range(classes))
+    found = sections(100, (375, 500), names, REAL, GPU)["hypotheses"]
+    assert found == {"threshold": threshold, "fallback_k": k}
+
+
+def test_one_photo_is_a_trial() -> None:
+    for path in ("photos/1.jpg", "photos/2.jpg", "photos/bad.jpg"):
+        Path(path).unlink()
+    said = init("--clip", "mini-clip")
+    assert said.code == 0 and "\nnote: so few photos are a trial" in said.out
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def mess(*paths: str) -> None:
+    for path in paths:
+        Path(path).mkdir(parents=True)
+
+
+WRONG = [
+    (("--classes", ""), "--classes is missing: reclip init folder --images DIR --classes"),
+    (("--classes", ","), "no name before or after a mark"),
+    (("--classes", "cat, cat"), "listed twice: keep it once"),
+    (("--classes", "cat, 猫, собака"), "masks of '猫', 'собака' would be noise: write it in"),
+    (("--classes", f"cat, {'very ' * 70}dog"), "makes prompts of 82 tokens and CLIP reads 77"),
+    (("--classes", "lost.txt"), "'lost.txt' cannot be read (No such file or directory)"),
+    (("--images", ""), "--images is missing"),
+    (("--images", "nowhere"), "--images: there is no folder 'nowhere'"),
+    (("--images", "photos/0.jpg"), "'photos/0.jpg' is a file: name the folder"),
+    (("--images", "empty"), "--images: 'empty' holds no photo"),
+    (("--images", "corrupt"), "no photo in 'corrupt' can be read (the first: 'corrupt/0.jpg'"),
+    (("--images", "."), "'.' is where the results are put, too"),
+    (("--val-images", "photos"), "--val-images needs --val-labels: give photos and their label"),
+    (("--val-labels", "photos"), "--val-labels needs --val-images"),
+    (("--val-images", "empty", "--val-labels", "corrupt"), "--val-images: 'empty' is empty"),
+    (("--val-images", "corrupt", "--val-labels", "photos"), "'photos', lie in one another"),
+    (("--clip", "ViT-B-61"), "no weights of 'ViT-B-61'"),
+    (("--clip", "RN50"), "the towers of 'RN50' differ from CLIP's ViT"),
+    (("--checkpoint", "lost.pt"), "no checkpoint 'lost.pt': give a weights file's path"),
+    (("--experiment", "a b"), "params: 'experiment'"),
+    (("--set", "rectify.lr=-1"), "'rectify.lr': input should be greater"),
+    (("--archive", "x.tar"), "--archive is no option of preset folder: leave it out"),
+    (("--downloads", "x"), "--downloads is no option of preset folder"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), WRONG)
+def test_a_wrong_option_is_one_sentence_and_writes_nothing(options, words) -> None:
+    mess("empty", "corrupt")
+    Path("corrupt/0.jpg").write_bytes(b"no photo")
+    assert words in one_sentence(init("--output", "own.yaml", *options))
+    assert not Path("own.yaml").exists()
+
+
+def test_an_output_that_is_there_is_kept() -> None:
+    Path("params.yaml").write_text("mine")
+    assert "'params.yaml' is there already: choose another --output or add" in one_sentence(init())
+    assert Path("params.yaml").read_text() == "mine"
+    assert init("--force", "--clip", "mini-clip").code == 0
+
+
+def test_options_of_the_folder_are_for_no_other_preset() -> None:
+    said = reclip("init", "voc", "--images", "photos", "--output", "own.yaml")
+    assert "--images is no option of preset voc: leave it out" in one_sentence(said)

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import open_clip
+import pytest
+import torch
+from open_clip.model import CLIP
+from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
+
+from reclip.clip.dense import dense_features
+from reclip.clip.load import clip_from_state_dict, load_clip
+from reclip.common.errors import ReclipError
+from reclip.common.files import file_sha256
+from reclip.config.models import ClipSettings
+from reclip.weights.releases import Release
+from support.tiny_clip import GELU, QUICK, TINY, activations, in_registry, tiny_model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_in_registry(tmp_path_factory):
+    with in_registry(tmp_path_factory.mktemp("configs")):
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def shapes(name: str) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        return CLIP(**open_clip.get_model_config(name)).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "patch"),
+    [
+        ("ViT-B-16", 512, 16),
+        ("ViT-B-32", 512, 32),
+        ("ViT-L-14", 768, 14),
+        ("ViT-L-14-336", 768, 14),
+    ],
+)
+def test_openais_vits(name, dim, patch):
+    """Their shapes alone: no memory, no time."""
+    with torch.device("meta"):
+        clip = clip_from_state_dict(ClipSettings(model=name), shapes(name), device="meta")
+        z, _ = dense_features(clip, torch.empty(1, 3, 100, 333))
+    assert (clip.embed_dim, clip.patch_size) == (dim, patch)
+    assert z.shape == (1, -(-100 // patch), -(-333 // patch), dim)
+
+
+def test_what_a_clip_tells(model):
+    clip = clip_from_state_dict(ClipSettings(model="tiny-ViT"), model.state_dict())
+    assert (clip.embed_dim, clip.context_length, clip.text_width) == (12, 16, 16)
+    assert (clip.patch_size, clip.grid) == (8, (4, 4))
+    assert clip.positional_embedding.shape == (17, 32)
+    assert clip.logit_scale == pytest.approx(model.logit_scale.exp().item())
+    assert clip.mean == pytest.approx((0.481, 0.458, 0.408), abs=1e-3)
+    assert not clip.model.training
+    assert not any(p.requires_grad for p in clip.model.parameters())
+    assert clip.tokenizer(["a"]).shape == (1, 16)
+
+
+def test_epsilon_reaches_the_image_blocks_only(model):
+    spec = ClipSettings(model="tiny-ViT", block_ln_eps=1e-6)
+    clip = clip_from_state_dict(spec, model.state_dict()).model
+    assert {b.ln_1.eps for b in clip.visual.transformer.resblocks} == {1e-6}
+    assert {b.ln_2.eps for b in clip.visual.transformer.resblocks} == {1e-6}
+    assert {b.ln_1.eps for b in clip.transformer.resblocks} == {1e-5}
+    assert clip.visual.ln_pre.eps == clip.visual.ln_post.eps == 1e-5
+
+
+OPENAIS = {"openai": {"quick_gelu": True, "mean": (0.1,) * 3, "std": (0.2,) * 3}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted", "why"),
+    [
+        ({}, GELU, r"GELU \(clip.model is tiny-ViT\)"),
+        ({"activation": "quick_gelu"}, QUICK, r"QuickGELU \(clip.activation says so\)"),
+        ({"pretrained": "openai"}, QUICK, r"QuickGELU \(clip.pretrained is openai\)"),
+        ({"activation": "gelu"}, GELU, r"GELU in the image tower .* GELU in the text tower"),
+        (
+            {"activation": "gelu", "pretrained": "openai"},
+            {("image", torch.nn.GELU), ("text", QuickGELU)},  # as the official code has it
+            r"GELU in the image tower .* QuickGELU in the text tower \(clip.pretrained is openai\)",
+        ),
+    ],
+)
+def test_activation(model, monkeypatch, caplog, settings, wanted, why):
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-ViT", OPENAIS)
+    caplog.set_level("INFO")
+    clip = clip_from_state_dict(ClipSettings(model="tiny-ViT", **settings), model.state_dict())
+    assert activations(clip) == wanted
+    assert re.search(f"CLIP activation: {why}", caplog.text)
+    assert clip.mean == ((0.1,) * 3 if "pretrained" in settings else clip.mean)
+
+
+def test_a_known_sha256_means_quickgelu(model, tmp_path, monkeypatch, caplog):
+    path = str(tmp_path / "weights.safetensors")
+    save_file(model.state_dict(), path)
+    sha256 = file_sha256(path)
+    known = Release("OpenAI's tiny-ViT", "tiny.pt", "https://example.org/tiny.pt", sha256)
+    spec = ClipSettings(model="tiny-ViT", checkpoint=path)
+    caplog.set_level("INFO")
+    assert activations(load_clip(spec)) == GELU
+    assert f"CLIP weights: {path}, sha256 {sha256}, not a published file we know" in caplog.text
+    assert "for OpenAI's weights" in caplog.text
+    monkeypatch.setattr("reclip.weights.releases.openai", lambda: {"tiny-ViT": known})
+    assert activations(load_clip(spec)) == QUICK
+    assert f"sha256 {sha256}, OpenAI's tiny-ViT" in caplog.text
+    assert "QuickGELU (the weights are OpenAI's tiny-ViT)" in caplog.text
+
+
+def test_missing_files_say_what_to_download(tmp_path):
+    spec = ClipSettings(model="ViT-B-16-quickgelu", checkpoint=str(tmp_path / "nowhere.pt"))
+    wanted = r"no file '.*nowhere\.pt': download https://\S+/5806e77c\S+/ViT-B-16\.pt and put it"
+    with pytest.raises(ReclipError, match=wanted):
+        load_clip(spec)
+    with pytest.raises(ReclipError, match=r"nowhere\.pt': put the weights there"):
+        load_clip(ClipSettings(model="tiny-ViT", checkpoint=spec.checkpoint))
+
+
+def test_a_cut_download_is_named(model, tmp_path):
+    path = tmp_path / "ViT-B-16.pt"
+    path.write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(ReclipError, match=r"named like OpenAI's ViT-B-16 but its sha256 .* cut"):
+        load_clip(ClipSettings(model="ViT-B-16", checkpoint=str(path)))
+
+
+def test_another_architecture_names_the_model_that_fits(model, tmp_path):
+    fitting = r"\(visual.conv1.weight is \(768, 3, 32, 32\) there.*\); .* those of ViT-B-32, so"
+    with torch.device("meta"), pytest.raises(ReclipError, match=fitting):
+        clip_from_state_dict(ClipSettings(model="ViT-B-16"), shapes("ViT-B-32"))
+    unknown = tiny_model(vision_cfg={**TINY["vision_cfg"], "patch_size": 16})
+    path = str(tmp_path / "weights.safetensors")
+    save_file(unknown.state_dict(), path)
+    with pytest.raises(ReclipError, match=r"safetensors' does not fit tiny-ViT .*; correct"):
+        load_clip(ClipSettings(model="tiny-ViT", checkpoint=path))
+    cut = {k: t for k, t in model.state_dict().items() if not k.startswith("ln_final")}
+    with pytest.raises(ReclipError, match=r"ln_final.bias is absent there.*that differ: 2"):
+        clip_from_state_dict(ClipSettings(model="tiny-ViT"), cut)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["visual.layer1.0.conv1.weight", "visual.conv1.weight"], "image tower is a ResNet"),
+        (["vision_model.embeddings.class_embedding"], "Hugging Face's transformers"),
+        (["conv1.weight", "fc.weight"], "no visual.conv1.weight among 2 tensors"),
+    ],
+)
+def test_weights_of_something_else(names, kind):
+    with pytest.raises(ReclipError, match=kind):
+        clip_from_state_dict(ClipSettings(model="tiny-ViT"), dict.fromkeys(names, torch.zeros(1)))
+
+
+def test_unknown_models_and_tags(model):
+    with pytest.raises(ReclipError, match="no CLIP model 'ViT-Z'"):
+        clip_from_state_dict(ClipSettings(model="ViT-Z"), model.state_dict())
+    with torch.device("meta"):
+        for name in ("ViT-B-16-SigLIP", "xlm-roberta-base-ViT-B-32"):
+            with pytest.raises(ReclipError, match="not a plain CLIP"):
+                clip_from_state_dict(ClipSettings(model=name), model.state_dict())
+        with pytest.raises(ReclipError, match="The towers of RN50 differ"):
+            clip_from_state_dict(ClipSettings(model="RN50"), model.state_dict())
+    with pytest.raises(ReclipError, match="No weights are named for ViT-B-16"):
+        load_clip(ClipSettings(model="ViT-B-16"))
+    with pytest.raises(ReclipError, match="'open-ai'"):
+        load_clip(ClipSettings(model="ViT-B-16", pretrained="open-ai"))
+
+
+def test_a_failed_download_says_what_to_fetch(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", refuse)
+    with pytest.raises(ReclipError, match=r"no route to host.*ViT-B-16\.pt.*clip\.checkpoint"):
+        load_clip(ClipSettings(model="ViT-B-16", pretrained="openai"))
+
+
+def test_mini_clip():
+    clip = load_clip(ClipSettings(model="mini-clip"))
+    assert clip.model.logit_scale.dtype == torch.float32
+    assert clip.positional_embedding.shape[0] == 1 + clip.grid[0] * clip.grid[1]
+
+
+def test_imports_are_cheap():
+    code = (
+        "import sys, reclip.clip.prompts, reclip.clip.load;"
+        "assert not {'torch', 'open_clip'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

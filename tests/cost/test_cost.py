@@ -1,0 +1,404 @@
+"""`reclip plan --cost`: what jobs cost, said before they are run and held against what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner, Result
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from reclip.cli.main import cli
+from reclip.cli.readme import BEGIN, COST_BEGIN, COST_END, END, between, paper_cost, with_tables
+from reclip.cli.stages import run_stage
+from reclip.common.errors import ReclipError
+from reclip.config.load import validate
+from reclip.config.models import Params
+from reclip.cost import calibrate, flops, machines
+from reclip.cost.jobs import WORK_OF, job_costs
+from reclip.cost.known import Known
+from reclip.cost.machines import GPUS, Rates, gpu_rates, seconds
+from reclip.cost.report import cost_markdown, cost_text
+from reclip.cost.table import amount, hours, rows
+from reclip.cost.work import RESIZE_FLOPS, Work
+from reclip.pipeline.plan import Plan
+
+RATES = Rates(
+    matmul=10,
+    conv=20,
+    resize=5,
+    operations=machines.STEP_OPERATIONS,
+    megapixels=2,
+    read=4,
+    write=8,
+    overlap=False,
+)
+REAL = {"voc": None, "real": {"source": {"kind": "voc"}}}
+RUNS = {name: {"dataset": "real"} for name in ("query", "ref-pe", "distill", "probe")}
+
+
+@pytest.fixture
+def real_plan(tiny_plan: Callable[..., Plan]) -> Callable[..., Plan]:
+    """`real_plan(changes)`: the tiny experiment on VOC's photos, of which none is here."""
+
+    def make(changes: dict[str, Any] | None = None) -> Plan:
+        return tiny_plan({"datasets": REAL, "runs": RUNS, "tables": None, **(changes or {})})
+
+    return make
+
+
+def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
+    costs = job_costs(Known(plan, use_index))
+    return next(c.work for c in costs if (c.stage, c.id) == (stage, id))
+
+
+# What is counted.
+
+
+def test_every_job_has_its_cost_in_order(tiny_plan: Callable[..., Plan]) -> None:
+    plan = tiny_plan()
+    costs = job_costs(Known(plan))
+    assert [(c.stage, c.id) for c in costs] == [(job.stage, job.id) for job in plan.jobs]
+    trainings = {(c.stage, c.id): c.trainings for c in costs if c.trainings}
+    assert trainings == {("rectify", "ref-pe"): 2, ("distill", "distill"): 1, ("probe", "probe"): 1}
+
+
+def test_neither_data_nor_weights_have_to_be_here(real_plan: Callable[..., Plan]) -> None:
+    plan = real_plan(
+        {
+            "clip": {"model": "ViT-B-16", "checkpoint": "absent.pt"},
+            "distill": {"pretrained": False, "checkpoint": "absent.pth"},
+        }
+    )
+    with pytest.raises(ReclipError, match=r"absent\.pt"):
+        plan.job("rectify", "ref-pe")
+    known = Known(plan)
+    assert (known.census["real"].photos("train"), known.census["real"].photos("val")) == (
+        1464,
+        1449,
+    )
+    assert all(cost.work.flops > 0 for cost in job_costs(known) if cost.trainings)
+
+
+def test_a_source_in_a_folder_takes_no_disk_and_a_limit_cuts(real_plan) -> None:
+    source = {"kind": "voc", "folder": "photos", "limit": 10}
+    plan = real_plan({"datasets": {"voc": None, "real": {"source": source}}})
+    assert work_of(plan, "fetch", "real") == Work()
+    assert Known(plan).census["real"].photos("val") == 10
+    assert work_of(real_plan(), "fetch", "real").written == 2 * 1_999_639_040
+    source = {"kind": "voc", "archive": "voc.tar"}
+    plan = real_plan({"datasets": {"voc": None, "real": {"source": source}}})
+    assert work_of(plan, "fetch", "real").written == 1_999_639_040
+
+
+def test_a_cache_of_float32_is_twice_as_large(real_plan: Callable[..., Plan]) -> None:
+    half, full = (
+        work_of(
+            real_plan({"clip": {"model": "ViT-B-16", "cache_dtype": dtype}}),
+            "cache-features",
+            "real",
+        )
+        for dtype in ("float16", "float32")
+    )
+    assert full.written == pytest.approx(2 * half.written, rel=0.01)
+    assert full.matmul == half.matmul
+
+
+def test_sliding_windows_are_read_one_by_one(real_plan: Callable[..., Plan]) -> None:
+    def plan(**image: Any) -> Plan:
+        # 336 x 448 in windows of 224 every 112: two rows of three.
+        return real_plan({"clip": {"model": "ViT-B-16"}, "image": {"short_side": 336, **image}})
+
+    whole, slide = plan(), plan(protocol="slide")
+    assert [len(p.windows) for p in Known(slide).photos("real", "val")] == [6]
+    one = Known(whole).cells(224, 224)
+    photos = 1464 + 1449
+    views = 2 * 1464 * Known(whole).view_cells("real")
+    token = Known(whole).token
+    cached = work_of(slide, "cache-features", "real")
+    vectors_and_cells = photos * 4 * 512 + 2 * 1464 * 4
+    assert cached.written == (6 * one * photos + views) * token + vectors_and_cells
+    # The hypotheses still want each image whole.
+    windows = photos * 6 * flops.dense_features(Known(slide).clip, one, mlp=True)
+    assert cached.matmul > windows + work_of(whole, "cache-features", "real").matmul / 2
+    assert work_of(slide, "evaluate", "distill").conv > work_of(whole, "evaluate", "distill").conv
+
+
+def test_what_a_run_leaves_out_costs_nothing(real_plan: Callable[..., Plan]) -> None:
+    def rectify(**settings: Any) -> Work:
+        plan = real_plan({"rectify": settings, "distill": {"head": "query"}})
+        return work_of(plan, "rectify", "ref-pe")
+
+    assert rectify(positional=False).conv == 0 < rectify().conv
+    assert rectify(positional=False).matmul == rectify().matmul
+    assert rectify(reference=False).matmul < rectify().matmul
+    assert rectify(learn_query=True).matmul > rectify().matmul
+
+    def distill(**settings: Any) -> Work:
+        return work_of(real_plan({"distill": settings}), "distill", "distill")
+
+    assert (
+        distill(alpha=0).resized < distill().resized < distill(feature_resolution="image").resized
+    )
+    assert distill(beta=0).matmul == 0 < distill().matmul
+
+
+def test_seeds_multiply_and_masks_are_those_that_teach(tiny_plan: Callable[..., Plan]) -> None:
+    one, three = (tiny_plan({"seeds": {"rectify": list(range(n))}}) for n in (1, 3))
+    assert work_of(three, "rectify", "ref-pe") == 3 * work_of(one, "rectify", "ref-pe")
+    assert work_of(three, "pseudo-mask", "ref-pe") == work_of(one, "pseudo-mask", "ref-pe")
+
+
+# Against what the stages do.
+
+
+class Finished(NamedTuple):
+    """An experiment that was run: its plan, and by stage and id the FLOPs that PyTorch counted."""
+
+    plan: Plan
+    counted: dict[tuple[str, str], float]
+
+
+def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
+    """Run the jobs of some stages in the current folder."""
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    plan, counted = Plan.load("params.yaml"), {}
+    for job in plan.jobs:
+        if job.stage in stages:
+            with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+                run_stage(job.stage, job.id, "params.yaml", force=False)
+            counted[job.stage, job.id] = counter.get_total_flops()
+    return Finished(plan, counted)
+
+
+def assert_counted(finished: Finished) -> None:
+    for cost in job_costs(Known(finished.plan)):
+        if (cost.stage, cost.id) in finished.counted:
+            # Students inherit their teacher's positional logits, computed once: not in the formula.
+            expected = pytest.approx(finished.counted[cost.stage, cost.id], rel=1e-3)
+            assert cost.work.matmul + cost.work.conv == expected, cost
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_attention() -> Iterator[None]:
+    """PyTorch's fused attention has no count; the plain one is the same arithmetic."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    yield
+    torch.backends.mha.set_fastpath_enabled(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_params) -> Iterator[Finished]:
+    """The tiny experiment, run but for tables and figures, in the current folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        yield run_and_count(tiny_params({"views": {"crop": 72}}), WORK_OF)
+
+
+def test_flops_are_those_that_the_stages_do(finished: Finished) -> None:
+    assert len(finished.counted) == 14
+    assert_counted(finished)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hypotheses": {"image": "centre_crop"}, "rectify": {"class_slots": "official"}},
+        {"image": {"protocol": "slide", "window": 48, "stride": 24}},
+        {"rectify": {"learn_query": True, "positional_channels": "one"}, "clip": {"mlp": False}},
+        {"rectify": {"reference": False}, "distill": {"head": "query"}},
+    ],
+)
+def test_flops_of_other_settings(changes, tmp_path, monkeypatch, tiny_params) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = ("prepare", "embed-text", "cache-features", "hypothesise", "rectify", "pseudo-mask")
+    assert_counted(run_and_count(tiny_params(changes), stages))
+
+
+def test_disk_is_what_the_stages_write(finished: Finished) -> None:
+    small = 3000  # headers of files, the manifest
+    for cost in job_costs(Known(finished.plan)):
+        if cost.stage in WORK_OF:
+            outputs = finished.plan.job(cost.stage, cost.id).recorded_outputs()
+            size = sum(path.stat().st_size for path in outputs)
+            assert cost.work.written == pytest.approx(size, rel=0.06, abs=small), cost
+
+
+def test_what_is_prepared_is_counted(finished: Finished) -> None:
+    counted, expected = (
+        Known(finished.plan, use_index).census["voc"] for use_index in (True, False)
+    )
+    assert (counted.origin, expected.origin) == ("as indexed here", "as drawn")
+    assert (counted.sizes, counted.names) == (expected.sizes, expected.names)
+    more = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    more["datasets"]["voc"]["source"]["train"] = 60  # the index is of other settings now
+    changed = Known(Plan(validate(Params, more))).census["voc"]
+    assert (changed.origin, changed.photos("train")) == ("as drawn", 60)
+
+
+# Hours.
+
+
+def test_seconds_add_up() -> None:
+    work = Work(matmul=30, conv=40, resized=10, steps=2, megapixels=8, read=12, written=16)
+    busy, host = 3 + 2 + 2, 2
+    reading, writing = 4 + 3, 2
+    start = machines.START_SECONDS
+    assert seconds(work, RATES) == start + busy + host + reading + writing
+    assert seconds(work, RATES, loaders=2) == start + busy + host + writing  # 3.5 s are hidden
+    on_gpu = replace(RATES, overlap=True)
+    assert seconds(work, on_gpu) == start + busy + reading + writing
+    assert seconds(work * 2 + Work(steps=30), on_gpu) == start + 34 + 2 * (reading + writing)
+    assert work.flops == 70 + 10 * RESIZE_FLOPS
+
+
+def test_gpus_are_in_the_order_of_their_peaks() -> None:
+    student, tower = Work(conv=1e18), Work(matmul=1e18)
+    times = {name: seconds(student, gpu_rates(gpu)) for name, gpu in GPUS.items()}
+    assert sorted(times, key=times.get) == ["h100", "a100", "4090", "3090", "v100", "t4"]
+    # Matrix products stay in float32, where consumer cards are not behind.
+    assert seconds(tower, gpu_rates(GPUS["4090"])) < seconds(tower, gpu_rates(GPUS["h100"]))
+
+
+def test_jobs_share_the_cores_but_not_a_gpu(tiny_plan, monkeypatch) -> None:
+    monkeypatch.setattr(machines.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert [machines.jobs_at_once(threads) for threads in (1, 3, 16)] == [8, 2, 1]
+    costs = job_costs(Known(tiny_plan()))
+    alone, four = (rows(costs, RATES, RATES, at_once)[-1] for at_once in (1, 4))
+    assert alone.hours_here == alone.gpu_hours == 4 * four.hours_here
+
+
+def test_this_machine_can_be_measured(tiny_plan, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("SECONDS", 0.01), ("DISK_BYTES", 2**16), ("STUDENT_FLOPS", 1e6)):
+        monkeypatch.setattr(calibrate, name, value)
+    text = cost_text(tiny_plan())
+    assert "hours here" in text.splitlines()[0]
+    assert "Measured here: matrix products" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is said.
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, ""), (12, "12 B"), (999.4, "999 B"), (999.6, "1.00 kB"), (2.64e9, "2.64 GB"),
+     (999_600, "1.00 MB"), (116.4e9, "116 GB"), (1.2e21, "1,200 EB")],
+)  # fmt: skip
+def test_amounts(value: float, words: str) -> None:
+    assert amount(value, "B") == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.001, "<0.01"), (0.066, "0.07"), (0.999, "1.0"), (9.97, "10"), (15_234, "15,000")],
+)
+def test_hours(value: float, words: str) -> None:
+    assert hours(value) == words
+
+
+def test_totals_are_of_all_rows_and_name_the_check(tiny_plan: Callable[..., Plan]) -> None:
+    changes = {
+        "runs": {"again": {"dataset": "voc", "method": "rectify", "seeds": [0, 1, 2, 3]}},
+        "tables": {"table4": {"title": "t", "rows": [
+            {"row": "r", "cells": {c: {"run": c} for c in ("query", "ref-pe", "distill", "probe")}}
+        ]}},
+        "check": {"rectified": "again", "distilled": "of-again"},
+    }  # fmt: skip
+    changes["runs"]["of-again"] = {"dataset": "voc", "method": "distill", "teacher": "again"}
+    *found, total, check = rows(job_costs(Known(tiny_plan(changes))), RATES, None, 1)
+    assert (total.stage, check.stage) == ("total", "of it for the check alone")
+    assert total.jobs == sum(row.jobs for row in found) == len(tiny_plan(changes).jobs)
+    assert total.work.flops == pytest.approx(sum(row.work.flops for row in found))
+    assert check.trainings == 4 + 1
+    assert total.hours_here is None
+
+
+def test_markdown_is_the_same_on_every_machine(tiny_plan, monkeypatch) -> None:
+    text = cost_markdown(tiny_plan(), "v100")
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_: 1 / 0)
+    monkeypatch.setattr(machines.os, "cpu_count", lambda: 99)
+    assert cost_markdown(tiny_plan(), "v100") == text
+    assert "here |" not in text and "Measured" not in text
+    assert "nothing was measured on one" in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert widths == {8}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["plan", *arguments])
+
+
+def test_command(project: Path) -> None:
+    done = run("--cost", "--no-calibrate", "--gpu", "a100")
+    assert done.exit_code == 0, done.output
+    assert "hours, A100 SXM 80 GB (estimate)" in done.output
+    assert "Measured here" not in done.output
+    assert run("--cost", "--markdown").output.startswith("| stage | data set |")
+    assert not (project / "results").exists()  # nothing is written but without --cost
+    assert run().exit_code == 0
+    assert (project / "results/tiny/plan/rectify/ref-pe.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpu", "h100"], "need --cost"),
+        (["--no-calibrate"], "need --cost"),
+        (["--markdown"], "need --cost"),
+        (["--cost", "--markdown", "--calibrate"], "leave out --calibrate"),
+        (["--cost", "--gpu", "h2000"], "'h2000' is not one of"),
+    ],
+)
+def test_options_that_do_not_go_together(project: Path, arguments: list[str], words: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2 and words in done.output
+
+
+def test_a_folder_that_cannot_be_written_is_said(tiny_plan, monkeypatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(calibrate.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ReclipError, match="read-only file system.*--no-calibrate"):
+        cost_text(tiny_plan())
+
+
+# The README.
+
+
+def test_the_paper_can_be_costed_before_any_download() -> None:
+    text = paper_cost()
+    assert text == paper_cost()
+    (features,) = (line for line in text.splitlines() if line.startswith("| cache-features | ade"))
+    assert " GB |" in features
+    assert text.count("published counts") == 2
+
+
+def test_the_readme_command_fills_both_blocks(tiny_plan, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = tiny_plan({"check": None})
+    (table,) = (plan.job("tabulate", table).outputs[1] for table in plan.params.tables)
+    table.parent.mkdir(parents=True)
+    table.write_text("a table\n", encoding="utf-8")
+    without = with_tables(f"{BEGIN}{END}", plan)
+    assert without == f"{BEGIN}\n\na table\n\n{END}"
+    both = with_tables(f"{without}{COST_BEGIN}{COST_END}", plan)
+    assert both == f"{without}{COST_BEGIN}\n\n{paper_cost()}\n\n{COST_END}"
+
+
+def test_blocks_are_put_between_markers() -> None:
+    text = f"before {COST_BEGIN} old {COST_END} after"
+    new = between(text, COST_BEGIN, COST_END, "new")
+    assert new == f"before {COST_BEGIN}\n\nnew\n\n{COST_END} after"
+    assert between(new, COST_BEGIN, COST_END, "new") == new
+    with pytest.raises(ReclipError, match="has no markers"):
+        between(f"before {COST_BEGIN} old", COST_BEGIN, COST_END, "new")

@@ -1,0 +1,208 @@
+"""Photos of every odd kind are read alike, or refused in one sentence."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reclip.common.errors import ReclipError
+from reclip.data.images import (
+    IGNORED,
+    image_size,
+    palette,
+    read_image,
+    read_label,
+    write_image,
+    write_label,
+)
+
+ORIENTATION = 0x0112
+
+
+def save(path: Path, image: Image.Image, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def gradient(height: int = 4, width: int = 6) -> np.ndarray:
+    return np.arange(height * width, dtype=np.uint8).reshape(height, width) * 10
+
+
+def same(path: Path, expected: np.ndarray, tolerance: int = 0) -> None:
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.shape == expected.shape
+    assert np.abs(image.astype(int) - expected).max() <= tolerance
+    assert image_size(path) == expected.shape[:2]
+
+
+def rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def test_greyscale(tmp_path: Path) -> None:
+    same(save(tmp_path / "a.png", Image.fromarray(gradient())), rgb(gradient()))
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(gradient() > 100))
+    same(path, rgb(np.where(gradient() > 100, 255, 0)))
+
+
+def test_palette(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("L")
+    image = Image.frombytes("P", image.size, image.tobytes())
+    image.putpalette([255, 0, 0, 0, 255, 0, 1, 2, 3])
+    same(save(tmp_path / "a.png", image), np.array([[[255, 0, 0], [0, 255, 0], [1, 2, 3]]]))
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    same(save(tmp_path / "a.jpg", image), np.tile([255, 0, 0], (8, 8, 1)), tolerance=8)
+
+
+def test_16_bit_keeps_its_brightness(tmp_path: Path) -> None:
+    """White is 65535: a dark photo stays dark."""
+    grey = np.array([[0, 257, 2570, 25700]], np.uint16)
+    same(save(tmp_path / "a.png", Image.fromarray(grey)), rgb(np.array([[0, 1, 10, 100]])))
+    same(save(tmp_path / "a.tif", Image.fromarray(grey)), rgb(np.array([[0, 1, 10, 100]])))
+
+
+def test_32_bit_is_scaled_to_its_brightest_pixel(tmp_path: Path) -> None:
+    grey = np.array([[-50.0, 0.0, 500.0, 1000.0]], np.float32)
+    same(save(tmp_path / "a.tif", Image.fromarray(grey)), rgb(np.array([[0, 0, 128, 255]])))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_lie_on_white(tmp_path: Path, mode: str) -> None:
+    image = Image.new("RGBA", (2, 1), (100, 100, 100, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    same(save(tmp_path / "a.png", image.convert(mode)), rgb(np.array([[100, 255]])))
+
+
+def test_a_transparent_colour_lies_on_white(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(gradient()), transparency=0)
+    expected = gradient()
+    expected[0, 0] = 255
+    same(path, rgb(expected))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_photo_is_upright(tmp_path: Path, orientation: int) -> None:
+    stored = gradient()
+    upright = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.T,
+        6: stored[::-1].T,
+        7: stored[::-1, ::-1].T,
+        8: stored[:, ::-1].T,
+    }[orientation]
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    same(save(tmp_path / "a.png", Image.fromarray(stored), exif=exif), rgb(upright))
+
+
+def test_one_pixel(tmp_path: Path) -> None:
+    same(save(tmp_path / "a.png", Image.new("RGB", (1, 1), (1, 2, 3))), np.array([[[1, 2, 3]]]))
+
+
+def test_a_suffix_does_not_matter(tmp_path: Path) -> None:
+    image = Image.fromarray(gradient())
+    same(save(tmp_path / "a.jpg", image, format="PNG"), rgb(gradient()))
+
+
+@pytest.mark.parametrize("read", [read_image, read_label, image_size])
+@pytest.mark.parametrize("kind", ["text", "empty", "missing", "folder"])
+def test_what_is_no_image_is_one_sentence(tmp_path: Path, read, kind: str) -> None:
+    path = tmp_path / "a.jpg"
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_text("not a photo" if kind == "text" else "")
+    words = "no file" if kind == "missing" else "cannot be read as an image"
+    with pytest.raises(ReclipError, match=words) as caught:
+        read(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "gif", "bmp"])
+def test_a_truncated_photo_is_one_sentence(tmp_path: Path, format: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = save(tmp_path / f"a.{format}", Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ReclipError, match="cannot be read as an image"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("side", [15_000, 60_000])
+def test_a_decompression_bomb_is_refused(tmp_path: Path, side: int) -> None:
+    """A header that promises more pixels than any photo has, over and far over the limit."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    )
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    for read in (read_image, image_size):
+        with pytest.raises(ReclipError, match="more than 200,000,000 pixels"):
+            read(path)
+
+
+def test_images_survive_being_written(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    write_image(tmp_path / "a.png", image)
+    same(tmp_path / "a.png", image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_labels_survive_being_written(tmp_path: Path, dtype) -> None:
+    label = np.array([[0, 19, IGNORED], [1, 2, 3]], dtype)
+    write_label(tmp_path / "a.png", label, 20)
+    assert (read_label(tmp_path / "a.png") == label).all()
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "P"
+        assert image.convert("RGB").getpixel((2, 0)) == (255, 255, 255)
+
+
+def test_the_same_label_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_label(tmp_path / name, gradient(), 200)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_grey_labels_are_read_as_stored(tmp_path: Path, mode: str) -> None:
+    label = np.array([[0, 1], [1, 0]], np.uint8)
+    image = Image.fromarray(label if mode == "L" else label.astype(bool))
+    assert (read_label(save(tmp_path / "a.png", image)) == label).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
+def test_a_label_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
+    path = save(tmp_path / "a.png", Image.new(mode, (2, 2)))
+    with pytest.raises(ReclipError, match=f"has mode {mode}, not one id a pixel"):
+        read_label(path)
+
+
+@pytest.mark.parametrize("count", [20, 59, 150])
+def test_each_class_has_its_own_colour(count: int) -> None:
+    flat = palette(count)
+    assert len(flat) == 768
+    colours = [tuple(flat[3 * k : 3 * k + 3]) for k in range(count)]
+    assert len(set(colours)) == count and (255, 255, 255) not in colours
+
+
+def test_a_telephone_s_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 99)
+    with pytest.raises(
+        ReclipError, match="it is none of JPEG, PNG.*: make a JPEG of it, replace it"
+    ):
+        read_image(tmp_path / "a.heic")

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from reclip.common.files import read_json, write_json
+from reclip.config.load import validate
+from reclip.config.models import (
+    ClipSettings,
+    ComputeSettings,
+    EvaluateSettings,
+    ImageSettings,
+    Params,
+)
+from reclip.config.sources import WorldSource
+from reclip.data.images import IGNORED
+from reclip.data.index import DataSet, write_table
+from reclip.data.prepare import prepare_world
+from reclip.data.reading import Window
+from reclip.data.world.scenes import WORLDS
+from reclip.evaluate.figures import style
+from reclip.evaluate.figures.comparison import row_shares
+from reclip.evaluate.figures.confusion import draw_classes, shares
+from reclip.evaluate.figures.curves import epoch_means
+from reclip.evaluate.figures.examples import evenly_spaced
+from reclip.evaluate.figures.heatmaps import most_changed
+from reclip.evaluate.figures.planted import (
+    Planted,
+    companion_excess,
+    frequency_slope,
+    place_preference,
+    planted_facts,
+)
+from reclip.evaluate.page import html_page
+from reclip.pipeline.job import Job
+from reclip.pipeline.plan import FIGURES, Plan
+from reclip.presets import preset_text
+from reclip.rectify.hypotheses import write_hypotheses
+from reclip.rectify.model import PositionalNet, Rectifier
+from reclip.stages import evaluate, plot
+from reclip.training.loop import curve_file, seed_file
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(40, [3, 10, 16, 23, 30, 36]), (2, [0, 1])])
+def test_examples_are_evenly_spaced(count: int, chosen: list[int]) -> None:
+    assert evenly_spaced(count, 6) == chosen
+
+
+def test_confusion_rows_are_complete_percentages() -> None:
+    confusion = np.array([[[3, 1, 0], [0, 0, 0], [2, 0, 6]], [[1, 3, 0], [0, 0, 0], [0, 0, 4]]])
+    np.testing.assert_allclose(row_shares(confusion)[0, 0], [75, 25, 0])
+    np.testing.assert_allclose(shares(confusion, [0, 2]), [[50, 0, 50], [12.5, 87.5, 0]])
+    assert np.isnan(shares(confusion, [1])).all()
+
+
+def test_a_mini_world_is_drawn_in_confusable_pairs() -> None:
+    classes = draw_classes(20, "voc")
+    assert len(set(classes)) == 6
+    assert {tuple(classes[k : k + 2]) for k in (0, 2, 4)} <= set(WORLDS["voc"].confusable)
+    assert len(set(draw_classes(20, None))) == 6
+    assert draw_classes(4, None) == [0, 1, 2, 3]
+
+
+def test_curves_are_averaged_by_epoch() -> None:
+    steps, means = epoch_means(np.array([0, 0, 0, 1, 1]), np.array([[1.0, 2, 3, 4, 6]]))
+    assert steps.tolist() == [2, 4]
+    assert means.tolist() == [[2, 5]]
+
+
+def test_planted_facts_are_found_by_name() -> None:
+    ade, voc = (planted_facts(list(WORLDS[world].class_names)) for world in ("ade", "voc"))
+    where = [WORLDS["ade"].class_names.index(name) for name in WORLDS["voc"].class_names]
+    np.testing.assert_array_equal(voc.frequency, ade.frequency[where])
+    assert len(voc.companion) == len(WORLDS["voc"].confusable)
+    assert all(ade.companion[where[c]] == where[other] for c, other in voc.companion.items())
+    assert sorted([*voc.central, *voc.peripheral]) == WORLDS["voc"].objects.tolist()
+    # Stuff has no place.
+    assert sorted([*ade.central, *ade.peripheral]) == WORLDS["ade"].objects.tolist()
+
+
+PLANTED = Planted(
+    np.array([1.0, 0.5, 0.25, 0.125]), {0: 1, 3: 2}, np.array([0, 1]), np.array([2, 3])
+)
+
+
+def test_predictions_in_proportion_to_frequency_have_slope_one() -> None:
+    unbiased = np.full((4, 4), 10_000)
+    assert frequency_slope(unbiased, PLANTED) == pytest.approx(0)
+    proportional = np.tile(PLANTED.frequency * 80_000, (4, 1))
+    assert frequency_slope(proportional, PLANTED) == pytest.approx(1, abs=0.05)
+    never = np.diag([400, 0, 0, 0]) + np.eye(4, k=-1, dtype=int) * 400
+    assert np.isfinite(frequency_slope(never, PLANTED))
+
+
+def test_companions_count_against_the_reverse() -> None:
+    confusion = np.array([[6, 4, 0, 0], [1, 9, 0, 0], [0, 0, 10, 0], [0, 0, 5, 5]])
+    assert companion_excess(confusion, PLANTED) == pytest.approx((40 - 10 + 50 - 0) / 2)
+    symmetric = np.array([[5, 5, 0, 0], [5, 5, 0, 0], [0, 0, 5, 5], [0, 0, 5, 5]])
+    assert companion_excess(symmetric, PLANTED) == 0
+
+
+def test_place_counts_only_what_differs_between_classes() -> None:
+    near, far = 0.1, 0.9
+    common = [(k, d, r) for k in range(4) for d, r in ((near, 80), (far, 50))]
+    assert place_preference(np.array(common), PLANTED) == 0
+    usual = [(0, near, 80), (1, far, 50), (2, near, 40), (3, far, 70)]
+    assert place_preference(np.array(usual), PLANTED) == pytest.approx((30 + 30) / 2)
+    assert np.isnan(place_preference(np.array(usual[:1]), PLANTED))
+
+
+def test_heat_maps_show_the_photo_that_changes_most(tmp_path: Path) -> None:
+    def write(id: str, label: list[list[int]]) -> SimpleNamespace:
+        path = tmp_path / f"{id}.png"
+        Image.fromarray(np.array(label, np.uint8)).save(path)
+        return SimpleNamespace(label=path, height=2, width=2)
+
+    # Query prefers class 0 on e0 and class 1 on e1; Reference turns e0 into class 2.
+    model = Rectifier(torch.eye(3), torch.tensor([[2.0, 0, 0], [0, 0, 0], [0, 0, 0]]))
+    e = torch.eye(3)
+    images = [torch.stack([e[i] for i in row]).view(2, 2, 3) for row in ([1, 1, 1, 1], [0, 1, 1, 1],
+              [0, 0, 0, 0], [0, 0, 1, 1])]  # fmt: skip
+    features = SimpleNamespace(
+        pieces=lambda split, i: [(Window(0, 0, 2, 2), images[i])],
+        size=lambda split, i: (2, 2),
+        patch=1,
+        image_settings=ImageSettings(),
+    )
+    items = [
+        write("same", [[0, 0], [0, 0]]),
+        write("one", [[0, 0], [0, 0]]),
+        write("ignored", [[IGNORED, IGNORED], [IGNORED, IGNORED]]),
+        write("two", [[0, 0], [0, 0]]),
+    ]
+    found = most_changed(model, features, items)
+    assert [(c.number, c.share, c.before) for c in found] == [(3, 0.5, 0), (1, 0.25, 0)]
+    assert all(c.after != 0 for c in found)
+
+
+def test_pictures_are_the_same_bytes_and_hold_no_metadata(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        with style.applied():
+            style.save(style.nothing("there is no reason"), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert set(Image.open(tmp_path / "a.png").info) <= {"dpi"}
+
+
+def test_masks_show_ignored_pixels_and_classes_apart() -> None:
+    for names in (WORLDS["ade"].class_names, [f"class {k}" for k in range(20)]):
+        colours = style.class_colours(names)
+        assert len(np.unique(colours.round(3), axis=0)) == len(names)
+        label = np.full((8, 8), IGNORED, np.uint8)
+        label[4:] = 1
+        image = style.mask_image(label, names)
+        assert np.ptp(image[:4], axis=-1).max() == 0  # white and grey
+        np.testing.assert_array_equal(image[4:], np.broadcast_to(colours[1], (4, 8, 3)))
+    assert [p.get_label() for p in style.class_patches({IGNORED, 2, 0}, "abc")] == [
+        "a", "c", "ignored"
+    ]  # fmt: skip
+
+
+def test_a_table_becomes_a_page() -> None:
+    page = html_page(
+        "**Table 4. A & B**\n\n| Method | voc |\n| --- | --- |\n| x<y | 1.0 |\n\nHolds.\n"
+    )
+    assert "<b>Table 4. A &amp; B</b>" in page
+    assert "<thead><tr><th>Method</th><th>voc</th></tr></thead>" in page
+    assert "<tr><td>x&lt;y</td><td>1.0</td></tr>" in page
+    assert "<p>Holds.</p>" in page
+
+
+def test_figures_compare_the_checked_runs_and_those_set_up_alike() -> None:
+    params = yaml.safe_load(preset_text("mini"))
+    expected = {"query": "ade-query", "rectified": "ade-ref-pe", "distilled": "ade-distill"}
+    plan = Plan(validate(Params, params))
+    assert plan.compared("ade") == expected
+    job = plan.job("plot", "mini")
+    assert len({other.receipt for other in job.inputs.values()}) == len(job.inputs)
+
+    del params["check"]  # then overrides decide, not the order
+    params["runs"] = dict(reversed(params["runs"].items()))
+    assert Plan(validate(Params, params)).compared("ade") == expected
+
+    params["runs"] = {"ade-ref": {**params["runs"]["ade-ref"]}}  # the only one there is
+    plan = Plan(validate(Params, {**params, "tables": {}}))
+    assert plan.compared("ade") == {"rectified": "ade-ref"}
+    assert plan.job("plot", "mini").settings["pictured"] == "ade"
+
+
+PATCH, DIM = 8, 6
+
+
+def experiment(folder: Path, world: bool, roles: dict[str, str]) -> Job:
+    """A plot job after the evaluation of some runs on random features of four drawn photos."""
+    rng = np.random.default_rng(0)
+    before = {
+        stage: Job(stage, "voc", folder / stage, folder, {})
+        for stage in ("prepare", "cache-features", "hypothesise")
+    }
+    prepare_world(WorldSource(kind="world", world="voc", train=1, val=4), before["prepare"].folder)
+    data = DataSet(before["prepare"].folder)
+    if not world:
+        write_json(data.folder / "classes.json", {"names": data.facts["names"]})
+    items, splits = data.items("val"), {"train": [], "val": []}
+    offset = 0
+    for item in items:
+        grid = [-(-item.height // PATCH), -(-item.width // PATCH)]
+        size = [item.height, item.width]
+        splits["val"].append({"id": item.id, "offset": offset, "size": size})
+        offset += grid[0] * grid[1]
+    manifest = {
+        "splits": splits,
+        "patch": PATCH,
+        "norm": "clip",
+        "image_settings": ImageSettings().model_dump(mode="json"),
+    }
+    write_json(before["cache-features"].folder / "manifest.json", manifest)
+    for split in ("train", "val"):
+        tokens = rng.standard_normal((offset, DIM)).astype(np.float16)
+        np.save(before["cache-features"].folder / f"{split}.npy", tokens)
+    guesses = torch.ones(len(items), data.num_classes, dtype=torch.bool)
+    write_hypotheses(before["hypothesise"].folder / "val.csv", [i.id for i in items], guesses)
+
+    compute = ComputeSettings(device="cpu")
+    inputs = {}
+    for role, run in roles.items():
+        method, seeds = {"query": ("query", ()), "rectified": ("rectify", (0, 1))}[role]
+        stage = "embed-text" if method == "query" else method
+        model = Job(stage, run, folder / run, folder, {})
+        model.folder.mkdir()
+        for seed in seeds or (None,):
+            generator = torch.Generator().manual_seed(seed or 0)
+            w_query, w_reference = torch.randn(2, data.num_classes, DIM, generator=generator)
+            if seed is None:
+                Rectifier(w_query).save(model.folder / "query.safetensors")
+                continue
+            embedding = torch.randn(1 + 9, 4, generator=generator)
+            net = PositionalNet(4, data.num_classes, (3,))
+            rectifier = Rectifier(w_query, w_reference, net, embedding, (3, 3))
+            rectifier.save(seed_file(model.folder, seed))
+            rows = [(step, step // 2, 0.01, 3.0 - step, 3.0 - step) for step in range(4)]
+            columns = ("step", "epoch", "lr", "loss", "contrastive")
+            write_table(curve_file(model.folder, seed), columns, rows)
+        evaluation = Job(
+            "evaluate", run, folder / run / "evaluate", folder,
+            {
+                "dataset": "voc", "method": method, "seeds": seeds, "compute": compute,
+                "evaluate": EvaluateSettings(),
+            },
+            inputs={
+                "data": before["prepare"], "features": before["cache-features"], "model": model,
+                "hypotheses": before["hypothesise"],
+            },
+            outputs=(folder / run / "metrics.json",),
+        )  # fmt: skip
+        evaluate.main(evaluation)
+        inputs[evaluation.name] = evaluation
+    outputs = tuple(folder / "figures" / name for name in (*FIGURES, "bias.csv"))
+    settings = {
+        "compared": {"voc": roles} if roles else {},
+        "pictured": "voc" if roles else None,
+        "clip": ClipSettings(model="mini-clip"),
+        "compute": compute,
+    }
+    return Job("plot", "test", folder / "figures", folder, settings, inputs, outputs)
+
+
+ROLES = {"query": "voc-query", "rectified": "voc-ref-pe"}
+
+
+@pytest.mark.parametrize(
+    ("world", "roles", "empty"),
+    [
+        (True, ROLES, set()),
+        (False, ROLES, {"bias.png"}),
+        (True, {"query": "voc-query"}, {"heatmaps.png", "confusion.png"}),
+        (True, {}, set(FIGURES)),
+    ],
+)
+def test_every_figure_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: bool, roles: dict, empty: set[str]
+) -> None:
+    said = []
+    plain = style.nothing
+    monkeypatch.setattr(style, "nothing", lambda reason: said.append(reason) or plain(reason))
+    job = experiment(tmp_path, world, roles)
+    plot.main(job)
+    listed = read_json(job.receipt)["outputs"]
+    assert set(listed) == {*FIGURES, "bias.csv"}
+    small = {name for name in FIGURES if Image.open(job.folder / name).height < 200}
+    assert small == empty
+    assert len(set(said)) == len(said) == (1 if not roles else len(empty))
+    rows = (job.folder / "bias.csv").read_text().splitlines()
+    assert len(rows) == 1 + (3 * len(roles) + ("query" in roles)) * world
+
+
+def test_foreign_weights_change_the_figure_of_planted_bias_alone(tmp_path: Path) -> None:
+    job = experiment(tmp_path, True, {"query": "voc-query"})
+    written = []
+    for clip in ("mini-clip", "ViT-B-16"):
+        job.settings["clip"] = ClipSettings(model=clip)
+        plot.main(job)
+        written.append(read_json(job.receipt)["outputs"])
+    differing = {name for name in written[0] if written[0][name] != written[1][name]}
+    assert differing == {"bias.png", "bias.csv"}
+    assert len((job.folder / "bias.csv").read_text().splitlines()) == 1

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import t as student_t
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from reclip.common.errors import ReclipError
+from reclip.evaluate.metrics import ConfusionMatrix, summarise
+from reclip.training.schedule import make_sgd, poly_lr
+
+
+def maps(seed: int, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, classes, size=(23, 17))
+    pred = np.where(rng.random(label.shape) < 0.5, label, rng.integers(0, classes, label.shape))
+    label[rng.random(label.shape) < 0.1] = 255
+    return pred, label
+
+
+def test_confusion_matrix_agrees_with_scikit_learn() -> None:
+    ours = ConfusionMatrix(6)
+    preds, labels = [], []
+    for seed in range(3):
+        pred, label = maps(seed)
+        ours.update(torch.from_numpy(pred), label.astype(np.uint8))
+        keep = label != 255
+        preds.append(pred[keep])
+        labels.append(label[keep])
+    pred, label = np.concatenate(preds), np.concatenate(labels)
+    np.testing.assert_array_equal(ours.matrix, confusion_matrix(label, pred, labels=range(6)))
+    assert ours.matrix.dtype == np.int64
+    np.testing.assert_allclose(ours.iou(), jaccard_score(label, pred, average=None))
+    assert ours.miou() == pytest.approx(jaccard_score(label, pred, average="macro"))
+    assert ours.pixel_accuracy() == pytest.approx((label == pred).mean())
+
+
+def test_absent_classes() -> None:
+    confusion = ConfusionMatrix(4)
+    # Class 0 half right, class 1 predicted but not there, classes 2 and 3 nowhere.
+    confusion.update(np.array([[0, 1]]), np.array([[0, 0]]))
+    np.testing.assert_array_equal(confusion.iou(), [0.5, 0.0, math.nan, math.nan])
+    assert confusion.miou() == confusion.miou("zero") == 0.5 / 4
+    assert confusion.miou("nan") == 0.5 / 2
+    assert math.isnan(ConfusionMatrix(2).miou("nan"))
+    assert math.isnan(ConfusionMatrix(2).pixel_accuracy())
+
+
+@pytest.mark.parametrize(
+    ("pred", "label", "message"),
+    [
+        ([[0, 1]], [[0, 3]], "label map 2007_000032.png holds ids 0 to 3, but there are 3"),
+        ([[0, 3]], [[0, 1]], "prediction for 2007_000032.png holds ids 0 to 3"),
+        ([[0, 1]], [[-1, 1]], "holds ids -1 to 1"),
+        ([[0, 1]], [[0], [1]], "2007_000032.png is 2 x 1 but its prediction is 1 x 2"),
+    ],
+)
+def test_wrong_maps_are_named(pred: list, label: list, message: str) -> None:
+    confusion = ConfusionMatrix(3)
+    with pytest.raises(ReclipError, match=message):
+        confusion.update(np.array(pred), np.array(label), "2007_000032.png")
+    assert confusion.matrix.sum() == 0
+
+
+def test_summary() -> None:
+    values = [0.5, 0.6, 0.55, 0.65]
+    summary = summarise(values)
+    assert (summary.n, summary.mean) == (4, pytest.approx(0.575))
+    assert summary.sd == pytest.approx(np.std(values, ddof=1))
+    low, high = student_t.interval(0.95, 3, loc=0.575, scale=summary.sd / 2)
+    assert (summary.low, summary.high) == (pytest.approx(low), pytest.approx(high))
+    assert summarise([0.4]) == type(summary)(1, 0.4, None, None, None)
+
+
+def test_poly_lr() -> None:
+    assert poly_lr(0, 100, 0.01) == 0.01
+    assert poly_lr(50, 100, 0.01) == pytest.approx(0.01 * 0.5**0.9)
+    assert poly_lr(100, 100, 0.01) == 0.0
+    assert poly_lr(99, 100, 0.01, minimum=1e-3) == 1e-3
+    assert poly_lr(101, 100, 0.01, power=0.5, minimum=1e-4) == 1e-4
+
+
+def test_make_sgd_leaves_frozen_parameters_out() -> None:
+    layer = torch.nn.Linear(2, 2)
+    layer.bias.requires_grad_(False)
+    optimizer = make_sgd(layer.parameters(), lr=0.1, weight_decay=0.2)
+    (group,) = optimizer.param_groups
+    assert len(group["params"]) == 1 and group["params"][0] is layer.weight
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 0.2)

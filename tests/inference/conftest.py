@@ -1,0 +1,80 @@
+"""A trained tiny experiment, its packaged models and an exported student; seconds, once."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from reclip.inference.onnx_export import export_onnx
+from support.at_the_shell import reclip
+from support.tiny_experiment import TINY, merged
+
+CHANGES = {
+    "distill": {"logit_scale": 30},
+    "probe": None,
+    "runs": {"probe": None},
+}
+STAGES = (
+    *[(stage, "--dataset", "voc") for stage in
+      ("prepare", "embed-text", "cache-features", "hypothesise")],
+    ("rectify", "--run", "ref-pe"),
+    ("pseudo-mask", "--run", "ref-pe"),
+    ("distill", "--run", "distill"),
+    *[(stage, "--run", run) for run in ("ref-pe", "distill") for stage in ("evaluate", "package")],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder in which the tiny experiment was run; nothing may write there."""
+    folder = tmp_path_factory.mktemp("trained")
+    params = merged(TINY, CHANGES)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with contextlib.chdir(folder):
+        for command in STAGES:
+            said = reclip(*command)
+            assert said.code == 0, (command, said)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def student(trained: Path) -> Path:
+    """The packaged student."""
+    return trained / "results/tiny/runs/distill/model"
+
+
+@pytest.fixture(scope="session")
+def rectified(trained: Path) -> Path:
+    """The packaged rectified CLIP."""
+    return trained / "results/tiny/runs/ref-pe/model"
+
+
+@pytest.fixture(scope="session")
+def exported(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The student as ONNX."""
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    export_onnx(student, path)
+    return path
+
+
+@pytest.fixture
+def photos(trained: Path, tmp_path: Path) -> Path:
+    """A folder of two photos, the second in a folder of its own under the same name."""
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    for place, number in (("a.png", 0), ("inner/a.png", 1)):
+        source = trained / f"results/tiny/data/voc/images/val-0000{number}.png"
+        (folder / place).write_bytes(source.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    """A photo, uint8 (61, 90, 3)."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    return np.asarray(Image.fromarray(pixels).resize((90, 61), Image.Resampling.BICUBIC))

@@ -1,0 +1,129 @@
+"""A packaged model: its weights, what is said of it, and the card."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from reclip.common.files import read_json
+from reclip.distill.deeplab import Student
+from reclip.inference.card import model_card
+from reclip.inference.model_info import read_folder
+from reclip.pipeline.plan import Plan
+from reclip.pipeline.staleness import made_by_default
+from reclip.rectify.model import Rectifier
+from reclip.stages.package import describe
+from support.at_the_shell import reclip
+
+FILES = {"model.safetensors", "model.json", "README.md", "receipt.json"}
+
+
+def test_weights_are_those_of_the_first_seed(trained: Path, student: Path, rectified: Path) -> None:
+    for folder, stage in ((student, "distill"), (rectified, "rectify")):
+        assert {path.name for path in folder.iterdir()} == FILES
+        first = folder.parent / stage / "seed-0.safetensors"
+        assert (folder / "model.safetensors").read_bytes() == first.read_bytes()
+    Student.load(student / "model.safetensors")
+    Rectifier.load(rectified / "model.safetensors")
+
+
+def test_what_is_said_of_a_student(student: Path) -> None:
+    info = read_folder(student)
+    assert (info.kind, info.run, info.experiment, info.seed) == ("student", "distill", "tiny", 0)
+    assert info.class_names[0] == "red stripes" and len(info.palette) == len(info.classes) == 20
+    assert (info.stride, info.logit_scale, info.clip) == (8, 30.0, None)
+    trained = read_json(student.parent / "distill/receipt.json")
+    assert info.digest == trained["digest"]
+
+
+def test_what_is_said_of_a_rectified_clip(rectified: Path) -> None:
+    info = read_folder(rectified)
+    assert info.clip.settings.model == "mini-clip" and len(info.clip.sha256) == 64
+    assert (info.stride, info.logit_scale) == (None, 100.0)
+
+
+def test_the_card_tells_a_person_all_they_need(student: Path, rectified: Path) -> None:
+    card = (student / "README.md").read_text()
+    metrics = read_json(student.parent / "metrics.json")
+    for words in (
+        f"mIoU {metrics['seeds'][0]['miou']:.1f}%", "4 labelled photos", "whole, own size",
+        "6 training photos", "reclip predict", "reclip export", "reclip.Segmenter.load",
+        "| 0 | red stripes |", "Nobody labelled", "Not for decisions about people",
+        "mini-clip", "MIT licence", "random numbers", "test_resnet", "Teacher: run `ref-pe`",
+    ):  # fmt: skip
+        assert words in card, words
+    other = (rectified / "README.md").read_text()
+    assert "seed 0 of 2, the first, not the best" in other and "reclip export" not in other
+    here = (str(Path.cwd()), socket.gethostname(), str(Path.home()))
+    for text in (card, other, (student / "model.json").read_text()):
+        assert not any(name in text for name in here)
+
+
+def test_without_labels_the_card_says_so(trained: Path) -> None:
+    with contextlib.chdir(trained):
+        job = Plan.load().job("package", "distill")
+        facts = {"lists": "the files in 'photos'", "counts": {"train": 7, "val": 0}}
+        card = model_card(read_folder(job.folder), job, facts, None)
+    assert "Not known: the data set has no labels" in card and "IoU, %" not in card
+
+
+def test_the_same_settings_give_the_same_bytes(trained: Path, student: Path) -> None:
+    before = {path.name: path.read_bytes() for path in student.iterdir()}
+    with contextlib.chdir(trained):
+        assert reclip("package", "--run", "distill").out == "package distill: up to date\n"
+        assert reclip("package", "--run", "distill", "--force").code == 0
+    assert {path.name: path.read_bytes() for path in student.iterdir()} == before
+
+
+def test_every_student_is_packaged_and_a_rectified_clip_on_demand(tiny_plan) -> None:
+    plan = tiny_plan({"check": None})
+    packaged = [job.id for job in made_by_default(plan) if job.stage == "package"]
+    assert packaged == ["distill"]
+    assert plan.ids("package") == ["ref-pe", "distill"]
+
+
+def test_a_student_that_is_for_the_check_alone_waits_for_being_asked(tiny_plan) -> None:
+    assert not [job for job in made_by_default(tiny_plan()) if job.stage == "package"]
+
+
+@pytest.mark.parametrize(
+    ("clip", "distill", "words"),
+    [
+        ({"model": "ViT-B-16", "pretrained": "openai"}, {}, ["OpenAI's ViT-B-16", "MIT licence"]),
+        ({"model": "ViT-B-32", "pretrained": "laion2b_e16"}, {}, ["laion2b_e16", "not known here"]),
+        ({}, {"pretrained": True}, ["timm's pretrained weights", "non-commercial research"]),
+    ],
+)
+def test_sources_have_their_licences(tiny_plan, trained: Path, clip, distill, words) -> None:
+    """Without the weights: what they are is in the settings."""
+    from reclip.inference.licences import clip_sha256, sources_of
+
+    job = tiny_plan({"clip": clip, "distill": distill}).job("package", "distill")
+    text = " ".join(sources_of(job.settings))
+    assert all(word in text for word in words), text
+    if clip.get("pretrained") == "openai":
+        assert clip_sha256(job.settings).startswith("5806e77cd80f8b59")
+    elif clip:
+        assert clip_sha256(job.settings) is None
+
+
+def test_a_checkpoint_s_path_is_not_in_the_card(trained: Path, student: Path) -> None:
+    """It would tell the folders of whoever trained it."""
+    with contextlib.chdir(trained):
+        job = Plan.load().job("package", "distill")
+        secret = job.settings["trained"].model_copy(update={"checkpoint": "/home/ann/x.pth"})
+        job.settings["trained"] = secret
+        facts = {"lists": "drawn", "counts": {"train": 7}}
+        assert "/home/ann" not in model_card(read_folder(job.folder), job, facts, None)
+
+
+def test_the_description_is_json_that_reads_back(student: Path) -> None:
+    text = (student / "model.json").read_text()
+    info = read_folder(student)
+    assert info.parse(text, "x") == info == info.parse(info.model_dump_json(), "x")
+    assert json.loads(text)["format"] == "reclip-model-1"
+    assert callable(describe)

@@ -1,0 +1,284 @@
+"""`reclip predict`: what it writes, what it leaves, what it says of files that are no photos."""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reclip.data.images import read_label
+from reclip.inference.inputs import find_photos, names
+from reclip.inference.segmenter import Segmenter
+from support.at_the_shell import Said, one_sentence, reclip
+
+A, B = "masks/a.png", "masks/inner/a.png"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> Path:
+    """An empty folder, made current; a person needs no project to use a model."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def predict(model: Path, *arguments: str | Path) -> Said:
+    return reclip("predict", "--model", str(model), "--device", "cpu", *map(str, arguments))
+
+
+def written(folder: str = "predictions") -> dict[str, bytes]:
+    root = Path(folder)
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_what_is_written(here: Path, student: Path, photos: Path) -> None:
+    said = predict(student, photos)
+    assert (said.code, said.out) == (0, "2 photos segmented: see 'predictions'\n")
+    assert written().keys() == {
+        A, B, "overlays/a.jpg", "overlays/inner/a.jpg", "areas.csv", "contact-sheet-1.jpg",
+        "model.json",
+    }  # fmt: skip
+    model = Segmenter.load(student, device="cpu")
+    rows = list(csv.DictReader(written()["areas.csv"].decode().splitlines()))
+    for row, photo, mask in zip(rows, ("a.png", "inner/a.png"), (A, B), strict=True):
+        found = model(photos / photo)
+        assert (read_label(Path("predictions") / mask) == found.mask).all()
+        image = Image.open(Path("predictions") / mask)
+        assert image.mode == "P" and image.getpalette()[:3] == list(model.info.palette[0])
+        assert row["photo"] == str(photos / photo)
+        assert (int(row["height"]), int(row["width"])) == found.mask.shape
+        shares = [float(row[name]) for name in model.class_names]
+        assert np.allclose(shares, list(found.area().values()), atol=1e-6)
+    sheet = Image.open("predictions/contact-sheet-1.jpg")
+    assert sheet.width > 480 and sheet.height > 240
+
+
+def test_the_same_call_has_nothing_to_do_and_a_changed_photo_is_done_again(
+    here: Path, student: Path, photos: Path
+) -> None:
+    predict(student, photos)
+    before = written()
+    said = predict(student, photos)
+    assert said.out == "2 photos segmented (2 were there already): see 'predictions'\n"
+    assert written() == before
+    shutil.copyfile(photos / "inner/a.png", photos / "a.png")
+    assert "(1 were there already)" in predict(student, photos).out
+    after = written()
+    assert after[A] == before[B] != before[A] and after[B] == before[B]
+
+
+def test_a_stopped_call_goes_on_where_it_was(here, student, photos, monkeypatch) -> None:
+    real = Segmenter.__call__
+
+    def stopped(self, image):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(image)
+        return real(self, image)
+
+    calls: list = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmenter, "__call__", stopped)
+        assert predict(student, photos).code == 130
+    assert A in written() and B not in written() and "areas.csv" in written()
+    assert "(1 were there already)" in predict(student, photos).out
+    assert B in written() and not list(here.rglob("*.partial*"))
+
+
+def test_an_overlay_that_is_cut_short_is_made_again(here, student, photos) -> None:
+    predict(student, photos)
+    before = written()
+    Path("predictions/overlays/a.jpg").write_bytes(before["overlays/a.jpg"][:-100])
+    assert "(1 were there already)" in predict(student, photos).out
+    assert written() == before
+
+
+@pytest.mark.parametrize("damage", ["masks/a.png", "overlays/a.jpg"])
+def test_what_is_lost_or_damaged_is_made_again(here, student, photos, damage: str) -> None:
+    predict(student, photos)
+    before = written()
+    path = Path("predictions") / damage
+    path.write_bytes(b"") if damage == A else path.unlink()
+    assert "(1 were there already)" in predict(student, photos).out
+    assert written() == before
+
+
+def test_another_model_s_results_are_not_mixed_in(
+    here: Path, student: Path, rectified: Path, photos: Path
+) -> None:
+    predict(student, photos)
+    before = written()
+    line = one_sentence(predict(rectified, photos))
+    assert "'predictions' holds the results of another model" in line and "--overwrite" in line
+    assert written() == before
+    assert predict(rectified, photos, "--overwrite").code == 0
+    assert written()["model.json"] != before["model.json"] and written()[A] != before[A]
+
+
+def test_a_bad_file_does_not_stop_the_rest(here: Path, student: Path, photos: Path) -> None:
+    (photos / "bad.jpg").write_text("no photo")
+    whole = (photos / "a.png").read_bytes()
+    (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
+    said = predict(student, photos)
+    assert said.code == 1 and said.out == "2 photos segmented: see 'predictions'\n"
+    *failed, last = said.err.splitlines()
+    assert [line.startswith("failed: ") for line in failed] == [True, True]
+    assert "bad.jpg" in failed[0] and "cut.png" in failed[1]
+    assert last.startswith("error: 2 of 4 photos failed, as named above")
+    assert {A, B} < written().keys() and len(written()) == 7
+    (photos / "bad.jpg").unlink()
+    (photos / "cut.png").write_bytes(whole)
+    said = predict(student, photos)
+    assert said.code == 0 and said.out.startswith("3 photos segmented (2 were there already)")
+
+
+def test_pipes_and_links_that_lead_nowhere_are_named(here: Path, student: Path) -> None:
+    make("odd/one.png")
+    os.mkfifo("odd/pipe.jpg")
+    Path("odd/self.jpg").symlink_to("self.jpg")
+    Path("odd/gone.jpg").symlink_to("nowhere.jpg")
+    said = predict(student, "odd")
+    assert said.code == 1 and said.out == "1 photo segmented: see 'predictions'\n"
+    *failed, last = said.err.splitlines()
+    assert [name in line for name, line in zip(("gone", "pipe", "self"), failed, strict=True)]
+    assert "'odd/pipe.jpg' cannot be read as an image (it is no file)" in failed[1]
+    assert last.startswith("error: 3 of 4 photos failed, as named above: mend or leave out")
+
+
+def test_its_own_masks_are_no_photos(here: Path, student: Path, photos: Path) -> None:
+    for _ in range(2):
+        assert predict(student, photos, "--out", photos / "found").out.startswith("2 photos")
+
+
+def test_many_photos_fill_several_sheets(here: Path, student: Path) -> None:
+    Path("many").mkdir()
+    for k in range(40):
+        Image.new("RGB", (9, 5), (k, 2 * k, 0)).save(
+            f"many/a-photo-with-a-rather-long-name-{k}.png"
+        )
+    assert predict(student, "many").code == 0
+    sheets = sorted(name for name in written() if name.startswith("contact"))
+    assert sheets == ["contact-sheet-1.jpg", "contact-sheet-2.jpg"]
+    for path in list(Path("many").iterdir())[5:]:
+        path.unlink()
+    assert predict(student, "many").code == 0
+    assert sorted(n for n in written() if n.startswith("contact")) == sheets[:1]
+
+
+# ---------------------------------------------------------------- which photos
+
+
+def make(*files: str) -> None:
+    for file in files:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(file)
+
+
+def found(*arguments: str) -> dict[str, str]:
+    return {p.path.as_posix(): p.name for p in find_photos(arguments, Path("out"))}
+
+
+def test_names_of_photos_are_their_places(here: Path) -> None:
+    make("one/x.jpg", "one/deep/x.jpg", "two/x.jpg", "one/.hidden.jpg", "out/masks/x.png")
+    Path("one/notes.txt").write_text("")
+    assert found("one") == {"one/deep/x.jpg": "deep/x", "one/x.jpg": "x"}
+    assert found("one/x.jpg", "two/x.jpg") == {"one/x.jpg": "one/x", "two/x.jpg": "two/x"}
+    assert found("one", "two/x.jpg", "./one/x.jpg", "two/../two/x.jpg") == {
+        "one/deep/x.jpg": "one/deep/x", "one/x.jpg": "one/x", "two/x.jpg": "two/x",
+    }  # fmt: skip
+    assert found("one/x.jpg") == {"one/x.jpg": "x"}
+    assert found("one", "out") == {"one/deep/x.jpg": "one/deep/x", "one/x.jpg": "one/x"}
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["x.jpg", "y.jpg"], ["x", "y"]),
+        (["x.jpg", "x.png", "y.jpg"], ["x.jpg", "x.png", "y"]),
+        (["x.jpg", "X.png"], ["x.jpg", "X.png"]),
+        (["x.jpg", "x.jpg.png", "x.png"], ["x.jpg", "x.jpg.png", "x.png"]),
+        (["x.tar.jpg", "a.b/x.jpg"], ["x.tar", "a.b/x"]),
+    ],
+)
+def test_no_two_photos_share_a_name(files: list[str], wanted: list[str]) -> None:
+    assert names([Path(file) for file in files], os.getcwd()) == wanted
+
+
+# ---------------------------------------------------------------- mistakes
+
+MISTAKES = {
+    "no such file": (["nowhere"], "there is no file or folder 'nowhere'"),
+    "an empty folder": (["empty"], "no photo in 'empty': name a folder that holds JPEG,"),
+    "no photos": (["texts"], "no photo in 'texts'"),
+    "out is a file": (["photo.png", "--out", "texts/a.txt"], "cannot be used as a folder"),
+    "out is in a file": (["photo.png", "--out", "texts/a.txt/b"], "cannot be used as a folder"),
+    "out is something else": (
+        ["photo.png", "--out", "texts"],
+        "'texts' holds other files, such as",
+    ),
+    "no such device": (
+        ["photo.png", "--device", "tpu"],
+        "device: no device 'tpu' here: use",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence(here: Path, student: Path, mistake: str) -> None:
+    make("photo.png")
+    Path("empty").mkdir()
+    Path("texts").mkdir()
+    Path("texts/a.txt").write_text("text")
+    arguments, words = MISTAKES[mistake]
+    said = reclip("predict", "--model", str(student), *arguments)
+    assert words in one_sentence(said)
+    assert not list(Path(".").rglob("masks")) and Path("texts/a.txt").read_text() == "text"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_named(here: Path, student: Path) -> None:
+    make("photo.png")
+    Path("locked").mkdir()
+    Path("locked").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    line = one_sentence(predict(student, "photo.png", "--out", "locked"))
+    assert "'locked' may not be written" in line
+
+
+def test_a_full_disk_stops_at_once(here: Path, student: Path, photos: Path, monkeypatch) -> None:
+    """It is not each photo's fault."""
+
+    def full(self, path, *arguments, **options):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    line = one_sentence(predict(student, photos))
+    assert "the disk is full while writing" in line and not list(here.rglob("*.partial*"))
+
+
+def test_no_picture_is_kept_that_a_full_disk_cut_short(here: Path, student: Path) -> None:
+    """Pillow takes what the system did not write of a JPEG for written."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    Image.fromarray(noise).save("photo.png")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
+    try:
+        line = one_sentence(predict(student, "photo.png"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "overlays/photo.jpg' cannot be written (File too large)" in line
+    assert not list(here.rglob("*.jpg")) and not list(here.rglob("masks/*"))
+
+
+@pytest.mark.parametrize("options", [[], ["--run", "distill", "--model", "x"]])
+def test_a_model_is_named_once(here: Path, options: list[str]) -> None:
+    make("photo.png")
+    said = reclip("predict", "photo.png", *options)
+    assert said.code == 2 and "by either --run or --model" in said.err

@@ -1,0 +1,204 @@
+"""The plan: which jobs there are, what each may read, and what makes one stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reclip.common.errors import ReclipError
+from reclip.pipeline.job import STAGES
+
+
+def test_jobs_come_after_their_inputs(tiny_plan) -> None:
+    seen = set()
+    for job in tiny_plan().jobs:
+        assert all(other.name in seen for other in job.inputs.values()), job.name
+        seen.add(job.name)
+    of_photos = {"fetch", "summarise"}  # not of drawn worlds
+    assert {name.split()[0] for name in seen} == STAGES.keys() - of_photos
+
+
+def test_no_two_jobs_write_the_same_file(tiny_plan) -> None:
+    jobs = tiny_plan().jobs
+    for paths in ([j.receipt for j in jobs], [j.wanted_file for j in jobs]):
+        assert len(set(paths)) == len(jobs)
+    assert all(j.receipt.is_relative_to("results/tiny") for j in jobs)
+
+
+def test_overrides_are_laid_over_one_another(tiny_plan) -> None:
+    plan = tiny_plan(
+        {
+            "rectify": {"lr": 0.1, "epochs": 3, "batch": 5},
+            "datasets": {"voc": {"rectify": {"epochs": 4, "batch": 6}}},
+            "runs": {"ref-pe": {"rectify": {"batch": 7}}},
+        }
+    )
+    rectify = plan.rectify("ref-pe")
+    assert (rectify.lr, rectify.epochs, rectify.batch) == (0.1, 4, 7)
+    assert plan.section("voc", "rectify").batch == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({"datasets": {"voc": {"rectify": {"lrr": 1}}}}, "'datasets.voc.rectify.lrr'"),
+        ({"runs": {"ref-pe": {"rectify": {"epochs": 0}}}}, "'runs.ref-pe.rectify.epochs'"),
+    ],
+)
+def test_a_wrong_override_is_blamed_on_its_own_place(tiny_plan, changes, at) -> None:
+    with pytest.raises(ReclipError) as caught:
+        tiny_plan(changes)
+    assert at in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"runs": {"query": {"dataset": "vco"}}}, "did you mean 'voc'"),
+        ({"runs": {"distill": {"teacher": "ref-ep"}}}, "did you mean 'ref-pe'"),
+        ({"runs": {"distill": {"teacher": None}}}, "'runs.distill.teacher' is missing"),
+        ({"runs": {"distill": {"teacher": "probe"}}}, "query or rectify"),
+        ({"runs": {"probe": {"student": "ref-pe"}}}, "of method distill"),
+        ({"runs": {"query": {"teacher": "ref-pe"}}}, "only for method distill"),
+        ({"runs": {"distill": {"seeds": [0, 5]}}}, "'ref-pe' has no seed 5"),
+        ({"runs": {"distill": {"teacher": "query"}}}, "no such head"),
+        (
+            {"runs": {"ref-pe": {"rectify": {"positional": False}}}}
+            | {"distill": {"head": "query_reference_positional"}},
+            "no such head",
+        ),
+        (
+            {"runs": {"ref-pe": {"rectify": {"positional": False, "reference": False}}}}
+            | {"distill": {"head": "query"}},
+            "learns nothing",
+        ),
+        (
+            {
+                "tables": {
+                    "t": {"title": "", "rows": [{"row": "a", "cells": {"voc": {"run": "x"}}}]}
+                }
+            },
+            "'tables.t.rows.0.cells.voc.run': no run 'x'",
+        ),
+        ({"check": {"query": "quer"}}, "'check.query': no run 'quer'"),
+        ({"check": {"query": "ref-pe"}}, "'ref-pe' is no run of method query"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused(tiny_plan, changes, words) -> None:
+    with pytest.raises(ReclipError) as caught:
+        tiny_plan(changes)
+    assert words in str(caught.value)
+
+
+def test_a_teacher_of_another_data_set_is_refused(tiny_plan) -> None:
+    ade = {"source": {"kind": "world", "world": "ade"}}
+    runs = {"other": {"dataset": "ade", "method": "distill", "teacher": "ref-pe"}}
+    with pytest.raises(ReclipError, match="on data set 'ade'"):
+        tiny_plan({"datasets": {"ade": ade}, "runs": runs})
+
+
+def test_check_compares_one_line_of_teaching(tiny_plan) -> None:
+    runs = {"ref": {"dataset": "voc", "method": "rectify", "rectify": {"positional": False}}}
+    with pytest.raises(ReclipError, match="the teacher of 'distill' must be 'ref'"):
+        tiny_plan({"runs": runs, "check": {"rectified": "ref"}})
+
+
+def test_an_unknown_job_is_one_sentence(tiny_plan) -> None:
+    with pytest.raises(ReclipError, match="no run 'ref-ep' for rectify; did you mean 'ref-pe'"):
+        tiny_plan().job("rectify", "ref-ep")
+    with pytest.raises(ReclipError, match="no dataset 'voc' for fetch; there is none"):
+        tiny_plan().job("fetch", "voc")
+
+
+def test_training_jobs_can_name_no_label_file(tiny_plan) -> None:
+    """Of the data set they get the folder whose train index has no labels; none gets `val`."""
+    plan = tiny_plan()
+    for stage, id in (("rectify", "ref-pe"), ("pseudo-mask", "ref-pe"), ("distill", "distill")):
+        text = repr(plan.job(stage, id).wanted["settings"])
+        assert "label" not in text and "evaluate" not in plan.job(stage, id).inputs
+
+
+# Staleness: a change reaches those jobs that read the setting, and no other.
+
+
+def changed(tiny_plan, changes) -> set[str]:
+    before, after = tiny_plan(), tiny_plan(changes)
+    digests = {job.name: job.digest for job in before.jobs}
+    return {job.name for job in after.jobs if digests.get(job.name) != job.digest}
+
+
+def test_a_digest_is_a_function_of_the_settings(tiny_plan) -> None:
+    assert changed(tiny_plan, {}) == set()
+    assert changed(tiny_plan, {"rectify": {"lr": 0.01}}) == set()  # the default, written out
+
+
+def test_a_change_reaches_all_that_depends_on_it_and_nothing_else(tiny_plan) -> None:
+    assert changed(tiny_plan, {"runs": {"ref-pe": {"rectify": {"lr": 0.5}}}}) == {
+        "rectify ref-pe", "pseudo-mask ref-pe", "distill distill", "probe probe",
+        "evaluate ref-pe", "evaluate distill", "evaluate probe",
+        "package ref-pe", "package distill", "tabulate table4", "plot tiny", "check tiny",
+    }  # fmt: skip
+    assert changed(tiny_plan, {"probe": {"epochs": 9}}) == {"probe probe", "evaluate probe"}
+    assert changed(tiny_plan, {"tables": {"table4": {"title": "x"}}}) == {"tabulate table4"}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tracking": {"enabled": True}}, {"tracking": {"uri": "sqlite:///other.db"}}]
+)
+def test_tracking_reaches_no_result(tiny_plan, changes) -> None:
+    assert changed(tiny_plan, changes) == set()
+
+
+def test_a_limit_does_not_unpack_the_archive_again(tiny_plan) -> None:
+    def plan(limit):
+        return tiny_plan({"datasets": {"photos": {"source": {"kind": "voc", "limit": limit}}}})
+
+    one, two = plan(1), plan(2)
+    assert one.job("fetch", "photos").digest == two.job("fetch", "photos").digest
+    assert one.job("prepare", "photos").digest != two.job("prepare", "photos").digest
+
+
+def test_weights_count_by_content(tiny_plan, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    digests = []
+    for content in (b"one", b"two"):
+        file.write_bytes(content + content * len(digests))  # another size: no clock is involved
+        plan = tiny_plan({"clip": {"checkpoint": str(file)}, "distill": {"checkpoint": str(file)}})
+        digests.append(
+            (plan.job("embed-text", "voc").digest, plan.job("distill", "distill").wanted)
+        )
+    assert digests[0][0] != digests[1][0]
+    settings = [wanted["settings"] for _, wanted in digests]
+    assert settings[0]["weights"] != settings[1]["weights"]
+
+
+@pytest.mark.parametrize("section", ["clip", "distill"])
+def test_missing_weights_are_one_sentence(tiny_plan, section: str) -> None:
+    plan = tiny_plan({section: {"checkpoint": "nowhere.pt"}})
+    with pytest.raises(ReclipError, match=f"'{section}.checkpoint': no file 'nowhere.pt'"):
+        plan.jobs  # noqa: B018
+
+
+def test_pseudo_masks_are_made_for_the_seeds_that_teach(tiny_plan) -> None:
+    plan = tiny_plan({"runs": {"distill": {"seeds": [1]}, "probe": {"seeds": [1]}}})
+    assert plan.taught_seeds("ref-pe") == (1,)
+    assert plan.taught_seeds("query") is None
+    assert plan.ids("pseudo-mask") == ["ref-pe"]
+    taught = tiny_plan({"runs": {"distill": {"teacher": "query", "distill": {"head": "query"}}},
+                        "check": None})  # fmt: skip
+    assert taught.taught_seeds("query") == ()
+    assert taught.job("distill", "distill").inputs["teacher"].name == "embed-text voc"
+
+
+def test_another_archive_under_the_same_name_makes_the_data_stale(project, tiny_plan) -> None:
+    archive = project / "voc.tar"
+    source = {"kind": "voc", "archive": "voc.tar", "world": None, "train": None, "val": None}
+    changes = {"datasets": {"voc": {"source": source}}}
+    missing = tiny_plan(changes).job("fetch", "voc").digest
+    archive.write_bytes(b"one")
+    one = tiny_plan(changes).job("prepare", "voc").digest
+    archive.write_bytes(b"another")
+    other = tiny_plan(changes)
+    assert other.job("prepare", "voc").digest != one
+    assert other.job("fetch", "voc").digest != missing

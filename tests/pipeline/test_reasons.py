@@ -1,0 +1,135 @@
+"""`reclip status`: every stale output with its reason, down to the cause upstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reclip.pipeline import receipts
+from reclip.pipeline.job import Job
+from reclip.pipeline.plan import Plan
+from reclip.pipeline.staleness import made_by_default, report
+from support.fake_results import make, make_one
+
+RECTIFY = "tiny/runs/ref-pe/rectify"
+
+
+def said(plan: Plan, **how: bool) -> dict[str, str]:
+    """Job to what is said of it."""
+    *lines, _ = report(plan, **how)
+    return {name: text for name, _, text in (line.partition(": ") for line in lines)}
+
+
+@pytest.fixture
+def made(project, tiny_plan):
+    """A project in which all is fresh, and `tiny_plan`."""
+    make(tiny_plan())
+    return tiny_plan
+
+
+def test_fresh_outputs_are_counted(made) -> None:
+    lines = list(report(made()))
+    assert lines[-1] == "everything is fresh: 17 outputs"
+    assert [line.split()[1] for line in lines[:4]] == [
+        "prepare", "embed-text", "cache-features", "hypothesise",
+    ]  # fmt: skip
+
+
+def test_what_is_made_on_demand_is_aside(project, tiny_plan) -> None:
+    runs = {
+        "more": {"dataset": "voc", "method": "rectify"},
+        "taught": {"dataset": "voc", "method": "distill", "teacher": "more"},
+    }
+    plan = tiny_plan({"runs": runs, "check": {"rectified": "more", "distilled": "taught"}})
+    aside = {job.name for job in plan.jobs} - {job.name for job in made_by_default(plan)}
+    assert aside == {
+        "rectify more", "pseudo-mask more", "distill taught", "evaluate more", "evaluate taught",
+        "check tiny", "package ref-pe", "package more", "package taught",
+    }  # fmt: skip
+    assert list(report(plan))[-1] == "15 stale, 9 aside"
+    for job in made_by_default(plan):
+        make_one(job)
+    assert list(report(plan))[-1] == "everything is fresh: 15 outputs, 9 aside"
+
+
+def test_a_setting_is_named_where_it_is_read_and_as_the_cause_downstream(made) -> None:
+    lines = said(made({"rectify": {"lr": 0.02}}))
+    because = "because rectify.lr 0.01 → 0.02"
+    far = "because of rectify ref-pe: rectify.lr 0.01 → 0.02"
+    assert lines["stale  rectify ref-pe"] == "rectify.lr 0.01 → 0.02"
+    assert lines["stale  evaluate ref-pe"] == f"its input rectify ref-pe changed, {because}"
+    assert lines["stale  tabulate table4"] == f"its input evaluate ref-pe changed, {far}"
+    assert lines["stale  probe probe"] == f"its input distill distill changed, {far}"
+    assert "fresh  hypothesise voc" in lines
+
+
+def test_several_inputs_with_one_cause(made) -> None:
+    lines = said(made({"views": {"count": 3}}))
+    text = lines["stale  distill distill"]
+    assert text.startswith("its inputs cache-features voc, hypothesise voc, pseudo-mask ref-pe")
+    assert text.endswith("changed, because of cache-features voc: views.count 2 → 3")
+
+
+def test_a_source_file_is_named(made, monkeypatch) -> None:
+    real = receipts.modules_used
+
+    def edited(module: str) -> dict[str, str]:
+        used = real(module)
+        return used | dict.fromkeys(used.keys() & {"reclip.rectify.loss"}, "other")
+
+    monkeypatch.setattr(receipts, "modules_used", edited)
+    lines = said(made())
+    assert lines["stale  rectify ref-pe"] == "reclip/rectify/loss.py changed"
+    assert lines["stale  evaluate ref-pe"].endswith("because reclip/rectify/loss.py changed")
+
+
+def test_a_module_that_came_or_went_is_named(made, monkeypatch) -> None:
+    real = receipts.modules_used("reclip.stages.rectify")
+    changed = {k: v for k, v in real.items() if k != "reclip.rectify.loss"}
+    changed["reclip.rectify.gone"] = "new"
+    monkeypatch.setattr(
+        receipts, "modules_used", lambda m: changed if m == "reclip.stages.rectify" else {}
+    )
+    reason = made().job("rectify", "ref-pe").stale_because()
+    assert reason == "reclip/rectify/gone.py is used now; reclip/rectify/loss.py is used no more"
+
+
+def test_made_again_since_and_the_cause_is_forgotten(made) -> None:
+    plan = made({"rectify": {"lr": 0.02}})
+    make(plan, "rectify")
+    assert said(plan)["stale  evaluate ref-pe"] == "its input rectify ref-pe changed"
+
+
+def test_an_input_that_it_reads_no_more(made) -> None:
+    row = {"row": "Query", "cells": {"voc": {"paper": 49.5, "run": "query"}}}
+    plan = made({"tables": {"table4": {"rows": [row]}}})
+    assert "rows" in plan.job("tabulate", "table4").stale_because()  # its own setting comes first
+    job = made().job("evaluate", "ref-pe")
+    less = Job(**{**vars_of(job), "inputs": {k: v for k, v in job.inputs.items() if k != "data"}})
+    assert less.stale_because() == "it reads no more: data"
+
+
+def vars_of(job: Job) -> dict:
+    return {name: getattr(job, name) for name in job.__dataclass_fields__}
+
+
+def test_lost_and_changed_files(made) -> None:
+    folder = Path("results") / RECTIFY
+    (folder / "ref-pe.fake").write_text("RECTIFY REF-PE")
+    assert "fresh  rectify ref-pe" in said(made())
+    checked = said(made(), verify=True)
+    assert checked["stale  rectify ref-pe"] == "changed on disk: ref-pe.fake"
+    (folder / "ref-pe.fake").write_text("short")
+    assert said(made())["stale  rectify ref-pe"] == "output of another size: ref-pe.fake"
+    (folder / "ref-pe.fake").unlink()
+    assert said(made())["stale  rectify ref-pe"] == "output missing: ref-pe.fake"
+    assert list(report(made()))[-1] == "1 stale, 16 fresh"
+
+
+def test_long_reasons_are_shortened(made) -> None:
+    many = {"epochs": 3, "batch": 2, "gumbel_scale": 7, "lr": 0.5, "prompt_length": 5}
+    reason = made({"rectify": many}).job("rectify", "ref-pe").stale_because()
+    assert reason.endswith("; and 2 more")
+    long = receipts.differences({"a": "x" * 500}, {"a": None})
+    assert long == [f"a {'x' * 60}… → None"]

@@ -1,0 +1,190 @@
+"""Receipts: what vouches for an output, and what is said when it does not."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from reclip.common.errors import ReclipError
+from reclip.pipeline import receipts
+from reclip.pipeline.job import Job
+
+PACKAGE = receipts.PACKAGE
+
+
+def job(folder: Path, settings: dict | None = None, inputs: dict | None = None, id="x") -> Job:
+    return Job("prepare", id, folder / id, folder / "plan", settings or {"a": 1}, inputs or {})
+
+
+def finish(one: Job, content: str = "content") -> Path:
+    output = one.folder / "out.txt"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(content)
+    one.done([output])
+    return output
+
+
+def test_an_output_is_fresh_once_vouched_for(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    assert one.stale_because() == "not made yet"
+    finish(one)
+    assert one.stale_because() is None
+    assert job(tmp_path).stale_because() is None  # another process
+
+
+def test_times_play_no_part(tmp_path: Path) -> None:
+    output = finish(job(tmp_path))
+    os.utime(output, (0, 0))
+    os.utime(job(tmp_path).receipt, (2_000_000_000, 2_000_000_000))
+    assert job(tmp_path).stale_because() is None
+
+
+def test_a_changed_setting_is_named_and_a_revert_is_fresh_again(tmp_path: Path) -> None:
+    finish(job(tmp_path, {"lr": 0.1, "nested": {"k": [1]}}))
+    reason = job(tmp_path, {"lr": 0.2, "nested": {"k": [1]}}).stale_because()
+    assert reason == "lr 0.1 → 0.2"
+    reason = job(tmp_path, {"lr": 0.1, "nested": {"k": [1], "new": None}}).stale_because()
+    assert reason == "nested.new absent → None"
+    assert job(tmp_path, {"nested": {"k": [1]}, "lr": 0.1}).stale_because() is None
+
+
+def test_a_changed_input_is_named(tmp_path: Path) -> None:
+    finish(job(tmp_path, inputs={"data": job(tmp_path, {"seed": 0}, id="in")}))
+    changed = job(tmp_path, inputs={"data": job(tmp_path, {"seed": 1}, id="in")})
+    assert changed.stale_because() == "its input prepare in changed"
+
+
+def test_the_receipt_of_another_job_vouches_for_nothing(tmp_path: Path) -> None:
+    finish(job(tmp_path, id="x"))
+    other = job(tmp_path, id="y")
+    other.folder.mkdir()
+    other.receipt.write_bytes(job(tmp_path, id="x").receipt.read_bytes())
+    assert other.stale_because() == "made by another job"
+
+
+def test_changed_source_code_is_named(tmp_path: Path, monkeypatch) -> None:
+    finish(job(tmp_path))
+    real = receipts.modules_used("reclip.data.prepare")
+    monkeypatch.setattr(
+        receipts, "modules_used", lambda m: {**real, "reclip.data.world.scenes": "other"}
+    )
+    assert job(tmp_path).stale_because() == "reclip/data/world/scenes.py changed"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("delete", "output missing"),
+        ("truncate", "output of another size"),
+        ("folder gone", "output missing"),
+    ],
+)
+def test_a_missing_or_shortened_output_is_noticed(tmp_path: Path, damage: str, said: str) -> None:
+    one = job(tmp_path)
+    (one.folder / "sub").mkdir(parents=True)
+    output = one.folder / "sub" / "out.txt"
+    output.write_text("content")
+    one.done([output])
+    if damage == "truncate":
+        output.write_text("con")
+    else:
+        output.unlink()
+    if damage == "folder gone":
+        output.parent.rmdir()
+        output.parent.write_text("a file in its place")
+    assert one.stale_because() == f"{said}: sub/out.txt"
+
+
+def test_a_same_sized_change_is_found_by_checksum(tmp_path: Path) -> None:
+    output = finish(job(tmp_path), "content")
+    output.write_text("CONTENT")
+    one = job(tmp_path)
+    assert one.stale_because() is None  # sizes alone are asked on every command
+    receipt = receipts.read_receipt(one.receipt)
+    assert receipts.corrupted_outputs(receipt, one.folder) == ["out.txt"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"stage": 1', "[]", '{"settings": {}}'])
+def test_a_broken_receipt_is_none(tmp_path: Path, text: str) -> None:
+    one = job(tmp_path)
+    finish(one)
+    one.receipt.write_text(text)
+    assert one.stale_because() == "not made yet"
+
+
+def test_inputs_must_be_fresh(tmp_path: Path) -> None:
+    source = job(tmp_path, {"seed": 0}, id="in")
+    one = job(tmp_path, inputs={"data": source})
+    with pytest.raises(ReclipError, match=r"needs prepare in, which is stale \(not made yet\)"):
+        one.require_inputs()
+    finish(source)
+    one.require_inputs()
+
+
+def test_what_earlier_settings_left_behind_is_removed(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    one.folder.mkdir()
+    (one.folder / "seed-9.safetensors").write_text("of earlier settings")
+    (one.folder / ".seed-1.checkpoint").write_text("of a job that goes on")
+    finish(one)
+    assert sorted(p.name for p in one.folder.iterdir()) == [
+        ".seed-1.checkpoint", "out.txt", "receipt.json",
+    ]  # fmt: skip
+
+
+def test_a_receipt_holds_no_time_and_no_machine(tmp_path: Path) -> None:
+    """The same settings and bytes give the same receipt, wherever the project lies."""
+    texts = []
+    for place in ("here", "there"):
+        one = job(tmp_path / place)
+        finish(one)
+        texts.append(one.receipt.read_text())
+    assert texts[0] == texts[1]
+    receipt = json.loads(texts[0])
+    assert set(receipt) == {
+        "stage", "id", "settings", "modules", "inputs", "digest", "outputs",
+    }  # fmt: skip
+
+
+def test_the_wanted_file_is_rewritten_only_on_change(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    one.write_wanted()
+    before = one.wanted_file.stat().st_mtime_ns
+    job(tmp_path).write_wanted()
+    assert one.wanted_file.stat().st_mtime_ns == before
+    job(tmp_path, {"a": 2}).write_wanted()
+    assert json.loads(one.wanted_file.read_text())["settings"] == {"a": 2}
+
+
+def canonical(code: str) -> str:
+    return json.dumps(receipts._canonical(ast.parse(code)), sort_keys=True)
+
+
+def test_comments_and_docstrings_are_not_code() -> None:
+    plain = "def f(x):\n    return x + 1\n"
+    assert canonical(plain) == canonical('def f(x):\n    """Add."""\n\n    return (x + 1)  # one\n')
+    for other in ("return x + 2", "return x + 1.0", "return x - 1", "return None", "return"):
+        assert canonical(plain) != canonical(f"def f(x):\n    {other}\n")
+    assert canonical("return_ = None") != canonical("return_ = True")
+
+
+def test_modules_are_followed_through_imports() -> None:
+    used = receipts.modules_used("reclip.stages.evaluate")
+    assert "reclip.rectify.model" in used  # imported at the top
+    assert "reclip.distill.deeplab" in used  # imported inside a function
+    assert "reclip.tracking.sync" not in used and "reclip.config.models" not in used
+    assert "reclip.distill.deeplab" not in receipts.modules_used("reclip.stages.rectify")
+
+
+def test_every_import_of_the_package_is_seen() -> None:
+    """Relative imports and imports by name at run time would hide code from the digest."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), path
+            hidden = isinstance(node, ast.Attribute) and node.attr == "import_module"
+            # The command runs its stage's own module, the warm process imports libraries.
+            assert not hidden or path.name in ("stages.py", "warm.py"), path

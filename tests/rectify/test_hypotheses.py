@@ -1,0 +1,56 @@
+"""Image-level hypotheses: threshold, fallback, and their file keyed by image id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reclip.common.errors import ReclipError
+from reclip.rectify.hypotheses import hypothesise, read_hypotheses, write_hypotheses
+
+
+def classes(found: torch.Tensor) -> list[list[int]]:
+    return [row.nonzero().ravel().tolist() for row in found]
+
+
+def test_classes_that_score_at_least_the_threshold() -> None:
+    scores = torch.tensor([[23.0, 22.9, 30.0, 10.0]])
+    assert classes(hypothesise(scores, 23.0, 2)) == [[0, 2]]
+
+
+def test_where_none_does_the_top_k() -> None:
+    scores = torch.tensor([[1.0, 3.0, 2.0, 0.0], [1.0, 30.0, 2.0, 0.0]])
+    assert classes(hypothesise(scores, 23.0, 2)) == [[1, 2], [1]]  # the second one passes
+    assert classes(hypothesise(scores, 23.0, 9)) == [[0, 1, 2, 3], [1]]
+
+
+def test_hypotheses_are_looked_up_by_id_and_never_by_line(tmp_path: Path) -> None:
+    found = torch.tensor([[True, False, True], [False, True, False]])
+    write_hypotheses(tmp_path / "a.csv", ["x", "y"], found)
+    assert (read_hypotheses(tmp_path / "a.csv", ["y", "x"], 3) == found.flip(0)).all()
+    assert (read_hypotheses(tmp_path / "a.csv", ["y"], 3) == found[1:]).all()
+
+
+def test_a_missing_id_is_one_sentence(tmp_path: Path) -> None:
+    write_hypotheses(tmp_path / "a.csv", ["x"], torch.ones(1, 3, dtype=torch.bool))
+    with pytest.raises(ReclipError, match="has no line for image 'z'"):
+        read_hypotheses(tmp_path / "a.csv", ["x", "z"], 3)
+
+
+@pytest.mark.parametrize("line", ["x,0 3", "x,-1"])
+def test_a_class_out_of_range_is_one_sentence(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.csv").write_text(f"id,classes\n{line}\n")
+    with pytest.raises(ReclipError, match="image 'x' has a class beyond 2"):
+        read_hypotheses(tmp_path / "a.csv", ["x"], 3)
+
+
+def test_an_id_without_classes_has_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,classes\nx,\n")
+    assert not read_hypotheses(tmp_path / "a.csv", ["x"], 3).any()
+
+
+def test_each_id_has_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="argument 2"):
+        write_hypotheses(tmp_path / "a.csv", ["x", "y"], torch.ones(1, 3, dtype=torch.bool))

@@ -1,0 +1,330 @@
+"""What the pages say can be done: every command in them is run, every file they name is there.
+
+Commands run in a project of `mini` whose stages compute nothing, and whose results are recorded;
+those that use a trained model, in this process with a real one. What a test cannot have is in
+INSTEAD, with the reason and what is run in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from click import Group
+from PIL import Image
+
+from reclip.cli.main import cli
+from reclip.common.files import file_sha256, read_json, write_json
+from reclip.config.models import DATASET_SECTIONS, Params
+from reclip.pipeline.job import STAGES
+from support.at_the_shell import reclip
+from support.paths import ROOT
+from support.stand_ins import Project, make_project
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^([ ]*)```(\w*)\n(.*?)^\1```$", re.M | re.S)
+
+# A command, as a pattern -> what is run instead ("" for nothing), and why. Nothing else is left.
+INSTEAD = {
+    r"make (\S+)": (r"make -n \1", "sets an environment up, serves, or takes minutes"),
+    r"source \S+": ("", "the environment is this one"),
+    r"export MLFLOW_TRACKING_URI=\S+": ("", "a setting of the shell"),
+    r"snakemake mini_clip": ("snakemake -n mini_clip", "five minutes of training"),
+    r"(snakemake .*params=(?:paper|voc)\.yaml.*)": (r"\1 -n", "downloads, or a hundred jobs"),
+    r"(reclip plan --cost .*)": (r"\1 --no-calibrate", "times the machine for some seconds"),
+    r"reclip export .*": ("reclip export --help", "15 s; tests/inference/test_onnx.py exports"),
+    r"(reclip predict .*--model )\S+\.onnx(.*)": (
+        r"\1results/photos/runs/distilled/model\2",
+        "nothing was exported; tests/inference/test_predict_command.py predicts by ONNX",
+    ),
+    r"reclip figure heatmaps .*": (
+        "reclip figure heatmaps --help",
+        "nothing was trained; tests/cli/test_figure_command.py draws them",
+    ),
+    r"python benchmarks/overhead\.py": ("", "seven minutes"),
+    r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "there is no cluster"),
+    r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
+    r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
+    r"dvc config --global (.*)": (r"dvc config --local \1", "the person's own settings"),
+}
+# Run here, where torch is loaded, by the real package: no result of the project is read.
+IN_PROCESS = ("reclip init", "reclip compat", "reclip plan", "reclip predict", "reclip export")
+# What the pages' commands need of `mini`; the other runs are as these.
+RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-check-ref-pe",
+        "voc-check-distill")  # fmt: skip
+
+EVALUATE = '''
+import numpy as np
+from pathlib import Path
+from reclip.data.index import write_table
+from reclip.common.files import read_json, write_json
+
+
+def main(job):
+    """The tracked metrics of the run, or of another for those of the check; what figures read."""
+    path = Path("tracked") / f"{job.id}.json"
+    metrics = read_json(path if path.exists() else Path("tracked/voc-ref-pe.json"))
+    write_json(job.outputs[0], {**metrics, "job": job.digest, "run": job.id})
+    seeds, c = [found["seed"] for found in metrics["seeds"]], len(metrics["classes"])
+    confusion, distance = job.folder / "confusion.npy", job.folder / "distance.csv"
+    job.folder.mkdir(parents=True, exist_ok=True)
+    np.save(confusion, np.tile(1 + np.eye(c, dtype=np.int64), (len(seeds), 1, 1)))
+    bins = [(0, 0.5, 9, 60), (0.5, 1, 1, "")]
+    header = ("seed", "from", "to", "objects", "miou")
+    write_table(distance, header, [(seed, *b) for seed in seeds for b in bins])
+    job.done([confusion, distance, job.outputs[0]])
+'''
+
+
+def blocks(page: Path, wanted: str) -> list[str]:
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [text for _, language, text in found if language == wanted]
+
+
+def commands(page: Path) -> list[str]:
+    """Every command of a page's shell blocks, on one line, without comments."""
+    whole = (re.sub(r"\\\n\s*", "", text) for text in blocks(page, "sh"))
+    lines = (line for text in whole for line in text.splitlines())
+    return [said for line in lines if (said := re.sub(r"(^|\s)#\s.*", "", line).strip())]
+
+
+def outside_blocks(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def reduced() -> dict:
+    """`mini` with one data set and a few runs and tables, without MLflow."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["tracking"] = {"enabled": False}
+    params["datasets"] = {"voc": params["datasets"]["voc"]}
+    params["runs"] = {run: params["runs"][run] for run in RUNS}
+    params["tables"] = {table: params["tables"][table] for table in ("table4", "table5")}
+    for table in params["tables"].values():
+        for row in table["rows"]:
+            row["cells"] = {"voc": row["cells"]["voc"]}
+    return params
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """`mini`, reduced, as it is after `snakemake` and `reclip record`; pages share it."""
+    folder = tmp_path_factory.mktemp("docs") / "project"
+    project = replace(make_project(folder, reduced()), forked=True)
+    (folder / "reclip/stages/evaluate.py").write_text(EVALUATE)
+    for run in RUNS:
+        path = ROOT / f"results/mini/runs/{run}/metrics.json"
+        if path.exists():
+            write_json(folder / f"tracked/{run}.json", read_json(path))
+    shutil.copy(ROOT / ".gitignore", folder)
+    for name in ("photos", "new-photos", "val", "DIR", "PHOTOS..."):
+        (folder / name).mkdir()
+        for photo in ("cat.jpg", "dog.jpg"):
+            Image.effect_noise((64, 48), 90).convert("RGB").save(folder / name / photo)
+    (folder / "labels").mkdir()
+    for name in ("cat", "dog"):
+        Image.new("L", (64, 48)).save(folder / f"labels/{name}.png")
+    shutil.copy(folder / "photos/cat.jpg", folder / "photo.jpg")
+    (folder / "VOCtrainval_11-May-2012.tar").write_bytes(b"an archive")
+    project.run("reclip", "dvc")  # what git ignores is DVC's, and that was another experiment's
+    project.make_all()
+    project.run("reclip", "record")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packaged student that was never trained."""
+    import torch
+
+    from reclip.config.models import DenoisingSettings, ImageSettings
+    from reclip.data.images import palette
+    from reclip.data.reading import MEAN_STD
+    from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
+    from reclip.inference.model_info import FORMAT, INFO, WEIGHTS, ModelInfo
+
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    head = SegmentationHead("query", 3, 8, w_q=torch.eye(3, 8), logit_scale=30)
+    Student(DeepLabV2("test_resnet", 8), head).save(folder / WEIGHTS)
+    mean, std = MEAN_STD["clip"]
+    info = ModelInfo(
+        format=FORMAT, kind="student", classes=(("cat",), ("dog",), ("sky",)),
+        palette=[palette(3)[3 * k : 3 * k + 3] for k in range(3)], image=ImageSettings(),
+        norm="clip", mean=mean, std=std, stride=8, logit_scale=30, denoising=DenoisingSettings(),
+        clip=None, sources=(), run="distilled", experiment="photos", seed=0,
+        sha256=file_sha256(folder / WEIGHTS), digest="",
+    )  # fmt: skip
+    write_json(folder / INFO, info.model_dump(mode="json"))
+    return folder
+
+
+def with_model(project: Project, model: Path, command: str) -> str:
+    """The command, with the model where its page has made it; a run's model is named by folder."""
+    places = ("photos/runs/distilled", "mini/runs/voc-distill")
+    for place in places:
+        shutil.copytree(model, project.folder / f"results/{place}/model", dirs_exist_ok=True)
+    return re.sub(r"--run (\S+)", r"--model results/mini/runs/\1/model", command)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.stem)
+def test_commands_run(page: Path, project: Project, model: Path, tmp_path: Path) -> None:
+    """In order, as a reader would give them; settings files are those of the page."""
+    for path in project.folder.glob("*.yaml"):
+        if path.name not in ("params.yaml", "dvc.yaml"):
+            path.unlink()
+    add_runs(project, page)
+    for command in commands(page):
+        found = next((p for p in INSTEAD if re.fullmatch(p, command)), None)
+        run = re.sub(found, INSTEAD[found][0], command) if found else command
+        if run.startswith(IN_PROCESS):
+            with contextlib.chdir(project.folder):
+                said = reclip(*shlex.split(with_model(project, model, run))[1:])
+            assert said.code == 0, (command, said)
+            if run.startswith("reclip init"):
+                do_not_track(project)
+        elif run.startswith("make "):
+            _dry_make(run)
+        elif run:
+            project.run("bash", "-e", "-c", run)
+    with contextlib.chdir(project.folder):
+        for code in blocks(page, "python"):
+            with_model(project, model, "")
+            script = tmp_path / "block.py"
+            script.write_text(code)
+            runpy.run_path(str(script), {"reclip": __import__("reclip")})
+
+
+def add_runs(project: Project, page: Path) -> None:
+    """What the reader writes into params.yaml: the runs of the page's YAML."""
+    params = project.params()
+    for text in blocks(page, "yaml"):
+        params["runs"] |= yaml.safe_load(text)["runs"]
+    if params != project.params():
+        project.write_params(params)
+        project.run("reclip", "dvc")
+
+
+def do_not_track(project: Project) -> None:
+    """MLflow's import and a new store take seconds a run; tests/tracking/ has them."""
+    for path in project.folder.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"^tracking: .*$", "tracking: {enabled: false}", text, flags=re.M))
+
+
+def _dry_make(command: str) -> None:
+    done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, (command, done.stderr)
+
+
+def test_nothing_is_left_out_that_is_not_there() -> None:
+    said = [command for page in PAGES for command in commands(page)]
+    unused = [p for p in INSTEAD if not any(re.fullmatch(p, command) for command in said)]
+    assert set(unused) <= {r"dvc push", r"reclip restore", r"dvc config --global (.*)"}, unused
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", outside_blocks(page)):
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        there = (page.parent / path) if path else page
+        assert there.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(there), f"{page.name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    heads = re.findall(r"^#+ (.*)$", outside_blocks(page), re.M)
+    return {re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
+def options() -> set[str]:
+    """Every option of every command."""
+
+    def of(command) -> Iterator[str]:
+        for param in command.params:
+            yield from (*param.opts, *param.secondary_opts)
+        if isinstance(command, Group):
+            for sub in command.commands.values():
+                yield from of(sub)
+
+    return {option for option in of(cli) if option.startswith("--")} | {"--help"}
+
+
+OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
+                  "--local", "--global", "--no-deps"}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_options_and_commands_exist(page: Path) -> None:
+    known = options() | OTHERS_OPTIONS
+    for code in re.findall(r"`([^`\n]+)`", outside_blocks(page)):
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code):
+            assert option in known, f"{page.name}: {option}"
+        if found := re.match(r"reclip ([a-z][a-z-]*)", code):
+            assert found[1] in cli.commands, f"{page.name}: {code}"
+
+
+SECTIONS = {**DATASET_SECTIONS, **{
+    name: field.annotation for name, field in Params.model_fields.items()
+    if name in ("compute", "clip", "tracking")
+}}  # fmt: skip
+SUFFIXES = ("csv", "png", "py", "json", "npy")
+SETTING = re.compile(rf"(?:--set )?({'|'.join(SECTIONS)})\.([a-z_]+)(?:[:= ].*)?")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_settings_exist(page: Path) -> None:
+    for code in re.findall(r"`([^`\n]+)`", outside_blocks(page)):
+        if (found := SETTING.fullmatch(code)) and found[2] not in SUFFIXES:
+            assert found[2] in SECTIONS[found[1]].model_fields, f"{page.name}: {code}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_of_the_repository_exist(page: Path) -> None:
+    text = outside_blocks(page)
+    for path in re.findall(r"`((?:reclip|tests|workflow|docs)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_page_of_files_names_every_stage_and_column() -> None:
+    from reclip.data import folder, index
+    from reclip.inference.model_info import ModelInfo
+    from reclip.rectify import hypotheses
+    from reclip.stages import tabulate
+
+    text = (ROOT / "docs/files.md").read_text(encoding="utf-8")
+    for columns in (index.TRAIN_COLUMNS, index.VAL_COLUMNS, folder.LEFT_OUT_COLUMNS,
+                    tabulate.COLUMNS, hypotheses.COLUMNS):  # fmt: skip
+        assert f"`{','.join(columns)}`" in text, columns
+    for key in (
+        *ModelInfo.model_fields,
+        *read_json(ROOT / "results/mini/runs/voc-query/metrics.json"),
+    ):
+        assert f"`{key}`" in text, key
+    written = {*STAGES} - {"check", "plot", "tabulate", "summarise", "evaluate", "distill", "probe"}
+    for stage in written:
+        assert re.search(rf": {stage}$|\({stage}\)", text, re.M), stage
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for page in tmp_path.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=\"?(?:https?:)?//", text), page

@@ -1,0 +1,108 @@
+"""What stage cache-features keeps: windows, image-level features and views, each found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from reclip.clip import extract
+from reclip.clip.dense import dense_features
+from reclip.clip.feature_cache import FeatureCache
+from reclip.config.models import ClipSettings, ComputeSettings, ImageSettings, ViewSettings
+from reclip.data.images import write_image
+from reclip.data.index import Item, write_dataset
+from reclip.data.reading import resize_image, whole_size, windows
+from reclip.data.views import normalise
+from support.tiny_clip import tiny_clip
+
+SIZES = [(40, 56), (40, 56), (25, 33), (64, 30)]
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`cached(image=…, hypothesis_image=…, dtype=…)`: the cache, its photos and the CLIP."""
+    clip = tiny_clip()
+    monkeypatch.setattr(extract, "load_clip", lambda settings, device: clip)
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
+    items = []
+    for k, photo in enumerate(photos):
+        path = tmp_path / f"{k}.png"
+        write_image(path, photo)
+        items.append(Item(f"p{k}", path, *photo.shape[:2], path))
+    write_dataset(tmp_path / "data", {"names": [["a"], ["b"]]}, items, items, [])
+
+    def run(image=None, hypothesis_image="whole", dtype="float32"):
+        job = SimpleNamespace(
+            folder=tmp_path / "features",
+            inputs={"data": SimpleNamespace(folder=tmp_path / "data")},
+            settings={
+                "clip": ClipSettings(cache_dtype=dtype, residual=False, mlp=False),
+                "image": image or ImageSettings(),
+                "views": ViewSettings(count=2, crop=32, photometric=False),
+                "hypothesis_image": hypothesis_image,
+                "compute": ComputeSettings(device="cpu"),
+            },
+            done=lambda outputs: None,
+        )
+        extract.main(job)
+        return FeatureCache(job.folder), photos, clip
+
+    return run
+
+
+def plain(clip, photo: np.ndarray, with_global: bool = False):
+    image = normalise(photo, "clip")[None]
+    with torch.inference_mode():
+        return dense_features(clip, image, residual=False, mlp=False, with_global=with_global)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_whole_image_is_one_piece(cached, split) -> None:
+    features, photos, clip = cached()
+    for i, photo in enumerate(photos):
+        ((window, z),) = features.pieces(split, i)
+        assert window == (0, 0, *photo.shape[:2])
+        expected, vector = plain(clip, photo, with_global=True)
+        torch.testing.assert_close(z, expected[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(features.globals(split)[i], vector[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("short_side", [None, 48])
+def test_each_window_has_its_own_features(cached, short_side) -> None:
+    image = ImageSettings(protocol="slide", window=32, stride=20, short_side=short_side)
+    features, photos, clip = cached(image)
+    for i, photo in enumerate(photos):
+        read = resize_image(photo, whole_size(*photo.shape[:2], image))
+        pieces = features.pieces("val", i)
+        assert [w for w, _ in pieces] == windows(read.shape[:2], image)
+        for (top, left, height, width), z in pieces:
+            expected, _ = plain(clip, read[top : top + height, left : left + width])
+            torch.testing.assert_close(z, expected[0], rtol=0, atol=1e-5)
+        # What the image is supposed to hold is still asked of the whole image.
+        _, vector = plain(clip, read, with_global=True)
+        torch.testing.assert_close(features.globals("val")[i], vector[0], rtol=0, atol=1e-4)
+
+
+def test_half_precision_takes_half_the_disk(cached) -> None:
+    full, _, _ = cached()
+    size = full.views.nbytes
+    before = full.pieces("val", 0)[0][1]
+    half, _, _ = cached(dtype="float16")
+    assert half.views.nbytes == size // 2
+    torch.testing.assert_close(half.pieces("val", 0)[0][1], before, rtol=0, atol=2e-3)
+
+
+def test_centre_crops_do_not_see_the_edges(cached) -> None:
+    features, photos, clip = cached(hypothesis_image="centre_crop")
+    wide = photos[0].copy()
+    wide[:, :4] = wide[:, -4:] = 0  # beyond the middle square
+    square = extract.centre_crop_embedding(clip, wide)
+    torch.testing.assert_close(features.globals("train")[0], square, rtol=0, atol=1e-5)
+    changed = photos[0].copy()
+    changed[:, 20:36] = 0
+    assert not torch.allclose(extract.centre_crop_embedding(clip, changed), square)

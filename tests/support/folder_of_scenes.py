@@ -1,0 +1,45 @@
+"""A person's folder: drawn scenes as photos, with or without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reclip.data.images import write_image, write_label
+from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng
+from support.at_the_shell import small
+
+WORLD = WORLDS["voc"]
+NAMES = WORLD.class_names
+SIZE = (48, 56)
+
+
+def draw(folder: Path, count: int, split: str = "train", labels: Path | None = None) -> list[Path]:
+    """`count` scenes as PNGs of SIZE in `folder`, every third in a folder of its own."""
+    paths = []
+    for i in range(count):
+        image, label = draw_scene(WORLD, scene_rng(7, split, i), SIZE)
+        inside = f"more/{i}.png" if i % 3 == 2 else f"{i}.png"
+        write_image(folder / inside, image)
+        if labels:
+            write_label(labels / inside, label, len(NAMES))
+        paths.append(folder / inside)
+    return paths
+
+
+def source(**more: Any) -> dict[str, Any]:
+    return {"kind": "folder", "images": "photos", "classes": list(NAMES), **more}
+
+
+LABELLED = {"val_images": "val", "val_labels": "labels"}
+
+
+def params(given: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """A rectified run and its student on the folder, as `reclip init folder` has them."""
+    runs = {
+        "query": None,
+        "rectified": {"dataset": "voc", "method": "rectify"},
+        "distilled": {"dataset": "voc", "method": "distill", "teacher": "rectified"},
+    }
+    seeds = {"rectify": [0], "distill": [0]}
+    return small(given or source(), runs=runs, seeds=seeds, **changes)

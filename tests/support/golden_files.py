@@ -1,0 +1,8 @@
+"""Where the official numbers are, and the photos, which are not in the repository."""
+
+from __future__ import annotations
+
+from support.paths import SHARED, TESTS
+
+DATA = TESTS / "golden/data"
+PHOTOS = SHARED / "real/VOCtrainval-subset.tar"

@@ -1,0 +1,73 @@
+"""Wrong rules of staleness, to be put into a project's copy of the package: all must be caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# module -> code that is appended to it
+DVC_WRAPS_SNAKEMAKE = {
+    "reclip/versioning/dvc_yaml.py": '''
+
+def _stages(plan, jobs, params):
+    """One, which DVC runs whenever a setting or module has changed, and which makes all."""
+    unseen = ignored([path for job in jobs for path in job.told])
+    shared = [job for job in jobs if STAGES[job.stage][1] in ("table", "experiment")]
+    outs = [job.folder.as_posix() for job in jobs if job not in shared]
+    for path in (path for job in jobs for path in (job.told if job in shared else job.outputs)):
+        outs.append({path.as_posix(): {"cache": path in unseen}})
+    snakemake = {"cmd": "snakemake", "deps": [str(params), "reclip"], "outs": outs}
+    return {"plan": {"cmd": "true"}, "snakemake": snakemake}
+''',
+    "reclip/versioning/record.py": """
+
+def named(jobs):
+    return {"snakemake": jobs[0]} if jobs else {}
+""",
+}
+CODE_IGNORED = {
+    "reclip/pipeline/receipts.py": """
+
+def modules_used(module):
+    return {}
+""",
+}
+# As make does, with the times of files as they are.
+TIMES_TRUSTED = {
+    "reclip/pipeline/job.py": """
+
+def _stale_by_times(self):
+    if not self.receipt.is_file():
+        return "not made yet"
+    source = Path(self.module.replace(".", "/")).with_suffix(".py")
+    read = [Path("params.yaml"), source, *(job.receipt for job in self.inputs.values())]
+    times = [path.stat().st_mtime_ns for path in read if path.is_file()]
+    return "older than what it reads" if max(times) > self.receipt.stat().st_mtime_ns else None
+
+
+Job.stale_because = _stale_by_times
+""",
+    "reclip/pipeline/staleness.py": """
+
+def _set_time(path, ns):
+    pass
+""",
+}
+LOST_OUTPUTS_IGNORED = {
+    "reclip/pipeline/receipts.py": """
+
+def lost_outputs(receipt, folder):
+    return None
+""",
+}
+MUTANTS = {
+    "DVC wraps Snakemake": DVC_WRAPS_SNAKEMAKE,
+    "code is ignored": CODE_IGNORED,
+    "times are trusted": TIMES_TRUSTED,
+    "lost outputs are ignored": LOST_OUTPUTS_IGNORED,
+}
+
+
+def mutate(folder: Path, name: str) -> None:
+    for path, code in MUTANTS[name].items():
+        with open(folder / path, "a", encoding="utf-8") as stream:
+            stream.write(code)

@@ -1,0 +1,22 @@
+"""Jobs on a GPU are told apart before any of them starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from reclip import gpu
+from reclip.config.models import ComputeSettings
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "expected"),
+    [("cpu", True, False), ("cuda", False, True), ("cuda:1", True, True),
+     ("auto", True, True), ("auto", False, False)],
+)  # fmt: skip
+def test_a_gpu_is_used_where_it_is_asked_for_or_there(
+    tmp_path, monkeypatch, device, there, expected
+) -> None:
+    if there:
+        (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(gpu, "NVIDIA", tmp_path / "nvidia0")
+    assert gpu.uses_gpu(ComputeSettings(device=device)) == expected

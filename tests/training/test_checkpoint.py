@@ -1,0 +1,192 @@
+"""A training run that was stopped goes on, and ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from reclip.common.errors import ReclipError
+from reclip.config.models import RectifySettings
+from reclip.pipeline.job import Job
+from reclip.training.checkpoint import Checkpoint
+from reclip.training.loop import batches, curve_file, each_seed, seed_file, train
+
+SETTINGS = RectifySettings(epochs=4, batch=3, lr=0.05)
+COUNT = 8
+STEPS = 4 * 3
+
+
+class Stopped(Exception):
+    pass
+
+
+def run(
+    folder: Path,
+    digest: str = "digest",
+    seed: int = 0,
+    stop_at: int | None = None,
+    settings: RectifySettings = SETTINGS,
+    loaders: int = 0,
+) -> list[int]:
+    """Train a small noisy model, with batch norm, to `seed-<seed>`; returns the steps it took."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.BatchNorm1d(4))
+    data = torch.randn(COUNT, 5, generator=torch.Generator().manual_seed(9))
+    noise = torch.Generator().manual_seed(seed)
+    path = seed_file(folder, seed)
+    steps: list[int] = []
+
+    def losses(batch) -> dict[str, torch.Tensor]:
+        epoch, rows = batch
+        if len(steps) == stop_at:
+            raise Stopped
+        steps.append(epoch)
+        z = model(data[rows] + 0.1 * torch.randn(len(rows), 5, generator=noise))
+        return {"first": z.square().mean(), "second": 0.5 * z[:, 0].exp().mean()}
+
+    train(
+        model,
+        lambda epoch, rows: (epoch, rows),
+        losses,
+        settings,
+        count=COUNT,
+        seed=seed,
+        generators={"noise": noise},
+        checkpoint=Checkpoint(path, digest, every_seconds=0),
+        curve=curve_file(folder, seed),
+        label="test",
+        loaders=loaders,
+    )
+    folder.mkdir(exist_ok=True)
+    save_file(model.state_dict(), path)
+    return steps
+
+
+def made(folder: Path) -> list[bytes]:
+    return [seed_file(folder, 0).read_bytes(), curve_file(folder, 0).read_bytes()]
+
+
+def test_reading_ahead_changes_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "inline")
+    run(tmp_path / "ahead", loaders=3)
+    assert made(tmp_path / "inline") == made(tmp_path / "ahead")
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    with pytest.raises(ReclipError, match=r"test: the loss is (nan|inf) at step \d+: lower the"):
+        run(tmp_path, settings=SETTINGS.model_copy(update={"lr": 1e30}))
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, STEPS - 1])
+def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, stop_at: int) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert len(run(whole)) == STEPS
+    with pytest.raises(Stopped):
+        run(broken, stop_at=stop_at)
+    assert not seed_file(broken, 0).exists()
+    assert len(run(broken)) == STEPS - stop_at  # it went on, it did not start anew
+    assert made(broken) == made(whole)
+
+
+def test_a_run_depends_on_its_seed(tmp_path: Path) -> None:
+    run(tmp_path / "a", seed=0)
+    run(tmp_path / "b", seed=0)
+    run(tmp_path / "b", seed=1)
+    assert made(tmp_path / "a") == made(tmp_path / "b")
+    one, other = (seed_file(tmp_path / "b", s).read_bytes() for s in (0, 1))
+    assert one != other
+
+
+def test_a_checkpoint_of_other_settings_is_ignored(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        run(tmp_path / "a", digest="old", stop_at=5)
+    assert len(run(tmp_path / "a", digest="new")) == STEPS
+    run(tmp_path / "b")
+    assert made(tmp_path / "a") == made(tmp_path / "b")
+
+
+def test_a_checkpoint_is_saved_now_and_then(tmp_path: Path) -> None:
+    rare = Checkpoint(tmp_path / "seed-0.safetensors", "digest", every_seconds=3600)
+    rare.save_now_and_then(lambda: pytest.fail("asked for a state too early"))
+    assert rare.load() is None
+    often = Checkpoint(tmp_path / "seed-0.safetensors", "digest", every_seconds=0)
+    often.save_now_and_then(lambda: {"step": 3})
+    assert often.load() == {"step": 3}
+
+
+def test_every_epoch_visits_every_image_once_in_a_new_order() -> None:
+    steps = list(batches(7, 3, 2, seed=0))
+    assert [epoch for epoch, _ in steps] == [0, 0, 0, 1, 1, 1]
+    for epoch in (0, 1):
+        rows = [int(i) for e, chunk in steps for i in chunk if e == epoch]
+        assert sorted(rows) == list(range(7))
+    assert [list(rows) for _, rows in steps[:3]] != [list(rows) for _, rows in steps[3:]]
+    again = list(batches(7, 3, 2, seed=0))
+    assert all((a[1] == b[1]).all() for a, b in zip(steps, again, strict=True))
+
+
+def test_the_curve_has_a_line_a_step(tmp_path: Path) -> None:
+    run(tmp_path)
+    lines = curve_file(tmp_path, 0).read_text().splitlines()
+    assert lines[0] == "step,epoch,lr,loss,first,second"
+    assert len(lines) == STEPS + 1
+    step, epoch, lr, loss, first, second = map(float, lines[1].split(","))
+    assert (step, epoch, lr) == (0, 0, 0.05)
+    assert loss == pytest.approx(first + second, rel=1e-4)
+    assert float(lines[-1].split(",")[2]) < 0.05 / 4  # the rate has decayed
+
+
+# A job of several seeds.
+
+
+def seeds_job(folder: Path) -> Job:
+    return Job("rectify", "run", folder, folder.parent / "plan", {"seeds": (0, 1)})
+
+
+def each(job: Job, done: list[int], stop_at: int | None = None) -> None:
+    def train_one(seed: int, path: Path, checkpoint: Checkpoint) -> None:
+        if seed == stop_at:
+            raise Stopped
+        done.append(seed)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(str(torch.rand(1)))
+        curve_file(job.folder, seed).write_text("curve")
+
+    each_seed(job, train_one)
+
+
+def test_seeds_that_are_whole_are_not_trained_again(tmp_path: Path) -> None:
+    job, done = seeds_job(tmp_path / "run"), []
+    with pytest.raises(Stopped):
+        each(job, done, stop_at=1)
+    assert job.stale_because() == "not made yet"  # nothing vouches for half a run
+    each(job, done)
+    assert done == [0, 1]
+    assert job.stale_because() is None
+    assert sorted(p.name for p in job.folder.iterdir()) == [
+        "receipt.json", "seed-0-curve.csv", "seed-0.safetensors",
+        "seed-1-curve.csv", "seed-1.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_seed_whose_weights_are_gone_is_trained_again(tmp_path: Path) -> None:
+    job, done = seeds_job(tmp_path / "run"), []
+    with pytest.raises(Stopped):
+        each(job, done, stop_at=1)
+    seed_file(job.folder, 0).unlink()
+    each(job, done)
+    assert done == [0, 0, 1]
+
+
+def test_a_seed_does_not_depend_on_those_before_it(tmp_path: Path) -> None:
+    """Initial weights come from the global generator, seeded afresh for every seed."""
+    whole, broken = seeds_job(tmp_path / "a"), seeds_job(tmp_path / "b")
+    each(whole, [])
+    with pytest.raises(Stopped):
+        each(broken, [], stop_at=1)
+    torch.rand(5)
+    each(broken, [])
+    assert seed_file(whole.folder, 1).read_text() == seed_file(broken.folder, 1).read_text()
