@@ -1,16 +1,16 @@
-# From data to Tables 1 to 7. Settings: params.yaml. Every rule calls the `reclip` command of its name;
-# which jobs there are, and which are stale, is decided in reclip/pipeline/plan.py and reclip/pipeline/job.py.
+# From data to Tables 1 to 7. Settings: params.yaml. Every rule runs the `reclip` command of its name.
+# The jobs: reclip/pipeline/recipes.py. Which of them are stale: reclip/pipeline/receipts.py.
 import os
 import shlex
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from reclip.common.errors import ReclipError
-from reclip.gpu import uses_gpu
-from reclip.pipeline.plan import FIGURES, Plan
-from reclip.pipeline.staleness import ALWAYS
+from reclip.config import PARAMS
+from reclip.device import uses_gpu
+from reclip.pipeline.plan import Plan
+from reclip.pipeline.recipes import FIGURES
 
 min_version("9.0")
 
@@ -18,16 +18,16 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-PARAMS = config.get("params", "params.yaml")
+SETTINGS = config.get("params", PARAMS)
 try:
-    PLAN = Plan.load(PARAMS)
+    PLAN = Plan.load(SETTINGS)
 except ReclipError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = PLAN.root.as_posix()
 LOGS = f"logs/{PLAN.params.experiment}"
 # The command of every rule.
-RECLIP = f"RECLIP_PARAMS={shlex.quote(PARAMS)} python -m reclip"
+RECLIP = f"RECLIP_PARAMS={shlex.quote(SETTINGS)} python -m reclip"
 
 if PLAN.params.tracking.enabled and PLAN.params.tracking.when == "end":
     RECLIP = f"RECLIP_TRACKING_LATER=1 {RECLIP}"
@@ -46,6 +46,7 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/stage.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/clip.smk"
 include: "workflow/rules/rectify.smk"
@@ -58,19 +59,7 @@ include: "workflow/rules/model.smk"
 rule all:
     default_target: True
     input:
-        [
-            path
-            for run in PLAN.params.runs
-            if run not in PLAN.check_only
-            for path in PLAN.result(run).told
-        ],
-        [
-            path
-            for stage in ALWAYS
-            for id in PLAN.ids(stage)
-            for path in PLAN.job(stage, id).outputs
-        ],
-        [PLAN.job("package", run).receipt for run in PLAN.packaged()],
+        [path for job in PLAN.targets for path in job.declared],
         STALE_BY_DEFAULT,
     message:
         f"everything in {RESULTS}"

@@ -23,9 +23,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from reclip.pipeline.job import STAGES, Job
+from GONE import made_by_default
+
+from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.staleness import made_by_default
+from reclip.pipeline.stages import STAGES
 from reclip.tracking import usage
 
 IMPORT = re.compile(r"^import time:\s+(\d+) \|", re.M)
@@ -51,7 +53,7 @@ def seconds_of_imports(log: str) -> float:
 
 
 def took(job: Job, logs: Path) -> Took:
-    of_experiment = STAGES[job.stage][1] == "experiment"
+    of_experiment = STAGES[job.stage].kind == "experiment"
     log = logs / (f"{job.stage}.log" if of_experiment else f"{job.stage}/{job.id}.log")
     text = log.read_text(encoding="utf-8")
     start, _, stage = text.partition(f"\n{job.name}: ")  # said when all is there to begin

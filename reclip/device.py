@@ -1,32 +1,54 @@
-"""Where tensors live, and the switches that make a run repeatable."""
+"""The device of a job, and the switches that make its results repeatable.
+
+torch is imported when needed: Snakemake asks `uses_gpu` whenever it reads the workflow.
+"""
 
 from __future__ import annotations
 
 import os
-
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import ComputeSettings
 
+if TYPE_CHECKING:
+    import torch
+
+NVIDIA = Path("/dev/nvidia0")  # Linux; elsewhere `compute.device` must name the GPU
+
+
+def uses_gpu(compute: ComputeSettings) -> bool:
+    """Return whether jobs compute on a GPU: named, or `auto` where there is an NVIDIA GPU."""
+    if compute.device == "auto":
+        return NVIDIA.exists()
+    return compute.device != "cpu"
+
 
 def pick_device(name: str, option: str = "params: 'compute.device'") -> torch.device:
-    """`auto` is the first GPU if there is one. Raises ReclipError for one that is not there.
+    """Return the device `name`; `auto` is the first GPU if there is one, else the CPU.
 
-    option: what named it, for the error.
+    option: the option or setting that named it, for the error.
+    Raises ReclipError: this machine has no such device.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ReclipError(f"{option}: no device '{name}' here: use auto, cpu or cuda") from error
+        raise ReclipError(
+            f"{option}: this machine has no device '{name}': use auto, cpu or cuda"
+        ) from error
     return device
 
 
 def deterministic() -> None:
-    """Same settings and seed, same bytes on one machine."""
+    """Make torch give the same bytes for the same settings and seed on one machine."""
+    import torch
+
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # `use_deterministic_algorithms(warn_only=True)`, but without importing torch's compiler (2 s).
     torch.set_deterministic_debug_mode("warn")
@@ -34,7 +56,9 @@ def deterministic() -> None:
 
 
 def setup(compute: ComputeSettings) -> torch.device:
-    """The device of a stage, with repeatable arithmetic."""
+    """Set threads and determinism for a job; return its device."""
+    import torch
+
     deterministic()
     torch.set_num_threads(compute.threads)
     return pick_device(compute.device)

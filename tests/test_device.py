@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reclip import gpu
+from reclip import device as devices
 from reclip.config.models import ComputeSettings
 
 
@@ -18,5 +18,5 @@ def test_a_gpu_is_used_where_it_is_asked_for_or_there(
 ) -> None:
     if there:
         (tmp_path / "nvidia0").touch()
-    monkeypatch.setattr(gpu, "NVIDIA", tmp_path / "nvidia0")
-    assert gpu.uses_gpu(ComputeSettings(device=device)) == expected
+    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "nvidia0")
+    assert devices.uses_gpu(ComputeSettings(device=device)) == expected

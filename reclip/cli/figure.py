@@ -1,4 +1,4 @@
-"""`reclip figure`: Figures 1 and 3 for any data set and runs, from finished runs."""
+"""`reclip figure`: Figures 1 and 3 for any dataset and runs, from finished runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ classes_option = click.option("--classes", metavar="NAMES", help="E.g. 'cat, dog
 def figure() -> None:
     """Draw one figure of finished runs, with its caption beside it; nothing is trained.
 
-    Where no RUN is named, those that the report shows for the data set are taken.
+    Where no RUN is named, those that the report shows for the dataset are taken.
     """
 
 

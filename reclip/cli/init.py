@@ -11,7 +11,7 @@ from reclip.common.errors import ReclipError
 
 FOLDER = "folder"
 OWN = ("images", "classes", "val_images", "val_labels", "clip", "experiment")
-OFFICIAL = ("downloads", "archives", "folders")  # of data sets in their official layout
+OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official layout
 
 
 @click.command()
@@ -28,11 +28,11 @@ OFFICIAL = ("downloads", "archives", "folders")  # of data sets in their officia
 @click.option("--downloads", metavar="DIR", help="Where official archives are, or are put.")
 @click.option(
     "--archive", "archives", multiple=True, metavar="[DATASET=]FILE",
-    help="A data set's archive in its official layout.",
+    help="A dataset's archive in its official layout.",
 )  # fmt: skip
 @click.option(
     "--folder", "folders", multiple=True, metavar="[DATASET=]DIR",
-    help="A data set's unpacked folder in its official layout.",
+    help="A dataset's unpacked folder in its official layout.",
 )  # fmt: skip
 @click.option("--checkpoint", metavar="FILE", help="paper, folder: file of CLIP weights.")
 @click.option("--limit", type=click.IntRange(min=1), help="The first N photos of each split only.")

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import click
 
-from reclip import __version__
 from reclip.cli import figure, init, models, plan, results, runs, stages
 from reclip.common.errors import ReclipError
 from reclip.common.files import accessible
-from reclip.common.text import without_password
-from reclip.pipeline.job import STAGES
+from reclip.common.passwords import without_password
+from reclip.pipeline.stages import STAGES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="reclip")
+@click.version_option(package_name="reclip", prog_name="reclip")
 def cli() -> None:
     """Rectify the bias of CLIP for unsupervised semantic segmentation.
 
@@ -31,7 +30,7 @@ def cli() -> None:
 
 
 for _command in (
-    *map(stages.stage_command, STAGES),
+    *map(stages.stage_command, STAGES.values()),
     stages.pretrain,
     init.init,
     plan.plan,

@@ -9,6 +9,7 @@ import click
 from reclip.cli.options import params_option
 from reclip.common.errors import ReclipError
 from reclip.pipeline.job import snakemake
+from reclip.pipeline.receipts import why_stale
 
 run_option = click.option("--run", metavar="RUN", help="A run of the settings file, by its name.")
 model_option = click.option(
@@ -28,7 +29,7 @@ def packaged_model(run: str | None, model: str | None, params_path: str) -> Path
     from reclip.pipeline.plan import Plan
 
     job = Plan.load(params_path).job("package", run)
-    if reason := job.stale_because():
+    if reason := why_stale(job):
         raise ReclipError(
             f"the model of run '{run}' is stale ({reason}): run "
             f"`{snakemake(job.receipt, params_path)}` first"

@@ -1,11 +1,13 @@
-"""The commands of `reclip`. None imports anything heavy before it runs."""
+"""Options that several commands share."""
 
 import click
+
+from reclip.config import PARAMS
 
 params_option = click.option(
     "--params",
     "params_path",
-    default="params.yaml",
+    default=PARAMS,
     envvar="RECLIP_PARAMS",
     show_default=True,
     help="Settings file.",

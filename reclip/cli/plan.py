@@ -6,6 +6,7 @@ import click
 
 from reclip.cli.options import params_option
 from reclip.cost.machines import DEFAULT_GPU, GPUS
+from reclip.pipeline.receipts import write_plan_file
 
 
 @click.command()
@@ -43,7 +44,7 @@ def plan(
         raise click.UsageError("--gpu, --calibrate and --markdown need --cost")
     jobs = Plan.load(params_path).jobs
     for job in jobs:
-        job.write_wanted()
+        write_plan_file(job)
     click.echo(f"{len(jobs)} jobs")
 
 

@@ -1,4 +1,4 @@
-"""Stage `cache-features`: CLIP's dense and image-level features of a data set, computed once."""
+"""Compute CLIP's dense and image-level features of photos and their augmented views."""
 
 from __future__ import annotations
 
@@ -13,57 +13,17 @@ from tqdm import tqdm
 
 from reclip.clip.dense import dense_features
 from reclip.clip.feature_cache import grid_of
-from reclip.clip.image_level import centre_crop_embedding, untouched
-from reclip.clip.load import Clip, load_clip
-from reclip.common.files import atomic, reserve, write_json
+from reclip.clip.image_level import centre_crop_embedding
+from reclip.clip.load import Clip
+from reclip.common.files import atomic, reserve
 from reclip.common.prefetch import ahead
 from reclip.config.models import ClipSettings, ImageSettings
 from reclip.data.images import read_image
-from reclip.data.index import DataSet, Item
+from reclip.data.index import Item
 from reclip.data.reading import Window, resize_image, whole_size, windows
 from reclip.data.views import crop_image, draw_view, normalise, pad_to
-from reclip.device import setup
-from reclip.pipeline.job import Job
 
 TOKENS_A_BATCH = 4096  # bounds memory: pieces of one size share a batch up to this many tokens
-
-
-def main(job: Job) -> None:
-    """Write the files that `reclip.clip.feature_cache` describes."""
-    settings = job.settings
-    device = setup(settings["compute"])
-    loaders = settings["compute"].loaders
-    extractor = Extractor(load_clip(settings["clip"], device), settings["clip"], loaders)
-    data = DataSet(job.inputs["data"].folder)
-    image = settings["image"]
-    centre = settings["hypothesis_image"] == "centre_crop"
-    whole = image.model_copy(update={"protocol": "whole"})
-    outputs, splits = [], {}
-    for split in ("train", "val"):
-        items = data.items(split)
-        splits[split], pieces = _layout(items, image, extractor.patch)
-        path = job.folder / f"{split}.npy"
-        shared = not centre and image == whole
-        vectors = _cache_pieces(extractor, items, pieces, path, with_global=shared)
-        if centre:
-            vectors = _centre_crops(load_clip(untouched(settings["clip"]), device), items)
-        elif not shared:
-            vectors = _whole_images(extractor, items, whole)
-        global_path = job.folder / f"{split}-global.npy"
-        with atomic(global_path) as partial:
-            np.save(partial, vectors)
-        outputs += [path, global_path]
-    outputs += _cache_views(extractor, data.items("train"), settings, job.folder)
-    manifest = {
-        "splits": splits,
-        "dim": extractor.dim,
-        "patch": extractor.patch,
-        "norm": extractor.norm,
-        "view_settings": settings["views"].model_dump(mode="json"),
-        "image_settings": image.model_dump(mode="json"),
-    }
-    write_json(job.folder / "manifest.json", manifest)
-    job.done([*outputs, job.folder / "manifest.json"])
 
 
 class Extractor:
@@ -103,7 +63,7 @@ class Piece(NamedTuple):
     offset: int
 
 
-def _layout(items: list[Item], image: ImageSettings, patch: int) -> tuple[list[dict], list[Piece]]:
+def layout(items: list[Item], image: ImageSettings, patch: int) -> tuple[list[dict], list[Piece]]:
     """Where each image's and each piece's tokens lie."""
     entries, pieces, offset = [], [], 0
     for i, item in enumerate(items):
@@ -135,7 +95,7 @@ def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]
             yield alike[start : start + step]
 
 
-def _cache_pieces(
+def cache_pieces(
     extractor: Extractor, items: list[Item], pieces: list[Piece], path: Path, *, with_global: bool
 ) -> np.ndarray:
     """Write the tokens of a split; returns (P, D), the image-level features if asked for."""
@@ -173,7 +133,7 @@ def _cache_pieces(
     return vectors
 
 
-def _whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) -> np.ndarray:
+def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) -> np.ndarray:
     """Image-level features (N, D) of whole images, where the tokens are of windows."""
     vectors = []
     for item in tqdm(items, desc="image-level features", disable=None):
@@ -183,14 +143,14 @@ def _whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings)
     return np.reshape(vectors, (len(items), extractor.dim)).astype(np.float32)
 
 
-def _centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
+def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
     """Image-level features (N, D) as the official code has them."""
     bar = tqdm(items, desc="image-level features", disable=None)
     found = [centre_crop_embedding(clip, read_image(item.image)).cpu().numpy() for item in bar]
     return np.reshape(found, (len(items), clip.embed_dim)).astype(np.float32)
 
 
-def _cache_views(
+def cache_views(
     extractor: Extractor, items: list[Item], settings: dict[str, Any], folder: Path
 ) -> list[Path]:
     """Tokens of the augmented views."""

@@ -1,4 +1,4 @@
-"""The cached features of a data set on disk, and how they are read (memory-mapped).
+"""The cached features of a dataset on disk, and how they are read (memory-mapped).
 
 train.npy, val.npy    (T, D): tokens of the images, one image after another, in each one window
                       after another (one window, the whole image, but for sliding windows)

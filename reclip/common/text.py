@@ -1,21 +1,23 @@
-"""Passwords and keys in addresses, which no log, receipt or MLflow store may show."""
+"""Lists and name suggestions in messages."""
 
 from __future__ import annotations
 
-import re
-
-# `user:password@` after a scheme, and what proves in a query that one may read.
-SECRET = re.compile(
-    r"(?<=://)[^/\s]*@"
-    r"|(?<=[?&])([\w-]*(token|secret|password|signature|credential|api_?key)|sig)=[^&\s'\"]*",
-    re.IGNORECASE,
-)
+import difflib
+from collections.abc import Iterable
 
 
-def without_password(text: str) -> str:
-    """An address, or a text with some, as it may be shown."""
-    return SECRET.sub("", text)
+def listed(items: list[str], separator: str = ", ", most: int = 3) -> str:
+    """Return the first `most` items, and how many more there are."""
+    more = [f"and {len(items) - most} more"] if len(items) > most else []
+    return separator.join(items[:most] + more)
 
 
-def holds_password(address: str) -> bool:
-    return SECRET.search(address) is not None
+def nearest(name: str, names: Iterable[object]) -> str:
+    """Return `; did you mean 'X'?` for the closest of `names`, or the list of all."""
+    known = sorted(str(n) for n in names)
+    if not known:
+        return "; there are none"
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(known)}"

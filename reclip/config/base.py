@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from reclip.common.text import holds_password
+from reclip.common.passwords import holds_password
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-"""Names of experiments, data sets, runs and tables stand in paths, commands and wildcards."""
+"""Names of experiments, datasets, runs and tables stand in paths, commands and wildcards."""
 
 Name = Annotated[str, Field(pattern=NAME)]
 

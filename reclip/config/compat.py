@@ -1,7 +1,7 @@
 """What the paper and the official code contradict each other on: `compat` picks a side.
 
 `compat: paper` is the defaults of `reclip.config.models`. `compat: official` lays these values
-under the settings, so that what a params file, data set or run says itself still wins. The labels
+under the settings, so that what a params file, dataset or run says itself still wins. The labels
 that the official code reads in training (to pick crops, foreground pixels and checkpoints) are no
 option.
 """

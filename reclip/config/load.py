@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,21 +9,11 @@ import yaml
 from pydantic import ValidationError
 
 from reclip.common.errors import ReclipError
-from reclip.common.text import without_password
+from reclip.common.passwords import without_password
+from reclip.common.text import nearest
 from reclip.config.base import Settings
 from reclip.config.models import Params
 from reclip.config.sources import Source
-
-
-def nearest(name: str, names: Any) -> str:
-    """`; did you mean X?` for the closest of `names`, or the list of them."""
-    names = sorted(str(n) for n in names)
-    if not names:
-        return "; there is none"
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(names)}"
 
 
 def validate(model: type[Settings], data: Any, at: str = "") -> Any:

@@ -202,7 +202,7 @@ class SeedSettings(Settings):
     probe: Seeds = (0,)
 
 
-# Sections that a data set may override for all of its runs.
+# Sections that a dataset may override for all of its runs.
 DATASET_SECTIONS: dict[str, type[Settings]] = {
     "image": ImageSettings,
     "prompts": PromptSettings,
@@ -232,7 +232,7 @@ class DatasetSettings(Settings):
 
 
 class RunSettings(Settings):
-    """One row of one table: a data set, a method, and what differs from the sections above."""
+    """One row of one table: a dataset, a method, and what differs from the sections above."""
 
     dataset: str
     method: Literal["query", "rectify", "distill", "probe"]

@@ -1,4 +1,4 @@
-"""Where a data set comes from: drawn, an archive in its official layout, or a person's folder."""
+"""Where a dataset comes from: drawn, an archive in its official layout, or a person's folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Place = Annotated[
 
 
 class WorldSource(Settings):
-    """A procedurally drawn data set (`reclip.data.world.scenes`)."""
+    """A procedurally drawn dataset (`reclip.data.world.scenes`)."""
 
     kind: Literal["world"]
     world: Literal["voc", "context", "ade"]
@@ -28,7 +28,7 @@ class WorldSource(Settings):
 
 
 class ArchiveSource(Settings):
-    """A data set in its official layout, from an archive or an unpacked folder.
+    """A dataset in its official layout, from an archive or an unpacked folder.
 
     With neither, the official archive is looked for in `downloads`, and downloaded if need be.
     """

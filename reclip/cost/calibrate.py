@@ -37,7 +37,7 @@ DISK_BYTES = 2**26
 
 
 def calibrate(known: Known, dataset: str) -> Rates:
-    """Measure as the jobs of a data set would compute; a file in the current folder comes and goes.
+    """Measure as the jobs of a dataset would compute; a file in the current folder comes and goes.
 
     Raises ReclipError: the device is not there, or nothing can be written.
     """
@@ -89,7 +89,7 @@ def _blocks(known: Known, dataset: str, device: torch.device) -> float:
 
 def _student(known: Known, dataset: str, device: torch.device) -> float:
     """FLOP/s of forward and backward of the student, on a part of a batch or of a view."""
-    settings, crop = known.plan.section(dataset, "distill"), known.views(dataset).crop
+    settings, crop = known.plan.experiment.section(dataset, "distill"), known.views(dataset).crop
     shape = (settings.backbone, settings.backbone_args, known.clip.dim)
     one = student_shape(*shape, crop).train
     batch = max(1, min(settings.batch, round(STUDENT_FLOPS / one)))
@@ -138,12 +138,12 @@ def _photos(known: Known, dataset: str) -> float:
     height, width = next(iter(known.census[dataset].sizes["train"]))
     coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     photo = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-    views, image = known.views(dataset), known.plan.section(dataset, "image")
+    views, image = known.views(dataset), known.plan.experiment.section(dataset, "image")
     view = draw_view("photo", height, width, 0, views, image)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
         photo.save(path, quality=95)
-        norm = known.plan.clip.norm
+        norm = known.plan.experiment.clip.norm
         rate = _per_second(lambda: normalise(crop_image(read_image(path), view), norm))
     return math.prod(view.size) / 1e6 * rate
 

@@ -1,4 +1,4 @@
-"""How many photos of which sizes a data set has: from its index, or before there is one.
+"""How many photos of which sizes a dataset has: from its index, or before there is one.
 
 Published sizes of the photos are means: enough for a cost, and known before any download.
 """
@@ -21,6 +21,7 @@ from reclip.data.layouts.layout import SPLITS
 from reclip.data.photos import list_photos
 from reclip.data.world.scenes import WORLDS, scene_rng, scene_size
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import why_stale
 
 WORLD_SLOTS = 3  # "crimson stripes" and its like: at most two tokens, and the end token
 
@@ -49,7 +50,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Census:
-    """A data set in numbers.
+    """A dataset in numbers.
 
     Attributes:
         sizes: split to {(H, W) of a photo: number of such photos}.
@@ -76,7 +77,7 @@ def take_census(plan: Plan, dataset: str, use_index: bool = True) -> Census:
     """The index's numbers if `use_index` and it is up to date, else the source's."""
     expected = _expected(plan, dataset)
     prepared = plan.job("prepare", dataset)
-    if not use_index or prepared.stale_because():
+    if not use_index or why_stale(prepared):
         return expected
     data = DataSet(prepared.folder)
     names = data.class_names

@@ -33,7 +33,7 @@ def prepare(known: Known, dataset: str) -> Work:
 
 def embed_text(known: Known, dataset: str) -> Work:
     census = known.census[dataset]
-    texts = census.names * TEMPLATES[known.plan.section(dataset, "prompts").templates]
+    texts = census.names * TEMPLATES[known.plan.experiment.section(dataset, "prompts").templates]
     return Work(
         matmul=texts * flops.text_embedding(known.clip, PROMPT_TOKENS),
         calls=math.ceil(texts / TEXTS_A_BATCH),
@@ -42,8 +42,8 @@ def embed_text(known: Known, dataset: str) -> Work:
 
 
 def cache_features(known: Known, dataset: str) -> Work:
-    image, views = known.plan.section(dataset, "image"), known.views(dataset)
-    centre = known.plan.section(dataset, "hypotheses").image == "centre_crop"
+    image, views = known.plan.experiment.section(dataset, "image"), known.views(dataset)
+    centre = known.plan.experiment.section(dataset, "hypotheses").image == "centre_crop"
     shared = not centre and image.protocol == "whole"  # one pass gives both kinds of feature
     total = Work()
     for split in SPLITS:
@@ -68,7 +68,7 @@ def cache_features(known: Known, dataset: str) -> Work:
 
 def _features(known: Known, cells: int, with_global: bool = False) -> Work:
     return Work(
-        matmul=flops.dense_features(known.clip, cells, known.plan.clip.mlp, with_global),
+        matmul=flops.dense_features(known.clip, cells, known.plan.experiment.clip.mlp, with_global),
         calls=1 / max(1, TOKENS_A_BATCH // cells),
     )
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from reclip.cost import data_work, prediction_work, training_work
 from reclip.cost.known import Known
 from reclip.cost.work import Work
-from reclip.pipeline.job import STAGES
+from reclip.pipeline.stages import STAGES
 
 WORK_OF = {
     "fetch": data_work.fetch,
@@ -27,7 +27,7 @@ READ_AHEAD = ("cache-features", *TRAINING)  # by `compute.loaders` threads
 
 
 class JobCost(NamedTuple):
-    """A job's stage, id, data set ("" for tables and figures), trainings, and work.
+    """A job's stage, id, dataset ("" for tables and figures), trainings, and work.
 
     loaders: threads that read ahead for it.
     for_check: whether its run is one that only `<experiment>_check` asks for.
@@ -48,10 +48,10 @@ def job_costs(known: Known) -> list[JobCost]:
 
 
 def _cost(known: Known, stage: str, id: str) -> JobCost:
-    kind = STAGES[stage][1]
+    kind = STAGES[stage].kind
     dataset = {"dataset": id, "run": known.dataset(id) if kind == "run" else ""}.get(kind, "")
     work = WORK_OF[stage](known, id) if stage in WORK_OF else Work()
-    trainings = len(known.plan.seeds(id)) if stage in TRAINING else 0
-    for_check = kind == "run" and id in known.plan.check_only
+    trainings = len(known.plan.experiment.seeds(id)) if stage in TRAINING else 0
+    for_check = kind == "run" and id in known.plan.experiment.check_only
     loaders = known.plan.params.compute.loaders if stage in READ_AHEAD else 0
     return JobCost(stage, id, dataset, trainings, work, loaders, for_check)

@@ -29,16 +29,17 @@ class Photos(NamedTuple):
 
 
 class Known:
-    """A plan, the shape of its CLIP and the census of each of its data sets.
+    """A plan, the shape of its CLIP and the census of each of its datasets.
 
     Args:
-        use_index: count the photos of data sets that are prepared already.
+        use_index: count the photos of datasets that are prepared already.
     """
 
     def __init__(self, plan: Plan, use_index: bool = True) -> None:
         self.plan = plan
-        self.clip = clip_shape(plan.clip.model)
-        self.token = self.clip.dim * {"float16": 2, "float32": 4}[plan.clip.cache_dtype]  # bytes
+        self.clip = clip_shape(plan.experiment.clip.model)
+        bytes_of = {"float16": 2, "float32": 4}
+        self.token = self.clip.dim * bytes_of[plan.experiment.clip.cache_dtype]
         self.census: dict[str, Census] = {
             dataset: take_census(plan, dataset, use_index) for dataset in plan.params.datasets
         }
@@ -47,13 +48,13 @@ class Known:
         return self.plan.params.runs[run].dataset
 
     def photos(self, dataset: str, split: str) -> Iterator[Photos]:
-        settings = self.plan.section(dataset, "image")
+        settings = self.plan.experiment.section(dataset, "image")
         for size, number in self.census[dataset].sizes[split].items():
             read = whole_size(*size, settings)
             yield Photos(number, size, read, windows(read, settings))
 
     def views(self, dataset: str) -> ViewSettings:
-        return self.plan.section(dataset, "views")
+        return self.plan.experiment.section(dataset, "views")
 
     def cells(self, height: int, width: int) -> int:
         """Patches of an image in pixels."""
@@ -77,13 +78,13 @@ class Known:
 
     def student(self, run: str) -> StudentShape:
         """The student of a run of method distill."""
-        settings = self.plan.distill(run)
+        settings = self.plan.experiment.distill(run)
         crop = self.views(self.dataset(run)).crop
         return student_shape(settings.backbone, settings.backbone_args, self.clip.dim, crop)
 
     def positional(self, run: str, cells: int, train: bool = False) -> float:
         """FLOPs of the positional net of a run of method rectify on a grid; 0 if it has none."""
-        settings = self.plan.rectify(run)
+        settings = self.plan.experiment.rectify(run)
         if not settings.positional:
             return 0.0
         channels = self.positional_channels(run)
@@ -91,7 +92,7 @@ class Known:
         return flops.positional_net(width, hidden, channels, cells, train)
 
     def positional_channels(self, run: str) -> int:
-        own = self.plan.rectify(run).positional_channels == "class"
+        own = self.plan.experiment.rectify(run).positional_channels == "class"
         return self.census[self.dataset(run)].classes if own else 1
 
 

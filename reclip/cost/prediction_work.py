@@ -18,7 +18,7 @@ def pseudo_mask(known: Known, run: str) -> Work:
     for photos in known.photos(known.dataset(run), "train"):
         mask = _by_rectifier(known, run, photos) + label_map(math.prod(photos.size))
         total += photos.number * mask
-    return len(known.plan.taught_seeds(run) or (None,)) * total
+    return len(known.plan.experiment.taught_seeds(run) or (None,)) * total
 
 
 def evaluate(known: Known, run: str) -> Work:
@@ -29,7 +29,7 @@ def evaluate(known: Known, run: str) -> Work:
     for photos in known.photos(known.dataset(run), "val"):
         truth = Work(megapixels=math.prod(photos.size) / 1e6)
         total += photos.number * (predict(known, run, photos) + truth)
-    return len(known.plan.seeds(run) or (None,)) * total
+    return len(known.plan.experiment.seeds(run) or (None,)) * total
 
 
 def _by_rectifier(known: Known, run: str, photos: Photos) -> Work:

@@ -26,7 +26,7 @@ def cost_text(plan: Plan, gpu: str = DEFAULT_GPU, measure: bool = True) -> str:
 def cost_markdown(plan: Plan, gpu: str = DEFAULT_GPU, use_index: bool = True) -> str:
     """The same as Markdown, without what depends on the machine; the same for the same plan.
 
-    use_index: count prepared data sets' photos, which makes it depend on what is prepared.
+    use_index: count prepared datasets' photos, which makes it depend on what is prepared.
     """
     known, datasheet = Known(plan, use_index), GPUS[gpu]
     notes = [f"- {note}" for note in _notes(known, datasheet)]

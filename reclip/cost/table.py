@@ -1,4 +1,4 @@
-"""The table of costs: a row for a stage and data set, totals, and what the numbers assume."""
+"""The table of costs: a row for a stage and dataset, totals, and what the numbers assume."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def rows(costs: list[JobCost], gpu: Rates, here: Rates | None, at_once: int) -> 
 def header(gpu_name: str, here: bool) -> list[str]:
     names = [
         "stage",
-        "data set",
+        "dataset",
         "jobs",
         "trainings",
         "FLOP",

@@ -20,7 +20,7 @@ FLOAT = 4  # bytes
 
 def rectify(known: Known, run: str) -> Work:
     """Reads the cached views; the networks that work are the text tower and the positional net."""
-    dataset, settings = known.dataset(run), known.plan.rectify(run)
+    dataset, settings = known.dataset(run), known.plan.experiment.rectify(run)
     classes, cells = known.census[dataset].classes, known.view_cells(dataset)
     steps, images = known.steps(dataset, settings)
     step = Work(
@@ -37,7 +37,7 @@ def rectify(known: Known, run: str) -> Work:
         matmul=_text(known, dataset, settings, train=False),
         written=_rectifier_bytes(known, run),
     )
-    return len(known.plan.seeds(run)) * (steps * step + images * image + kept)
+    return len(known.plan.experiment.seeds(run)) * (steps * step + images * image + kept)
 
 
 def _text(known: Known, dataset: str, settings: RectifySettings, train: bool) -> float:
@@ -55,7 +55,7 @@ def _text(known: Known, dataset: str, settings: RectifySettings, train: bool) ->
 
 
 def _rectifier_bytes(known: Known, run: str) -> float:
-    settings, classes = known.plan.rectify(run), known.census[known.dataset(run)].classes
+    settings, classes = known.plan.experiment.rectify(run), known.census[known.dataset(run)].classes
     numbers = (2 if settings.reference else 1) * classes * known.clip.dim
     if settings.positional:
         numbers += known.positional(run, cells=1) / 2  # weights are used once a cell
@@ -64,7 +64,7 @@ def _rectifier_bytes(known: Known, run: str) -> float:
 
 
 def distill(known: Known, run: str) -> Work:
-    dataset, settings = known.dataset(run), known.plan.distill(run)
+    dataset, settings = known.dataset(run), known.plan.experiment.distill(run)
     classes, student = known.census[dataset].classes, known.student(run)
     steps, images = known.steps(dataset, settings)
     learnable = settings.head == "classifier"
@@ -77,7 +77,7 @@ def distill(known: Known, run: str) -> Work:
     image += _feature_loss(known, run) + _text_loss(known, run)
     weights = Work(written=_student_bytes(known, run))
     one = steps * Work(steps=1, written=CURVE_BYTES) + images * image + weights
-    return len(known.plan.seeds(run)) * (one + _views_read(known, dataset, settings))
+    return len(known.plan.experiment.seeds(run)) * (one + _views_read(known, dataset, settings))
 
 
 def _student_bytes(known: Known, run: str) -> float:
@@ -93,7 +93,7 @@ def package(known: Known, run: str) -> Work:
 
 
 def _feature_loss(known: Known, run: str) -> Work:
-    settings, student = known.plan.distill(run), known.student(run)
+    settings, student = known.plan.experiment.distill(run), known.student(run)
     if settings.alpha == 0:
         return Work()
     if settings.feature_resolution == "grid":
@@ -103,7 +103,7 @@ def _feature_loss(known: Known, run: str) -> Work:
 
 
 def _text_loss(known: Known, run: str) -> Work:
-    settings, student = known.plan.distill(run), known.student(run)
+    settings, student = known.plan.experiment.distill(run), known.student(run)
     if settings.beta == 0:
         return Work()
     return Work(
@@ -128,7 +128,7 @@ def _views_read(known: Known, dataset: str, settings: DistillSettings) -> Work:
 
 def probe(known: Known, run: str) -> Work:
     """The student predicts, one 1×1 convolution learns."""
-    dataset, settings = known.dataset(run), known.plan.run_section(run, "probe")
+    dataset, settings = known.dataset(run), known.plan.experiment.run_section(run, "probe")
     taught = known.plan.params.runs[run].student
     classes, student = known.census[dataset].classes, known.student(taught)
     steps, images = known.steps(dataset, settings)
@@ -136,4 +136,4 @@ def probe(known: Known, run: str) -> Work:
     image = Work(conv=student.forward + head, resized=2 * classes * student.crop**2)
     weights = student.size + FLOAT * classes * known.clip.dim
     one = steps * Work(steps=1, written=CURVE_BYTES) + images * image + Work(written=weights)
-    return len(known.plan.seeds(run)) * (one + _views_read(known, dataset, settings))
+    return len(known.plan.experiment.seeds(run)) * (one + _views_read(known, dataset, settings))

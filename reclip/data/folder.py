@@ -11,13 +11,14 @@ import numpy as np
 
 from reclip.common.errors import ReclipError
 from reclip.common.prefetch import ahead
+from reclip.common.tables import write_table
+from reclip.common.text import listed
 from reclip.config.classes import in_other_scripts
 from reclip.config.sources import FolderSource
 from reclip.data.images import IGNORED, read_image, read_label, write_label
-from reclip.data.index import Item, write_dataset, write_table
+from reclip.data.index import Item, write_dataset
 from reclip.data.layouts.layout import IdTable, Photo
 from reclip.data.photos import list_photos, photo_id, require_apart
-from reclip.pipeline.receipts import listed
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
-"""A prepared data set on disk: class names, and an index of files a split.
+"""A prepared dataset on disk: class names, and an index of files a split.
 
-    classes.json       names (each a list of synonyms) and facts about the data set
+    classes.json       names (each a list of synonyms) and facts about the dataset
     train.csv          id, image, height, width          (no label column, by design)
     val.csv            id, image, label, height, width   (no line where there are no labels)
     train-labels.csv   id, label                         (read by the linear probe alone)
@@ -10,14 +10,13 @@ Paths are relative to the project's folder.
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reclip.common.errors import ReclipError
-from reclip.common.files import read_json, result, write_json, write_text
+from reclip.common.files import read_json, result, write_json
+from reclip.common.tables import read_table, write_table
 
 TRAIN_COLUMNS = ("id", "image", "height", "width")
 VAL_COLUMNS = ("id", "image", "label", "height", "width")
@@ -36,7 +35,7 @@ class Item:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A prepared data set."""
+    """A prepared dataset."""
 
     folder: Path
 
@@ -73,25 +72,6 @@ class DataSet:
         """Label file of each training photo; only the linear probe may call this."""
         rows = read_table(self.folder / "train-labels.csv", ("id", "label"))
         return {row["id"]: Path(row["label"]) for row in rows}
-
-
-def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a CSV file with exactly these columns."""
-    with open(path, encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if tuple(reader.fieldnames or ()) != columns:
-            raise ReclipError(
-                f"'{path}' has columns {str(reader.fieldnames)[:100]}, not {list(columns)}: "
-                f"make it again"
-            )
-        return list(reader)
-
-
-def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    write_text(path, text.getvalue())
 
 
 def write_dataset(

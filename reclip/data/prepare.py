@@ -1,4 +1,4 @@
-"""Stage `prepare`: from a source to an indexed data set (see `reclip.data.index`)."""
+"""Index drawn scenes and photos in official layouts (see `reclip.data.index`)."""
 
 from __future__ import annotations
 
@@ -10,31 +10,13 @@ from typing import Any
 from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
-from reclip.common.files import read_json, result
-from reclip.data.folder import prepare_folder
 from reclip.data.images import image_size, write_image, write_label
 from reclip.data.index import Item, write_dataset
 from reclip.data.layouts import ade, context, voc
 from reclip.data.layouts.layout import SPLITS, Layout, Photo
 from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
-from reclip.pipeline.job import Job
 
 log = logging.getLogger(__name__)
-
-
-def main(job: Job) -> None:
-    """Draw the scenes, or index the photos where they are; label maps and index in `job.folder`."""
-    source = job.settings["source"]
-    if source.kind == "world":
-        outputs = prepare_world(source, job.folder)
-    elif source.kind == "folder":
-        outputs = prepare_folder(source, job.folder, job.surroundings["loaders"])
-    else:
-        found = job.inputs["raw"].folder / "source.json"
-        with result(found):
-            raw = read_json(found)
-        outputs = prepare_photos(read_layout(source.kind, raw), source.limit, job.folder)
-    job.done(outputs)
 
 
 def prepare_world(source: Any, folder: Path) -> list[Path]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from reclip.common.text import listed
 from reclip.evaluate.findings import Cells, Pair
-from reclip.pipeline.receipts import listed
 
 # Ours, all of them: where to begin to speak of it.
 FEW_PHOTOS = 100
@@ -22,7 +22,7 @@ MOST_PAIRS = MOST_CLASSES = 10
 
 @dataclass(frozen=True)
 class Found:
-    """All that was found in one data set's N photos, with C classes.
+    """All that was found in one dataset's N photos, with C classes.
 
     scores (N, C): 100 × cosine of photo and text; supposed: bool (N, C), the hypotheses made of
     them. pixels (C,), shown (C,): pixels, and photos in whose masks the class shows.

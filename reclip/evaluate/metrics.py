@@ -18,7 +18,7 @@ IGNORE = 255
 
 
 class ConfusionMatrix:
-    """Pixel counts over a whole data set; `matrix[i, j]`: pixels of class i predicted as j."""
+    """Pixel counts over a whole dataset; `matrix[i, j]`: pixels of class i predicted as j."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -110,7 +110,7 @@ def check_label(pred: Tensor, label: Tensor, num_classes: int, name: str) -> Non
             raise ReclipError(
                 f"The {what} {name} holds ids {int(ids.min())} to {int(ids.max())}, but there are "
                 f"{num_classes} classes (0 to {num_classes - 1}, 255 ignored): "
-                "check the data set's class list and how its labels are numbered."
+                "check the dataset's class list and how its labels are numbered."
             )
 
 

@@ -10,10 +10,10 @@ import torch
 from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import DenoisingSettings
 from reclip.data.index import Item
+from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import predict_from_features
-from reclip.training.loop import seed_file
 
 
 def denoising_of(job: Job) -> DenoisingSettings:

@@ -34,7 +34,7 @@ def model_card(
 ) -> str:
     """The card in Markdown.
 
-    facts: of the data set (classes.json). metrics: of the run (metrics.json); None without labels.
+    facts: of the dataset (classes.json). metrics: of the run (metrics.json); None without labels.
     """
     measured = (
         next((s for s in metrics["seeds"] if s["seed"] == info.seed), None) if metrics else None
@@ -42,7 +42,7 @@ def model_card(
     counts = facts["counts"]
     sections = {
         "How to use it": _usage(info, job.folder.as_posix()),
-        "Data": f"Data set `{job.settings['dataset']}` ({facts['lists']}): {counts['train']:,} "
+        "Data": f"Dataset `{job.settings['dataset']}` ({facts['lists']}): {counts['train']:,} "
         f"training photos, of which no label was read.",
         "How well it does": _metrics(info, metrics, measured),
         "Classes": _classes(info, measured),
@@ -65,7 +65,7 @@ def _usage(info: ModelInfo, folder: str) -> str:
 
 def _metrics(info: ModelInfo, metrics: dict[str, Any] | None, measured: dict | None) -> str:
     if metrics is None or measured is None:
-        return "Not known: the data set has no labels to measure it by."
+        return "Not known: the dataset has no labels to measure it by."
     said = (
         f"mIoU {measured['miou']:.1f}%, pixel accuracy {measured['pixel_accuracy']:.1f}%, on "
         f"{metrics['images']:,} labelled photos of the {metrics['split']} split (protocol: "

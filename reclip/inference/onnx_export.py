@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from reclip import __version__
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
 from reclip.data.reading import Window
@@ -140,7 +140,7 @@ def _describe(model, info: ModelInfo) -> None:
         for dim, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
             if name:
                 dim.dim_param = name
-    model.producer_name, model.producer_version = "reclip", __version__
+    model.producer_name, model.producer_version = "reclip", version("reclip")
     s = info.stride
     facts = {
         DESCRIPTION: info.model_dump_json(),

@@ -18,8 +18,8 @@ from PIL import Image
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic, read_json, write_json
+from reclip.common.tables import write_table
 from reclip.data.images import image_size, read_image, read_label
-from reclip.data.index import write_table
 from reclip.inference.contact_sheet import A_PAGE, page, thumbnail
 from reclip.inference.drawing import Entry
 from reclip.inference.inputs import Input

@@ -1,142 +1,30 @@
-"""What made an output: settings, source code and inputs, recorded beside it as `receipt.json`.
+"""Receipts: `receipt.json` beside an output records its settings, code, inputs and checksums.
 
-A job's digest covers its resolved settings, the package modules that its stage uses, and the
-digests of the jobs it reads from. So one comparison, recorded digest against wanted digest, says
-whether an output is that of the settings on screen; modification times play no part, and the answer
-survives clones, `dvc checkout`, reverts and touched files.
+A job's digest covers its resolved settings, the modules that its stage uses, and the digests of
+its inputs. An output is fresh if the recorded digest equals the wanted one. Modification times
+play no part, so the answer survives clones, `dvc checkout`, reverts and touched files.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from reclip.common.files import canonical_json, file_sha256, read_json, text_sha256, write_json
+from reclip.common.errors import ReclipError
+from reclip.common.files import canonical_json, file_sha256, read_json, write_json, write_text
+from reclip.common.text import listed
+from reclip.config import PARAMS
+from reclip.pipeline.code_digest import source_name
+from reclip.pipeline.job import Job, snakemake
 
-PACKAGE = Path(__file__).parents[1]
-
-# These reach a result only through the settings, which the digest holds anyway, or through files
-# whose checksum is known.
-INFRASTRUCTURE = {
-    "reclip",
-    "reclip.cli.main",
-    "reclip.config.classes",
-    "reclip.tracking.compare",
-    "reclip.config.compat",
-    "reclip.config.models",
-    "reclip.data.download.mirrors",
-    "reclip.data.download.locate",
-    "reclip.data.download.part",
-    "reclip.data.download.transfer",
-    "reclip.common.errors",
-    "reclip.config.resolve",
-    "reclip.pipeline.own_files",
-    "reclip.common.hashing",
-    "reclip.pipeline.job",
-    "reclip.tracking.lineage",
-    "reclip.tracking.store",
-    "reclip.tracking.mlflow_view",
-    "reclip.config.load",
-    "reclip.pipeline.plan",
-    "reclip.pipeline.receipts",
-    "reclip.tracking.results",
-    "reclip.tracking.recording",
-    "reclip.tracking.records",
-    "reclip.config.base",
-    "reclip.config.sources",
-    "reclip.tracking.sync",
-    "reclip.tracking.server",
-    "reclip.pipeline.recipes",
-    "reclip.tracking.usage",
-    "reclip.weights.identity",
-}
-
-
-def _source(module: str) -> Path | None:
-    base = PACKAGE.parent.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
-def _imports(tree: ast.AST) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "reclip" and _source(name)}
-
-
-def _canonical(node: Any) -> Any:
-    """A syntax tree without comments, layout, docstrings or empty fields.
-
-    Empty fields are what Python versions differ in, so the digest is the same under each.
-    """
-    if isinstance(node, ast.AST):
-        fields = {}
-        for name, value in ast.iter_fields(node):
-            if name == "body" and isinstance(value, list) and value:
-                first = value[0]
-                constant = first.value if isinstance(first, ast.Expr) else None
-                if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
-                    value = value[1:]
-            if value not in (None, []):
-                fields[name] = _canonical(value)
-        return [type(node).__name__, fields]
-    if isinstance(node, list):
-        return [_canonical(item) for item in node]
-    return node if isinstance(node, (str, int, float, bool)) or node is None else repr(node)
-
-
-@functools.cache
-def _parsed(module: str) -> tuple[str, frozenset[str]]:
-    path = _source(module)
-    if path is None:
-        raise ModuleNotFoundError(module)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    digest = text_sha256(json.dumps(_canonical(tree), sort_keys=True))
-    return digest, frozenset(_imports(tree))
-
-
-def modules_used(module: str) -> dict[str, str]:
-    """`module` and every package module that it imports, directly or not, each with its digest."""
-    digests: dict[str, str] = {}
-    todo = [module]
-    while todo:
-        name = todo.pop()
-        if name in digests or name in INFRASTRUCTURE:
-            continue
-        digests[name], imports = _parsed(name)
-        todo += sorted(imports)
-    return dict(sorted(digests.items()))
-
-
-def code_digest(module: str) -> str:
-    return text_sha256(json.dumps(modules_used(module)))
-
-
-def write_receipt(path: Path, wanted: dict[str, Any], folder: Path, outputs: list[Path]) -> None:
-    """The wanted settings, with size and sha256 of each output; written last, so it vouches."""
-    listed = {
-        os.path.relpath(output, folder): {
-            "bytes": output.stat().st_size,
-            "sha256": file_sha256(output),
-        }
-        for output in sorted(outputs)
-    }
-    write_json(path, {**wanted, "outputs": listed})
+ABSENT = "absent"  # a key that only one side has; None is a value
 
 
 def read_receipt(path: Path) -> dict[str, Any] | None:
-    """The receipt at `path`; None where there is none or it is not whole."""
+    """Return the receipt at `path`; None if it is missing or damaged."""
     try:
         receipt = read_json(path)
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
@@ -144,37 +32,140 @@ def read_receipt(path: Path) -> dict[str, Any] | None:
     return receipt if isinstance(receipt, dict) and "digest" in receipt else None
 
 
-def lost_outputs(receipt: dict[str, Any], folder: Path) -> str | None:
-    """Outputs named in the receipt that are gone or of another size, in words."""
-    missing, resized = [], []
-    for name, facts in receipt.get("outputs", {}).items():
-        try:
-            if (folder / name).stat().st_size != facts["bytes"]:
-                resized.append(name)
-        except (FileNotFoundError, NotADirectoryError):
-            missing.append(name)
-    said = [f"output missing: {listed(missing)}"] if missing else []
-    said += [f"output of another size: {listed(resized)}"] if resized else []
-    return "; ".join(said) or None
+def write_plan_file(job: Job) -> None:
+    """Write the wanted settings for both front ends; leave an equal file untouched."""
+    text = canonical_json(job.wanted)
+    if not job.plan_file.is_file() or job.plan_file.read_text("utf-8") != text:
+        write_text(job.plan_file, text)
 
 
-def replaced_outputs(receipt: dict[str, Any], folder: Path, outputs: Iterable[Path]) -> str | None:
-    """Those of `outputs` that are not what the receipt says, whatever their size, in words."""
-    names = {os.path.relpath(path, folder): path for path in outputs if path.is_file()}
-    recorded = receipt.get("outputs", {})
-    replaced = [
-        name
-        for name, path in names.items()
-        if name in recorded and file_sha256(path) != recorded[name]["sha256"]
-    ]
-    return f"output of another content: {listed(replaced)}" if replaced else None
+def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
+    """Write the job's receipt, with size and sha256 of each output.
+
+    A stage calls this last, so a receipt means that all outputs are complete.
+
+    Args:
+        outputs: every file that the job made, in its folder or beside it.
+        prune: first remove files of earlier settings from the job's own folder.
+    """
+    if prune and not job.shares_folder:
+        kept = {path.resolve() for path in outputs}
+        for path in job.folder.rglob("*"):
+            if path.is_file() and path.resolve() not in kept and not is_hidden(path):
+                path.unlink()
+    if "DVC_STAGE" not in os.environ:
+        write_text(job.unrecorded_marker, "not recorded in DVC yet: run `reclip record`\n")
+    facts = {
+        os.path.relpath(output, job.folder): {
+            "bytes": output.stat().st_size,
+            "sha256": file_sha256(output),
+        }
+        for output in sorted(outputs)
+    }
+    write_json(job.receipt, {**job.wanted, "outputs": facts})
 
 
-ABSENT = "absent"  # a key that one side has not; None is a value
+def is_hidden(path: Path) -> bool:
+    """Return whether `path` is a checkpoint or partial file, which its owner removes."""
+    return path.name.startswith(".")
+
+
+def recorded_outputs(job: Job) -> list[Path]:
+    """Return the paths of the outputs that the receipt lists.
+
+    Raises ReclipError: the receipt names a file outside the experiment. Receipts travel with
+        results, so they are not trusted to name any file of this machine.
+    """
+    names = read_json(job.receipt)["outputs"]
+    paths = [Path(os.path.normpath(job.folder / name)) for name in names]
+    for path in paths:
+        if not path.is_relative_to(job.plan_folder.parent):
+            raise ReclipError(
+                f"'{job.receipt}' names '{path}', which is outside the experiment: delete the "
+                f"receipt and run `snakemake` again"
+            )
+    return paths
+
+
+def require_inputs(job: Job, params: str = PARAMS) -> None:
+    """Raise ReclipError if an input is missing or stale.
+
+    params: the settings file, for the command in the error.
+    """
+    for other in job.inputs.values():
+        if reason := why_stale(other):
+            raise ReclipError(
+                f"{job.name} needs {other.name}, which is stale ({reason}): "
+                f"run `{snakemake(other.receipt, params)}` first"
+            )
+
+
+def why_stale(job: Job) -> str | None:
+    """Return in words why the job's output is stale; None if it is fresh."""
+    receipt = read_receipt(job.receipt)
+    if receipt is None:
+        return "not made yet"
+    if receipt["digest"] == job.digest:
+        # git tracks metrics, tables and figures, and may bring others without their receipts.
+        return lost_outputs(receipt, job.folder) or replaced_outputs(
+            receipt, job.folder, job.outputs
+        )
+    if (receipt.get("stage"), receipt.get("id")) != (job.stage, job.id):
+        return "made by another job"
+    return _own_changes(receipt, job.wanted) or _input_changes(job, receipt)
+
+
+def _own_changes(recorded: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    """Return which of a job's own settings and modules changed, in words; None if none did."""
+    said = differences(recorded.get("settings", {}), wanted["settings"])
+    was, now = recorded.get("modules", {}), wanted["modules"]
+    for module in sorted(was.keys() | now.keys()):
+        if was.get(module) != now.get(module):
+            both = module in was and module in now
+            how = "changed" if both else "is used now" if module in now else "is no longer used"
+            said.append(f"{source_name(module)} {how}")
+    return listed(said, "; ") or None
+
+
+def _input_changes(job: Job, receipt: dict[str, Any]) -> str:
+    """Return which inputs changed since the receipt, and the first change upstream, in words."""
+    recorded = receipt.get("inputs", {})
+    changed = {
+        role: other for role, other in job.inputs.items() if recorded.get(role) != other.digest
+    }
+    if not changed:
+        gone = sorted(recorded.keys() - job.inputs)
+        return f"it no longer reads {listed(gone)}" if gone else "the receipt is damaged"
+    names = listed([other.name for other in changed.values()])
+    said = f"its input{'s' * (len(changed) > 1)} {names} changed"
+    causes = (_change_since(recorded.get(role), other) for role, other in changed.items())
+    if found := next(filter(None, causes), None):
+        cause, what = found
+        of = "" if [cause] == list(changed.values()) else f"of {cause.name}: "
+        said += f", because {of}{what}"
+    return said
+
+
+def _change_since(digest: str | None, job: Job) -> tuple[Job, str] | None:
+    """Return the first job from `job` upstream that changed since `digest`, and its change.
+
+    None if no receipt of that digest is left, because the job has run again since.
+    """
+    receipt = read_receipt(job.receipt)
+    if receipt is None or receipt["digest"] != digest:
+        return None
+    if own := _own_changes(receipt, job.wanted):
+        return job, own
+    recorded = receipt.get("inputs", {})
+    for role, other in job.inputs.items():
+        was = recorded.get(role)
+        if was != other.digest and (found := _change_since(was, other)):
+            return found
+    return None
 
 
 def differences(recorded: Any, wanted: Any, at: str = "") -> list[str]:
-    """Each leaf that differs, as `key old → new`."""
+    """Return each leaf that differs between two settings, as `key old → new`."""
     if isinstance(recorded, dict) and isinstance(wanted, dict):
         found = []
         for key in sorted(set(recorded) | set(wanted)):
@@ -184,39 +175,38 @@ def differences(recorded: Any, wanted: Any, at: str = "") -> list[str]:
     return [] if recorded == wanted else [f"{at} {_brief(recorded)} → {_brief(wanted)}"]
 
 
-def changes(recorded: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    """What is not as recorded of a job's own settings and code, in words; None if all is."""
-    said = differences(recorded.get("settings", {}), wanted["settings"])
-    was, now = recorded.get("modules", {}), wanted["modules"]
-    for module in sorted(was.keys() | now.keys()):
-        if was.get(module) != now.get(module):
-            both = module in was and module in now
-            how = "changed" if both else "is used now" if module in now else "is used no more"
-            said.append(f"{_source_name(module)} {how}")
-    return listed(said, "; ") or None
-
-
-def _source_name(module: str) -> str:
-    path = _source(module)
-    return path.relative_to(PACKAGE.parent).as_posix() if path else module.replace(".", "/") + ".py"
-
-
 def _brief(value: Any, limit: int = 60) -> str:
     text = str(value)
     return text if len(text) <= limit else text[:limit] + "…"
 
 
-def listed(items: list[str], separator: str = ", ", most: int = 3) -> str:
-    """The first few, and how many more there are."""
-    more = [f"and {len(items) - most} more"] if len(items) > most else []
-    return separator.join(items[:most] + more)
+def lost_outputs(receipt: dict[str, Any], folder: Path) -> str | None:
+    """Return which recorded outputs are missing or have another size, in words."""
+    missing, resized = [], []
+    for name, facts in receipt.get("outputs", {}).items():
+        try:
+            if (folder / name).stat().st_size != facts["bytes"]:
+                resized.append(name)
+        except (FileNotFoundError, NotADirectoryError):
+            missing.append(name)
+    said = [f"output missing: {listed(missing)}"] if missing else []
+    said += [f"output changed in size: {listed(resized)}"] if resized else []
+    return "; ".join(said) or None
 
 
-def digest_of(data: Any) -> str:
-    return text_sha256(canonical_json(data))
+def replaced_outputs(receipt: dict[str, Any], folder: Path, outputs: Iterable[Path]) -> str | None:
+    """Return which of `outputs` have another checksum than recorded, in words."""
+    names = {os.path.relpath(path, folder): path for path in outputs if path.is_file()}
+    recorded = receipt.get("outputs", {})
+    replaced = [
+        name
+        for name, path in names.items()
+        if name in recorded and file_sha256(path) != recorded[name]["sha256"]
+    ]
+    return f"output changed in content: {listed(replaced)}" if replaced else None
 
 
 def corrupted_outputs(receipt: dict[str, Any], folder: Path) -> list[str]:
-    """Outputs whose checksum is not the recorded one."""
-    listed = receipt.get("outputs", {}).items()
-    return [name for name, facts in listed if file_sha256(folder / name) != facts["sha256"]]
+    """Return the outputs whose checksum differs from the recorded one."""
+    facts = receipt.get("outputs", {}).items()
+    return [name for name, fact in facts if file_sha256(folder / name) != fact["sha256"]]

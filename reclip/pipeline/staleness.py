@@ -17,9 +17,10 @@ from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
+from reclip.common.text import listed
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.receipts import corrupted_outputs, listed, read_receipt
+from reclip.pipeline.receipts import corrupted_outputs, read_receipt, why_stale, write_plan_file
 
 # Outputs of stale jobs are older than plan files, those of fresh jobs newer, and newer than those
 # of the jobs that they read. A file's place in its span follows from its content: DVC takes a file
@@ -27,31 +28,15 @@ from reclip.pipeline.receipts import corrupted_outputs, listed, read_receipt
 SPAN = 2**20 * 1_000_000_000
 STALE, PLANNED, FRESH = 250 * SPAN, 500 * SPAN, 1000 * SPAN
 
-ALWAYS = ("tabulate", "plot", "summarise")  # made by default wherever there is such a job
-
 INTERRUPTED = Path(".snakemake/incomplete")
-
-
-def made_by_default(plan: Plan) -> list[Job]:
-    """The jobs of a plain `snakemake`, in order: not the check's, nor packages of CLIPs."""
-    todo = [plan.result(run) for run in plan.params.runs if run not in plan.check_only]
-    todo += [plan.job("package", run) for run in plan.packaged()]
-    todo += [plan.job(stage, id) for stage in ALWAYS for id in plan.ids(stage)]
-    found = set()
-    while todo:
-        job = todo.pop()
-        if job not in found:
-            found.add(job)
-            todo += job.inputs.values()
-    return [job for job in plan.jobs if job in found]
 
 
 def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
     """For every job, in the pipeline's order, a line of words; then how many are which."""
-    asked = set(made_by_default(plan))
+    asked = set(plan.default_jobs)
     counts = {"stale": 0, "fresh": 0, "aside": 0}
     for job in plan.jobs:
-        reason = job.stale_because()
+        reason = why_stale(job)
         if reason is None and verify:
             bad = corrupted_outputs(read_receipt(job.receipt) or {}, job.folder)
             reason = f"changed on disk: {listed(bad)}" if bad else None
@@ -68,8 +53,8 @@ def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
 def write_plan_files(plan: Plan) -> None:
     """Every job's wanted settings, and no file of a job that is no more: DVC hashes the folder."""
     for job in plan.jobs:
-        job.write_wanted()
-    known = {job.wanted_file for job in plan.jobs}
+        write_plan_file(job)
+    known = {job.plan_file for job in plan.jobs}
     for path in (plan.root / "plan").glob("*/*.json"):
         if path not in known:
             path.unlink()
@@ -86,20 +71,20 @@ def settle(plan: Plan) -> set[Job]:
     depths: dict[Job, int] = {}
     for job in plan.jobs:
         depths[job] = 1 + max((depths[i] for i in job.inputs.values()), default=0)
-        _set_time(job.wanted_file, PLANNED + _place(job.digest))
-        receipt = None if job.stale_because() else _sha256(job.receipt)
+        _set_time(job.plan_file, PLANNED + _place(job.digest))
+        receipt = None if why_stale(job) else _sha256(job.receipt)
         if receipt is None:
             stale.add(job)
             _make_old(job)
         else:
-            for path in job.told:
+            for path in job.declared:
                 _set_time(path, FRESH + depths[job] * SPAN + _place(receipt))
     _forget_interruptions([job for job in plan.jobs if job not in stale])
     return stale
 
 
 def _make_old(job: Job) -> None:
-    for path in job.told:
+    for path in job.declared:
         with suppress(FileNotFoundError):
             time = path.stat().st_mtime_ns
             _set_time(path, time if STALE <= time < PLANNED else STALE + time % SPAN)
@@ -135,7 +120,7 @@ def _forget_interruptions(fresh: list[Job]) -> None:
 
     It would delete and make them again, and with them all that depends on them.
     """
-    finished = {str(path) for job in fresh for path in job.told}
+    finished = {str(path) for job in fresh for path in job.declared}
     for marker in INTERRUPTED.rglob("*"):
         if marker.is_dir():
             continue

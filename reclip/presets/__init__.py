@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import write_text
-from reclip.config.load import nearest, validate
+from reclip.common.text import nearest
+from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
 

@@ -15,14 +15,14 @@ import yaml
 
 from reclip.clip.load import MINI_CLIP
 from reclip.common.errors import ReclipError
+from reclip.common.text import listed
 from reclip.config.classes import Classes, in_other_scripts, read_classes
 from reclip.config.models import ComputeSettings
 from reclip.config.sources import FolderSource
 from reclip.data.folder import label_pairs
 from reclip.data.images import image_size
 from reclip.data.photos import list_photos, require_apart
-from reclip.gpu import uses_gpu
-from reclip.pipeline.receipts import listed
+from reclip.device import uses_gpu
 from reclip.presets import rendered
 from reclip.presets.choose import Choice, Machine, Photos, choose
 from reclip.weights.releases import clip_release

@@ -10,7 +10,8 @@ import yaml
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
-from reclip.config.load import nearest, validate
+from reclip.common.text import nearest
+from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.presets import preset_text
 
@@ -76,12 +77,12 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def _of_dataset(given: str, photos: list[str], option: str) -> tuple[str, str]:
-    """The data set and the path of `[DATASET=]PATH`."""
+    """The dataset and the path of `[DATASET=]PATH`."""
     name, sign, path = given.partition("=")
     if sign and name in photos:
         return name, path
     if len(photos) == 1:
         return photos[0], given
     raise ReclipError(
-        f"{option} '{given}' names no data set: write DATASET=PATH{nearest(name, photos)}"
+        f"{option} '{given}' names no dataset: write DATASET=PATH{nearest(name, photos)}"
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 
+from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
-from reclip.data.index import read_table, write_table
+from reclip.common.tables import read_table, write_table
 
 COLUMNS = ("id", "classes")
 
@@ -52,3 +54,8 @@ def read_hypotheses(path: Path, ids: list[str], num_classes: int) -> torch.Tenso
             raise ReclipError(f"'{path}': image '{id}' has a class beyond {num_classes - 1}")
         hypotheses[i, lines[id]] = True
     return hypotheses
+
+
+def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
+    """(N, C): 100 × cosine of each photo's image-level feature and each class's Query text."""
+    return 100 * functional.normalize(features.globals(split), dim=-1) @ w_query.T

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reclip.common.files import read_json, write_json, write_text
 from reclip.evaluate.metrics import summarise
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 
 
 def main(job: Job) -> None:
@@ -45,4 +46,4 @@ def main(job: Job) -> None:
         lines.append(f"| {name} | {len(values)} | {summary.mean:.2f} | {interval} | {above} |")
     write_json(job.folder / "check.json", results)
     write_text(job.outputs[0], "\n".join(lines) + "\n")
-    job.done([job.folder / "check.json", *job.outputs])
+    finish(job, [job.folder / "check.json", *job.outputs])

@@ -16,12 +16,13 @@ from reclip.device import setup
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
 from reclip.distill.view_batches import ViewBatches
+from reclip.pipeline.artifacts import curve_file, mask_folder, teacher_file
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.model import Rectifier, positional_logits
-from reclip.stages.pseudo_mask import mask_folder, teacher_file
+from reclip.stages.seeds import each_seed
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import curve_file, each_seed, train
+from reclip.training.loop import train
 
 
 def main(job: Job) -> None:

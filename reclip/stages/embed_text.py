@@ -1,4 +1,4 @@
-"""Stage `embed-text`: the Query text embeddings W_q of a data set (paper Sec. 3.1)."""
+"""Stage `embed-text`: the Query text embeddings W_q of a dataset (paper Sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from reclip.common.files import atomic
 from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 from reclip.rectify.model import BiasModel
 
 
@@ -21,4 +22,4 @@ def main(job: Job) -> None:
     path = job.folder / "query.safetensors"
     with atomic(path) as partial:
         BiasModel(w_query, clip.positional_embedding, clip.grid).freeze().save(partial)
-    job.done([path])
+    finish(job, [path])

@@ -10,14 +10,16 @@ from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import atomic, write_json
+from reclip.common.tables import write_table
 from reclip.data.images import read_label
-from reclip.data.index import DataSet, Item, write_table
+from reclip.data.index import DataSet, Item
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
 from reclip.evaluate.predictors import denoising_of, predictors
 from reclip.evaluate.presence import classes_present
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.predict import post_processing, protocol
 
@@ -79,7 +81,7 @@ def main(job: Job) -> None:
     distance_path = job.folder / "distance.csv"
     write_table(distance_path, ("seed", "from", "to", "objects", "miou"), distance_rows)
     write_json(job.outputs[0], metrics)
-    job.done([confusion_path, distance_path, job.outputs[0]])
+    finish(job, [confusion_path, distance_path, job.outputs[0]])
 
 
 def diagnose_hypotheses(job: Job, data: DataSet, items: list[Item]) -> dict[str, float]:

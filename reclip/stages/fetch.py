@@ -1,4 +1,4 @@
-"""Stage `fetch`: a data set in its official layout, checked, and unpacked under `raw/<dataset>`."""
+"""Stage `fetch`: a dataset in its official layout, checked, and unpacked under `raw/<dataset>`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from reclip.data.download.mirrors import fetch_file
 from reclip.data.download.unpack import unpack
 from reclip.data.layouts import ade, context, voc
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 
 # kind of source -> (official archive, what finds the data's root in an unpacked one)
 KINDS = {
@@ -30,12 +31,12 @@ def main(job: Job) -> None:
     that is damaged or holds something else.
     """
     source = job.settings["source"]
-    downloads = Path(os.path.expanduser(job.surroundings["downloads"]))
+    downloads = Path(os.path.expanduser(job.environment["downloads"]))
     found = {"root": _root(source, downloads, job.folder / "unpacked")}
     if source.kind == "context":
         found["labels"] = _labels(source, downloads, job.folder / "labels")
     write_json(job.folder / "source.json", {role: str(path) for role, path in found.items()})
-    job.done([job.folder / "source.json"], prune=False)
+    finish(job, [job.folder / "source.json"], prune=False)
 
 
 def _root(source: ArchiveSource, downloads: Path, unpacked: Path) -> Path:
@@ -46,7 +47,7 @@ def _root(source: ArchiveSource, downloads: Path, unpacked: Path) -> Path:
         if folder.is_file():
             raise ReclipError(f"params: '{folder}' is a file: name it as source.archive")
         if not folder.is_dir():
-            raise ReclipError(f"params: no folder '{folder}': change the data set's source.folder")
+            raise ReclipError(f"params: no folder '{folder}': change the dataset's source.folder")
         return find_root(folder)
     if source.archive:
         given = local_path(source.archive)
@@ -70,7 +71,7 @@ def _labels(source: ContextSource, downloads: Path, unpacked: Path) -> Path:
     if folder is not None and folder.is_dir():
         if source.labels_sha256:
             raise ReclipError(
-                f"params: '{folder}' is a folder, which has no checksum: take away the data set's "
+                f"params: '{folder}' is a folder, which has no checksum: take away the dataset's "
                 f"source.labels_sha256, or name a file"
             )
         return folder

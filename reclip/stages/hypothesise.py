@@ -6,12 +6,10 @@ of the train split are never compared with labels.
 
 from __future__ import annotations
 
-import torch
-from torch.nn import functional
-
 from reclip.clip.feature_cache import FeatureCache
 from reclip.pipeline.job import Job
-from reclip.rectify.hypotheses import hypothesise, write_hypotheses
+from reclip.pipeline.receipts import finish
+from reclip.rectify.hypotheses import hypothesise, scores_of, write_hypotheses
 from reclip.rectify.model import Rectifier
 
 
@@ -27,9 +25,4 @@ def main(job: Job) -> None:
         path = job.folder / f"{split}.csv"
         write_hypotheses(path, [entry["id"] for entry in features.images(split)], found)
         outputs.append(path)
-    job.done(outputs)
-
-
-def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
-    """(N, C): 100 × cosine of each photo's image-level feature and each class's Query text."""
-    return 100 * functional.normalize(features.globals(split), dim=-1) @ w_query.T
+    finish(job, outputs)

@@ -17,6 +17,7 @@ from reclip.inference.card import model_card
 from reclip.inference.licences import clip_sha256, sources_of
 from reclip.inference.model_info import CARD, FORMAT, INFO, WEIGHTS, ClipWeights, ModelInfo
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 
 
 def main(job: Job) -> None:
@@ -35,7 +36,7 @@ def main(job: Job) -> None:
         with result(path):
             metrics = read_json(path)
     write_text(card, model_card(info, job, data.facts, metrics))
-    job.done([weights, info_file, card])
+    finish(job, [weights, info_file, card])
 
 
 def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:

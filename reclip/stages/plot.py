@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from reclip.clip.load import MINI_CLIP
-from reclip.data.index import write_table
+from reclip.common.tables import write_table
 from reclip.device import setup
 from reclip.evaluate.figures import (
     bias,
@@ -20,6 +20,7 @@ from reclip.evaluate.figures import (
 )
 from reclip.evaluate.figures.comparison import Comparison, Result
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 
 
 def main(job: Job) -> None:
@@ -44,7 +45,7 @@ def main(job: Job) -> None:
             figures = {path.name: empty for path in job.outputs if path.suffix == ".png"}
         for name, figure in figures.items():
             style.save(figure, job.folder / name)
-    job.done(list(job.outputs))
+    finish(job, list(job.outputs))
 
 
 def draw(
@@ -53,7 +54,7 @@ def draw(
     measured: list[bias.Measured],
     device: torch.device,
 ) -> dict[str, Figure]:
-    """File name to figure; the data set `pictured` is the one whose photos are shown."""
+    """File name to figure; the dataset `pictured` is the one whose photos are shown."""
     every = list(comparisons.values())
     return {
         "examples.png": examples.draw(comparisons[pictured], device),

@@ -21,15 +21,17 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.distill.deeplab import SegmentationHead, Student
 from reclip.distill.view_batches import ViewBatches
+from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
+from reclip.stages.seeds import each_seed
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import curve_file, each_seed, seed_file, train
+from reclip.training.loop import train
 
 
 def main(job: Job) -> None:
     """Write `seed-<s>.safetensors`, a Student whose head is the linear classifier.
 
-    Raises ReclipError: the data set has no training labels.
+    Raises ReclipError: the dataset has no training labels.
     """
     settings = job.settings["probe"]
     device = setup(job.settings["compute"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from tqdm import tqdm
 
@@ -11,19 +9,11 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import write_label
 from reclip.data.index import DataSet
 from reclip.device import setup
+from reclip.pipeline.artifacts import mask_folder, teacher_file
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import predict_from_features
-from reclip.training.loop import seed_file
-
-
-def teacher_file(folder: Path, seed: int | None) -> Path:
-    """The teacher's weights: of a seed, or of the untouched CLIP (None)."""
-    return folder / "query.safetensors" if seed is None else seed_file(folder, seed)
-
-
-def mask_folder(folder: Path, seed: int | None) -> Path:
-    return folder / ("query" if seed is None else f"seed-{seed}")
 
 
 def main(job: Job) -> None:
@@ -42,4 +32,4 @@ def main(job: Job) -> None:
             path = mask_folder(job.folder, seed) / f"{item.id}.png"
             write_label(path, mask.cpu().numpy(), data.num_classes)
             outputs.append(path)
-    job.done(outputs)
+    finish(job, outputs)

@@ -15,12 +15,14 @@ from reclip.common.files import atomic
 from reclip.config.models import RectifySettings
 from reclip.data.index import DataSet
 from reclip.device import setup
+from reclip.pipeline.artifacts import curve_file
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.rectify.model import BiasModel, PositionalNet, Rectifier
+from reclip.stages.seeds import each_seed
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import curve_file, each_seed, train
+from reclip.training.loop import train
 
 
 def main(job: Job) -> None:

@@ -10,18 +10,18 @@ from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import write_json, write_text
+from reclip.common.tables import read_table
 from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS
 from reclip.data.images import read_label
-from reclip.data.index import DataSet, read_table
+from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.advice import Found, advise, in_number
 from reclip.evaluate.findings import count_cells, count_pixels, pairs
+from reclip.pipeline.artifacts import mask_folder, seed_file
 from reclip.pipeline.job import Job
-from reclip.rectify.hypotheses import read_hypotheses
+from reclip.pipeline.receipts import finish
+from reclip.rectify.hypotheses import read_hypotheses, scores_of
 from reclip.rectify.model import Rectifier
-from reclip.stages.hypothesise import scores_of
-from reclip.stages.pseudo_mask import mask_folder
-from reclip.training.loop import seed_file
 
 SHOWN_FILES = 10  # of those left out; left-out.csv has all
 
@@ -36,13 +36,13 @@ def main(job: Job) -> None:
     markdown, data = job.outputs
     write_text(markdown, "\n".join(in_words(*item) for item in summaries.items()))
     write_json(data, summaries)
-    job.done(list(job.outputs))
+    finish(job, list(job.outputs))
 
 
 def summarise(
     job: Job, dataset: str, settings: dict[str, Any], device: torch.device
 ) -> dict[str, Any]:
-    """One data set's summary as JSON has it."""
+    """One dataset's summary as JSON has it."""
     folders = {
         stage: job.inputs[f"{stage} {dataset}"].folder
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise", "pseudo-mask")
@@ -115,7 +115,7 @@ def _logits(
 
 
 def in_words(dataset: str, summary: dict[str, Any]) -> str:
-    """A data set's summary as Markdown."""
+    """A dataset's summary as Markdown."""
     left_out = summary["left_out"]
     lines = [f"# What was found in {dataset}", ""]
     lines += [

@@ -11,10 +11,11 @@ from itertools import combinations
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
+from reclip.common.tables import write_table
 from reclip.config.models import Cell, Row, Table
-from reclip.data.index import write_table
 from reclip.evaluate.page import html_page
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
 
 COLUMNS = (
     "table", "row", "marks", "dataset", "paper", "ours", "sd", "seeds", "source", "protocol", "run"
@@ -72,7 +73,7 @@ def main(job: Job) -> None:
         text += "\n" + " ".join(job.settings["weights"]) + "\n"
     write_text(md_path, text)
     write_text(html_path, html_page(text))
-    job.done(list(job.outputs))
+    finish(job, list(job.outputs))
 
 
 def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
@@ -100,7 +101,7 @@ def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
 
 
 def ordering(cells: list[Measured]) -> tuple[int, list[str]]:
-    """Whether ours orders the measured rows as the paper does, data set by data set.
+    """Whether ours orders the measured rows as the paper does, dataset by dataset.
 
     Returns:
         The number of pairs that the paper orders, and a sentence for each that ours does not.

@@ -10,6 +10,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.pipeline.job import snakemake
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import why_stale
 from reclip.tracking.lineage import settings_behind
 from reclip.tracking.results import mean_iou
 
@@ -42,7 +43,7 @@ def compare(plan: Plan, runs: Sequence[str], top: int = 10, params: str = "param
 
 def _fresh_metrics(plan: Plan, runs: list[str], params: str) -> list[dict[str, Any]]:
     jobs = [plan.job("evaluate", run) for run in runs]
-    reasons = {job: reason for job in jobs if (reason := job.stale_because())}
+    reasons = {job: reason for job in jobs if (reason := why_stale(job))}
     if reasons:
         job, reason = next(iter(reasons.items()))
         others = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""

@@ -1,6 +1,6 @@
 """Putting records into MLflow once each, whole, however often and by however many it is tried.
 
-A child is known by its digest and seed, a parent by its run id or data set. A run is whole when it
+A child is known by its digest and seed, a parent by its run id or dataset. A run is whole when it
 is FINISHED, which it becomes last; one that is not was broken off, and is gone on with.
 """
 

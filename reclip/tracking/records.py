@@ -1,6 +1,6 @@
 """What MLflow is told of a job: names, tags, parameters, metrics. Nothing here knows MLflow.
 
-A record is a run of MLflow to be: one for each seed of a job, below one for the run id, data set or
+A record is a run of MLflow to be: one for each seed of a job, below one for the run id, dataset or
 experiment that the job belongs to.
 """
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reclip.common.files import read_json
-from reclip.pipeline.job import STAGES, Job
+from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.stages import STAGES
 from reclip.tracking import usage
 from reclip.tracking.lineage import settings_behind, settings_of
 from reclip.tracking.results import Curves, readings, summary
@@ -21,7 +22,7 @@ from reclip.tracking.results import Curves, readings, summary
 
 @dataclass(frozen=True)
 class Data:
-    """The data set that a record rests on."""
+    """The dataset that a record rests on."""
 
     name: str
     digest: str
@@ -47,7 +48,7 @@ class Record:
 
 def children(plan: Plan, job: Job) -> list[Record]:
     """A finished job, seed by seed; one record for stages that have no seeds."""
-    kind = STAGES[job.stage][1]
+    kind = STAGES[job.stage].kind
     took = usage.read(job)
     tags = {"kind": "stage", "job": job.name, "stage": job.stage, "digest": job.digest}
     tags |= _subject(plan, job) | _command(job)
@@ -73,11 +74,11 @@ def children(plan: Plan, job: Job) -> list[Record]:
 
 
 def parent(plan: Plan, job: Job) -> Record:
-    """What the records of `job` stand below: its run id, its data set, or all tables and figures.
+    """What the records of `job` stand below: its run id, its dataset, or all tables and figures.
 
     That of a run id has all settings behind it and, once evaluated, the metrics to compare.
     """
-    kind = STAGES[job.stage][1]
+    kind = STAGES[job.stage].kind
     began, ended = _together(plan, kind, job.id)
     if kind == "dataset":
         tags = {"kind": "data", "dataset": job.id}
@@ -111,7 +112,7 @@ def _name(job: Job, seed: int | None) -> str:
 
 
 def _subject(plan: Plan, job: Job) -> dict[str, str]:
-    kind = STAGES[job.stage][1]
+    kind = STAGES[job.stage].kind
     if kind == "run":
         given = plan.params.runs[job.id]
         return {"run": job.id, "dataset": given.dataset, "method": given.method}
@@ -120,7 +121,7 @@ def _subject(plan: Plan, job: Job) -> dict[str, str]:
 
 def _command(job: Job) -> dict[str, str]:
     """What makes it again, in MLflow's column `Source`."""
-    kind = STAGES[job.stage][1]
+    kind = STAGES[job.stage].kind
     of = f" --{kind} {job.id}" if kind != "experiment" else ""
     return {"mlflow.source.name": f"reclip {job.stage}{of}", "mlflow.source.type": "LOCAL"}
 
@@ -145,13 +146,13 @@ def _times(took: dict | None, seed: int | None) -> tuple[float | None, float | N
 def _together(plan: Plan, kind: str, id: str) -> tuple[float | None, float | None]:
     """As if its jobs had followed each other at once: what they took, not what they waited.
 
-    A run or data set has its stages; all tables, figures and the check are one.
+    A run or dataset has its stages; all tables, figures and the check are one.
     """
     kinds = {kind} if kind in ("run", "dataset") else {"table", "experiment"}
     jobs = [
         plan.job(stage, name)
         for stage in STAGES
-        if STAGES[stage][1] in kinds
+        if STAGES[stage].kind in kinds
         for name in plan.ids(stage)
         if name == id or "table" in kinds
     ]

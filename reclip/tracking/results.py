@@ -10,6 +10,7 @@ from typing import Any
 
 from reclip.common.files import read_json
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import recorded_outputs
 
 SUFFIXES = (".png", ".md", ".csv", ".html", ".json")
 MAX_FILES, MAX_BYTES = 20, 2_000_000
@@ -32,7 +33,7 @@ def readings(job: Job) -> list[Reading]:
     """Read a finished job's files; more than a few are not listed one by one."""
     if job.stage == "evaluate":
         return _evaluation(job)
-    small = [p for p in job.recorded_outputs() if p.suffix in SUFFIXES and _size(p) <= MAX_BYTES]
+    small = [p for p in recorded_outputs(job) if p.suffix in SUFFIXES and _size(p) <= MAX_BYTES]
     curves = {int(m[1]): p for p in small if (m := re.fullmatch(r"seed-(\d+)-curve", p.stem))}
     if curves:
         return [Reading(seed, curves=thinned(p), files=[p]) for seed, p in sorted(curves.items())]

@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from reclip.common.text import without_password
+from reclip.common.passwords import without_password
 from reclip.pipeline.plan import Plan
 
 KNOCK_SECONDS = 5  # a server that is there answers at once

@@ -11,9 +11,10 @@ import os
 import time
 
 from reclip.common.errors import ReclipError
-from reclip.common.text import without_password
+from reclip.common.passwords import without_password
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import why_stale
 from reclip.tracking import records, usage
 from reclip.tracking.server import answers, store_uri, turn
 
@@ -75,7 +76,7 @@ def sync(plan: Plan) -> str:
     if not plan.params.tracking.enabled:
         return "tracking is off (tracking.enabled): nothing was logged"
     uri = store_uri(plan)
-    fresh = [job for job in plan.jobs if job.stale_because() is None]
+    fresh = [job for job in plan.jobs if why_stale(job) is None]
     if not fresh:
         return "no fresh result to log"
     logged, faults = 0, []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,23 +13,11 @@ from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
 from reclip.common.prefetch import ahead
+from reclip.common.tables import write_table
 from reclip.config.models import OptimiserSettings
-from reclip.data.index import write_table
-from reclip.pipeline.job import Job
 from reclip.training.checkpoint import Checkpoint, TrainingState
-from reclip.training.schedule import make_sgd, poly_lr
 
 Batch = TypeVar("Batch")
-
-
-def seed_file(folder: Path, seed: int | None) -> Path:
-    """Weights of one seed."""
-    return folder / f"seed-{seed}.safetensors"
-
-
-def curve_file(folder: Path, seed: int) -> Path:
-    """Training curve of one seed: step, epoch, lr and the losses."""
-    return folder / f"seed-{seed}-curve.csv"
 
 
 def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -38,6 +26,30 @@ def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int
         order = np.random.default_rng([seed, epoch]).permutation(count)
         for start in range(0, count, size):
             yield epoch, np.sort(order[start : start + size])
+
+
+def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: float = 0.0) -> float:
+    """Polynomial decay `base * (1 - step / total) ** power`, never below `minimum`.
+
+    `step` counts from 0 and may be updates or epochs, as `total` does. Power 0.9: paper,
+    section 4.1. The paper names no minimum; the official code stops at 1e-4.
+    """
+    remaining = max(0.0, 1.0 - step / total)
+    return max(minimum, base * remaining**power)
+
+
+def make_sgd(
+    params: Iterable[torch.nn.Parameter],
+    lr: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+) -> torch.optim.SGD:
+    """SGD over those of `params` that require a gradient.
+
+    Rate and weight decay: paper, section 4.1. Momentum: official code (the paper has none).
+    """
+    trainable = [p for p in params if p.requires_grad]
+    return torch.optim.SGD(trainable, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 def train(
@@ -104,24 +116,3 @@ def train(
     model.eval()
     rows = [(int(r[0]), int(r[1]), *(f"{v:.6g}" for v in r[2:])) for r in progress.curve]
     write_table(curve, ("step", "epoch", "lr", *progress.names), rows)
-
-
-def each_seed(job: Job, train_one: Callable[[int, Path, Checkpoint], None]) -> None:
-    """Train every seed of a run that is not whole yet, then vouch for all of them.
-
-    Args:
-        train_one: (seed, weights file to write, checkpoint); it also writes `curve_file`.
-    """
-    outputs, checkpoints = [], []
-    for seed in job.settings["seeds"]:
-        path = seed_file(job.folder, seed)
-        checkpoint = Checkpoint(path, job.digest)
-        if not checkpoint.finished():
-            torch.manual_seed(seed)
-            train_one(seed, path, checkpoint)
-            checkpoint.finish()
-        outputs += [path, curve_file(job.folder, seed)]
-        checkpoints.append(checkpoint)
-    job.done(outputs)
-    for checkpoint in checkpoints:
-        checkpoint.remove()

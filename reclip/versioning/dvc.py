@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.git import is_repository
-from reclip.common.text import without_password
+from reclip.common.passwords import without_password
 
 # What DVC says in other words than a person would need.
 HINTS = {

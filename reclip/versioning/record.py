@@ -13,9 +13,10 @@ from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.git import ignored, tracked
+from reclip.common.text import listed
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.receipts import corrupted_outputs, listed, read_receipt
+from reclip.pipeline.receipts import corrupted_outputs, read_receipt, why_stale
 from reclip.pipeline.staleness import write_plan_files
 from reclip.versioning.dvc import HINTS, DvcError, default_remote, dvc, require_project
 from reclip.versioning.dvc_cache import Cache
@@ -36,7 +37,7 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
     require_project()
     _refuse_secrets()
     jobs = jobs_of_pipeline(plan, params)
-    reasons = {job: reason for job in jobs if (reason := job.stale_because())}
+    reasons = {job: reason for job in jobs if (reason := why_stale(job))}
     if reasons and not partial:
         first = listed([f"{job.name}: {reason}" for job, reason in reasons.items()], "; ", 2)
         raise ReclipError(
@@ -65,7 +66,7 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
 
 
 def _commit(plan: Plan, jobs: list[Job], kept: list[Job]) -> None:
-    note = plan.jobs[0].unrecorded_note
+    note = plan.jobs[0].unrecorded_marker
     write_plan_files(plan)
     note.unlink(missing_ok=True)
     try:
@@ -96,12 +97,10 @@ def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[s
     if not LOCK.is_file():
         raise ReclipError(f"there is no {LOCK}, so nothing was recorded: run `reclip record` first")
     write_plan_files(plan)
-    damaged = [
-        name for name, job in named(jobs).items() if not job.stale_because() and _damaged(job)
-    ]
+    damaged = [name for name, job in named(jobs).items() if not why_stale(job) and _damaged(job)]
     if damaged:
         _tried("checkout", "--force", *damaged)
-    lost = any(job.stale_because() for job in jobs)
+    lost = any(why_stale(job) for job in jobs)
     trouble = _pull(remote) if lost else None
     broken = 0
     for job in jobs:
@@ -113,7 +112,7 @@ def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[s
         raise ReclipError(
             f"{broken} of {len(jobs)} results are not whole{because}; `snakemake` makes them again"
         )
-    if lost and not plan.jobs[0].unrecorded_note.exists():
+    if lost and not plan.jobs[0].unrecorded_marker.exists():
         dvc("commit", "--force")  # so that `dvc repro` finds these results when others were there
 
 
@@ -146,7 +145,7 @@ def _path(job: Job, output: str) -> Path:
 
 def _not_whole(job: Job) -> str | None:
     """What is wrong with a result, and where it can be had from."""
-    said = job.stale_because()
+    said = why_stale(job)
     if said:
         outputs = (read_receipt(job.receipt) or {}).get("outputs", {})
         bad = [path for name in outputs if not (path := _path(job, name)).is_file()]

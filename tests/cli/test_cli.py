@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reclip.pipeline.job import STAGES
+from reclip.pipeline.stages import STAGES
 
 HEAVY = ("torch", "mlflow", "pandas", "numpy", "scipy", "open_clip", "timm", "matplotlib", "PIL")
 
@@ -53,7 +53,7 @@ def test_every_stage_is_a_command() -> None:
     ("arguments", "words"),
     [
         (["rectify", "--run", "ref-ep"], "no run 'ref-ep' for rectify; did you mean 'ref-pe'?"),
-        (["fetch", "--dataset", "voc"], "no dataset 'voc' for fetch; there is none"),
+        (["fetch", "--dataset", "voc"], "no dataset 'voc' for fetch; there are none"),
         (["status", "--params", "nowhere.yaml"], "no params file at 'nowhere.yaml'"),
         (["rectify", "--run", "ref-pe"], "rectify ref-pe needs prepare voc, which is stale"),
         (["init", "mini"], "'params.yaml' is there already"),

@@ -15,8 +15,9 @@ from PIL import Image
 from reclip.cli.main import cli
 from reclip.common.errors import ReclipError
 from reclip.common.files import write_json
+from reclip.common.tables import write_table
 from reclip.config.models import ImageSettings
-from reclip.data.index import Item, write_dataset, write_table
+from reclip.data.index import Item, write_dataset
 from reclip.data.reading import Window
 from reclip.distill.deeplab import SegmentationHead
 from reclip.evaluate.figures import one_photo, style
@@ -24,10 +25,11 @@ from reclip.evaluate.figures.confusion import most_confused
 from reclip.evaluate.figures.one_photo import Logits
 from reclip.evaluate.figures.photo import heatmaps
 from reclip.evaluate.figures.single import class_ids, confusion, distance
+from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import finish
 from reclip.rectify.model import PositionalNet, Rectifier
 from reclip.rectify.predict import Frame, Piece
-from reclip.training.loop import seed_file
 
 NAMES = ["cat", "dog", "a class of which the name is long", "bird"]
 PARAMS = "params.yaml"
@@ -50,11 +52,11 @@ def evaluate(plan: Plan, run: str) -> None:
     ]
     write_table(job.folder / "distance.csv", ("seed", "from", "to", "objects", "miou"), rows)
     write_json(job.outputs[0], {"classes": NAMES, "seeds": [], "miou": {"mean": 1.0, "sd": None}})
-    job.done([job.folder / "confusion.npy", job.folder / "distance.csv", job.outputs[0]])
+    finish(job, [job.folder / "confusion.npy", job.folder / "distance.csv", job.outputs[0]])
 
 
 def train(plan: Plan, run: str) -> None:
-    """A data set of one photo a split, its features, and a rectifier of the run."""
+    """A dataset of one photo a split, its features, and a rectifier of the run."""
     rng = np.random.default_rng(0)
     dataset = plan.params.runs[run].dataset
     prepared, cached = (plan.job(stage, dataset) for stage in ("prepare", "cache-features"))
@@ -67,10 +69,10 @@ def train(plan: Plan, run: str) -> None:
         Image.fromarray(rng.integers(0, 4, (16, 24), np.uint8)).save(label)
         items[split] = [Item(f"{split}-photo", path, 16, 24, label)]
     facts = {"names": [[name] for name in NAMES]}
-    labelled = plan.labelled(dataset)
+    labelled = plan.experiment.labelled(dataset)
     val = items["val"] if labelled else []
     files = write_dataset(prepared.folder, facts, items["train"], val, [], labelled=labelled)
-    prepared.done([*files, *prepared.folder.glob("*.png")])
+    finish(prepared, [*files, *prepared.folder.glob("*.png")])
     cached.folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "val"):
         np.save(cached.folder / f"{split}.npy", rng.standard_normal((6, 5)).astype(np.float16))
@@ -81,15 +83,17 @@ def train(plan: Plan, run: str) -> None:
     settings = ImageSettings().model_dump(mode="json")
     manifest = {"splits": splits, "patch": 8, "norm": "clip", "image_settings": settings}
     write_json(cached.folder / "manifest.json", manifest)
-    cached.done(list(cached.folder.glob("*.*")))
+    finish(cached, list(cached.folder.glob("*.*")))
     job = plan.job("rectify", run)
     job.folder.mkdir(parents=True, exist_ok=True)
     w_query, w_reference = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
     net = PositionalNet(3, 4, (2,))
-    positional = (net, torch.ones(1 + 6, 3), (2, 3)) if plan.rectify(run).positional else ()
+    positional = (
+        (net, torch.ones(1 + 6, 3), (2, 3)) if plan.experiment.rectify(run).positional else ()
+    )
     for seed in job.settings["seeds"]:
         Rectifier(w_query, w_reference, *positional).save(seed_file(job.folder, seed))
-    job.done(list(job.folder.glob("*.safetensors")))
+    finish(job, list(job.folder.glob("*.safetensors")))
 
 
 @pytest.fixture
@@ -160,7 +164,7 @@ def test_the_most_frequent_change_of_class() -> None:
     ("draw", "said"),
     [
         (lambda p: distance(p, None, ["qery"], "a.png", PARAMS), "no run 'qery'; did you mean 'qu"),
-        (lambda p: distance(p, "nothing-like", [], "a.png", PARAMS), "no data set 'nothing-like'"),
+        (lambda p: distance(p, "nothing-like", [], "a.png", PARAMS), "no dataset 'nothing-like'"),
         (lambda p: distance(p, None, ["query"], "a.jpg", PARAMS), "must end in .png"),
         (lambda p: distance(p, None, ["query"], str(p.root / "figures/a.png"), PARAMS), "elsewher"),
         (
@@ -211,7 +215,7 @@ def test_data_without_labels_have_heat_maps_alone(project: Path, tiny_params) ->
         distance(plan, "own", ["own-ref"], "d.png", PARAMS)
     with pytest.raises(ReclipError, match="'own' has no labels, by which confusion is measured"):
         confusion(plan, "own", ["own-ref"], None, 6, "c.png", PARAMS)
-    with pytest.raises(ReclipError, match="there are data sets voc, own, and a figure shows one"):
+    with pytest.raises(ReclipError, match="there are datasets voc, own, and a figure shows one"):
         distance(plan, None, [], "d.png", PARAMS)
 
 

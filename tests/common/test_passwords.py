@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from reclip.common.errors import ReclipError
-from reclip.common.text import without_password
+from reclip.common.passwords import without_password
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.data.download.locate import local_or_download

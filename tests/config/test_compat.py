@@ -23,7 +23,11 @@ def test_official_switches_every_option_that_the_file_leaves_open(tiny_plan) -> 
     bare = {"prompts": None, "rectify": None, "distill": None, "compat": "official"}
     plan = tiny_plan(bare)
     for option in compat.DIFFERENCES:
-        section = plan.clip if option.section == "clip" else plan.section("voc", option.section)
+        section = (
+            plan.experiment.clip
+            if option.section == "clip"
+            else plan.experiment.section("voc", option.section)
+        )
         assert getattr(section, option.key) == option.official, option
 
 
@@ -37,16 +41,20 @@ def test_what_the_file_says_wins_over_compat(tiny_plan) -> None:
             "runs": {"ref-pe": {"rectify": {"batch": 7}}},
         }
     )
-    given = plan.rectify("ref-pe")
+    given = plan.experiment.rectify("ref-pe")
     assert (given.gumbel_scale, given.padding, given.batch) == (50, "ignored", 7)
-    assert given.class_slots == "official" and plan.clip.norm == "clip"
+    assert given.class_slots == "official" and plan.experiment.clip.norm == "clip"
 
 
 def test_the_default_is_the_paper(tiny_plan) -> None:
     plan = tiny_plan({"prompts": None, "rectify": None, "distill": None})
     for option in compat.DIFFERENCES:
         model = SECTIONS[option.section]
-        section = plan.clip if option.section == "clip" else plan.section("voc", option.section)
+        section = (
+            plan.experiment.clip
+            if option.section == "clip"
+            else plan.experiment.section("voc", option.section)
+        )
         assert getattr(section, option.key) == getattr(model(), option.key)
     assert compat.layer("paper", "rectify") == {}
 

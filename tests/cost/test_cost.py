@@ -28,6 +28,7 @@ from reclip.cost.report import cost_markdown, cost_text
 from reclip.cost.table import amount, hours, rows
 from reclip.cost.work import RESIZE_FLOPS, Work
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import recorded_outputs
 
 RATES = Rates(
     matmul=10,
@@ -226,7 +227,7 @@ def test_disk_is_what_the_stages_write(finished: Finished) -> None:
     small = 3000  # headers of files, the manifest
     for cost in job_costs(Known(finished.plan)):
         if cost.stage in WORK_OF:
-            outputs = finished.plan.job(cost.stage, cost.id).recorded_outputs()
+            outputs = recorded_outputs(finished.plan.job(cost.stage, cost.id))
             size = sum(path.stat().st_size for path in outputs)
             assert cost.work.written == pytest.approx(size, rel=0.06, abs=small), cost
 
@@ -342,7 +343,7 @@ def test_command(project: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "hours, A100 SXM 80 GB (estimate)" in done.output
     assert "Measured here" not in done.output
-    assert run("--cost", "--markdown").output.startswith("| stage | data set |")
+    assert run("--cost", "--markdown").output.startswith("| stage | dataset |")
     assert not (project / "results").exists()  # nothing is written but without --cost
     assert run().exit_code == 0
     assert (project / "results/tiny/plan/rectify/ref-pe.json").is_file()

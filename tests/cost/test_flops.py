@@ -105,7 +105,7 @@ def plan_of(dataset: str, crop: int, epochs: int) -> Plan:
 )
 def test_steps_and_bytes_of_a_view(dataset, crop, epochs, steps, gigabytes) -> None:
     known = Known(plan_of(dataset, crop, epochs))
-    assert known.steps(dataset, known.plan.rectify("r")) == (steps, steps)
+    assert known.steps(dataset, known.plan.experiment.rectify("r")) == (steps, steps)
     size = known.census[dataset].photos("train") * known.view_cells(dataset) * known.token
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.01)
 

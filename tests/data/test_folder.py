@@ -1,4 +1,4 @@
-"""A folder of photos as a data set: which photos, their ids, staleness, labels, and no labels."""
+"""A folder of photos as a dataset: which photos, their ids, staleness, labels, and no labels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from PIL import Image
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.common.hashing import MEMORY
+from reclip.common.tables import read_table
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.config.sources import FolderSource
 from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS, prepare_folder
 from reclip.data.images import read_image, read_label, write_label
-from reclip.data.index import DataSet, read_table
+from reclip.data.index import DataSet
 from reclip.data.photos import digest_of_photos, list_photos, photo_id
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.staleness import made_by_default
+from reclip.pipeline.receipts import finish, why_stale
 from reclip.versioning.dvc_yaml import pipeline_text
 from support.at_the_shell import Project, reclip
 from support.folder_of_scenes import LABELLED, NAMES, draw, params, source
@@ -170,7 +171,7 @@ def test_the_limit_takes_the_first() -> None:
 
 
 def stale(plan: Plan) -> list[str]:
-    return [job.name for job in plan.jobs if job.stage == "prepare" and job.stale_because()]
+    return [job.name for job in plan.jobs if job.stage == "prepare" and why_stale(job)]
 
 
 def the_plan() -> Plan:
@@ -208,13 +209,13 @@ CHANGES = {
 def test_a_changed_photo_and_nothing_else_makes_it_stale(change: str) -> None:
     photos = draw(Path("photos"), 3)
     job = the_plan().job("prepare", "voc")
-    job.done(prepare_folder(job.settings["source"], job.folder))
+    finish(job, prepare_folder(job.settings["source"], job.folder))
     assert stale(the_plan()) == []
     make, changes = CHANGES[change]
     make(photos)
     assert stale(the_plan()) == (["prepare voc"] if changes else [])
     if changes:
-        assert "photos.images 3 files, " in the_plan().job("prepare", "voc").stale_because()
+        assert "photos.images 3 files, " in why_stale(the_plan().job("prepare", "voc"))
 
 
 def test_photos_beyond_the_limit_are_not_read() -> None:
@@ -334,17 +335,17 @@ def test_without_labels_nothing_is_evaluated() -> None:
         "distill", "package", "summarise",
     }  # fmt: skip
     assert {job.stage for job in plan.jobs} == wanted
-    made = {job.name for job in made_by_default(plan)}
+    made = {job.name for job in plan.default_jobs}
     assert {"rectify rectified", "distill distilled", "summarise tiny"} <= made
     stages = yaml.safe_load(pipeline_text(plan))["stages"]
-    assert stages.keys() == {job.stage for job in made_by_default(plan)} | {"plan"}
+    assert stages.keys() == {job.stage for job in plan.default_jobs} | {"plan"}
     assert "results/tiny/summary/summary.md" in str(stages["summarise"]["outs"])
 
 
 def test_with_labels_there_are_metrics_too(labelled: Path) -> None:
     plan = Plan(validate(Params, params(source(**LABELLED))))
     assert {"evaluate", "plot", "summarise"} <= {job.stage for job in plan.jobs}
-    assert "evaluate distilled" in {job.name for job in made_by_default(plan)}
+    assert "evaluate distilled" in {job.name for job in plan.default_jobs}
 
 
 def test_one_photo_goes_through_every_stage() -> None:
@@ -382,12 +383,12 @@ TABLE = {"title": "", "rows": [{"row": "a", "cells": {"voc": {"run": "rectified"
     [
         (
             {"tables": {"table1": TABLE}},
-            "'tables.table1.rows.0.cells.voc.run': 'rectified' cannot be measured, as data set "
+            "'tables.table1.rows.0.cells.voc.run': 'rectified' cannot be measured, as dataset "
             "'voc' has no labels",
         ),
         (
             {"runs": {"probe": {"dataset": "voc", "method": "probe", "student": "distilled"}}},
-            "'runs.probe' learns from labels of training photos, and data set 'voc' has none",
+            "'runs.probe' learns from labels of training photos, and dataset 'voc' has none",
         ),
     ],
 )
@@ -401,6 +402,6 @@ def test_commands_say_that_there_are_no_labels() -> None:
     draw(Path("photos"), 2)
     Project(params())
     said = reclip("evaluate", "--run", "rectified")
-    assert said.code == 1 and "'rectified' cannot be measured, as data set 'voc'" in said.err
+    assert said.code == 1 and "'rectified' cannot be measured, as dataset 'voc'" in said.err
     said = reclip("compare", "rectified", "distilled")
     assert said.code == 1 and "cannot be measured" in said.err

@@ -1,4 +1,4 @@
-"""The index of a prepared data set; its train split knows no labels."""
+"""The index of a prepared dataset; its train split knows no labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from reclip.common.errors import ReclipError
-from reclip.data.index import DataSet, Item, read_table, write_dataset, write_table
+from reclip.common.tables import read_table, write_table
+from reclip.data.index import DataSet, Item, write_dataset
 
 TRAIN = [Item("a", Path("photos/a, b.jpg"), 3, 4, Path("labels/a.png"))]
 VAL = [

@@ -1,4 +1,4 @@
-"""Stage `prepare`: what holds for photos of every data set."""
+"""Stage `prepare`: what holds for photos of every dataset."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from reclip.data.layouts import voc
 from reclip.data.layouts.layout import Layout
 from reclip.data.prepare import prepare_photos
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import why_stale
 from reclip.stages import probe
 from support.tiny_ade import make_ade
 from support.tiny_context import make_json, make_voc2010
@@ -53,7 +54,7 @@ def test_every_kind_of_source_is_prepared(tmp_path: Path, kind: str) -> None:
         paths = {"root": make_voc2010(tmp_path), "labels": make_json(tmp_path)}
         job = job_of(ContextSource(kind="context"), tmp_path, **paths)
     prepare.main(job)
-    assert job.stale_because() is None
+    assert why_stale(job) is None
     data = DataSet(job.folder)
     train, val = data.items("train"), data.items("val")
     assert data.facts["kind"] == kind and data.facts["lists"]

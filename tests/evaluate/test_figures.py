@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from reclip.common.files import read_json, write_json
+from reclip.common.tables import write_table
 from reclip.config.load import validate
 from reclip.config.models import (
     ClipSettings,
@@ -20,7 +21,7 @@ from reclip.config.models import (
 )
 from reclip.config.sources import WorldSource
 from reclip.data.images import IGNORED
-from reclip.data.index import DataSet, write_table
+from reclip.data.index import DataSet
 from reclip.data.prepare import prepare_world
 from reclip.data.reading import Window
 from reclip.data.world.scenes import WORLDS
@@ -38,13 +39,14 @@ from reclip.evaluate.figures.planted import (
     planted_facts,
 )
 from reclip.evaluate.page import html_page
+from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
-from reclip.pipeline.plan import FIGURES, Plan
+from reclip.pipeline.plan import Plan
+from reclip.pipeline.recipes import FIGURES
 from reclip.presets import preset_text
 from reclip.rectify.hypotheses import write_hypotheses
 from reclip.rectify.model import PositionalNet, Rectifier
 from reclip.stages import evaluate, plot
-from reclip.training.loop import curve_file, seed_file
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(40, [3, 10, 16, 23, 30, 36]), (2, [0, 1])])
@@ -178,7 +180,7 @@ def test_figures_compare_the_checked_runs_and_those_set_up_alike() -> None:
     params = yaml.safe_load(preset_text("mini"))
     expected = {"query": "ade-query", "rectified": "ade-ref-pe", "distilled": "ade-distill"}
     plan = Plan(validate(Params, params))
-    assert plan.compared("ade") == expected
+    assert plan.experiment.compared("ade") == expected
     job = plan.job("plot", "mini")
     assert len({other.receipt for other in job.inputs.values()}) == len(job.inputs)
 
@@ -188,7 +190,7 @@ def test_figures_compare_the_checked_runs_and_those_set_up_alike() -> None:
 
     params["runs"] = {"ade-ref": {**params["runs"]["ade-ref"]}}  # the only one there is
     plan = Plan(validate(Params, {**params, "tables": {}}))
-    assert plan.compared("ade") == {"rectified": "ade-ref"}
+    assert plan.experiment.compared("ade") == {"rectified": "ade-ref"}
     assert plan.job("plot", "mini").settings["pictured"] == "ade"
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from reclip.common.errors import ReclipError
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
-from reclip.training.schedule import make_sgd, poly_lr
+from reclip.training.loop import make_sgd, poly_lr
 
 
 def maps(seed: int, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:

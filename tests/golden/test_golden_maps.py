@@ -25,10 +25,12 @@ from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.evaluate.metrics import ConfusionMatrix
 from reclip.evaluate.predictors import predictors
+from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import finish
+from reclip.pipeline.recipes import metrics_file
 from reclip.rectify.model import Rectifier
 from reclip.stages.rectify import build_model
-from reclip.training.loop import seed_file
 from support import seeded
 from support.golden_files import DATA, PHOTOS
 
@@ -71,7 +73,7 @@ def write_archive(path: Path, val: list[str], train: list[str]) -> None:
 def write_seeded_rectifier(plan: Plan, run: str) -> None:
     """What stage rectify would leave, with the seeded Reference and positional net."""
     job = plan.job("rectify", run)
-    clip = load_clip(plan.clip)
+    clip = load_clip(plan.experiment.clip)
     names = DataSet(job.inputs["data"].folder).class_names
     w_query = Rectifier.load(job.inputs["text"].folder / "query.safetensors").w_query
     model = build_model(clip, names, w_query, job.settings["rectify"])
@@ -81,7 +83,7 @@ def write_seeded_rectifier(plan: Plan, run: str) -> None:
     job.folder.mkdir(parents=True)
     path = seed_file(job.folder, 0)
     model.freeze().save(path)
-    job.done([path])
+    finish(job, [path])
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_miou_of_the_prepared_masks(ran, expected) -> None:
 
 
 def test_metrics_name_the_protocol(ran) -> None:
-    found = {run: read_json(ran.metrics_file(run)) for run in MAPS}
+    found = {run: read_json(metrics_file(ran.root, run)) for run in MAPS}
     assert {m["protocol"] for m in found.values()} == {"whole, short side 336"}
     assert found["pd0-5"]["post_processing"] == "prompt denoising 0.5"
     assert found["nopd"]["post_processing"] == "none"

@@ -14,7 +14,6 @@ from reclip.distill.deeplab import Student
 from reclip.inference.card import model_card
 from reclip.inference.model_info import read_folder
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.staleness import made_by_default
 from reclip.rectify.model import Rectifier
 from reclip.stages.package import describe
 from support.at_the_shell import reclip
@@ -68,7 +67,7 @@ def test_without_labels_the_card_says_so(trained: Path) -> None:
         job = Plan.load().job("package", "distill")
         facts = {"lists": "the files in 'photos'", "counts": {"train": 7, "val": 0}}
         card = model_card(read_folder(job.folder), job, facts, None)
-    assert "Not known: the data set has no labels" in card and "IoU, %" not in card
+    assert "Not known: the dataset has no labels" in card and "IoU, %" not in card
 
 
 def test_the_same_settings_give_the_same_bytes(trained: Path, student: Path) -> None:
@@ -81,13 +80,13 @@ def test_the_same_settings_give_the_same_bytes(trained: Path, student: Path) -> 
 
 def test_every_student_is_packaged_and_a_rectified_clip_on_demand(tiny_plan) -> None:
     plan = tiny_plan({"check": None})
-    packaged = [job.id for job in made_by_default(plan) if job.stage == "package"]
+    packaged = [job.id for job in plan.default_jobs if job.stage == "package"]
     assert packaged == ["distill"]
     assert plan.ids("package") == ["ref-pe", "distill"]
 
 
 def test_a_student_that_is_for_the_check_alone_waits_for_being_asked(tiny_plan) -> None:
-    assert not [job for job in made_by_default(tiny_plan()) if job.stage == "package"]
+    assert not [job for job in tiny_plan().default_jobs if job.stage == "package"]
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ MISTAKES = {
     ),
     "no such device": (
         ["photo.png", "--device", "tpu"],
-        "device: no device 'tpu' here: use",
+        "device: this machine has no device 'tpu': use",
     ),
 }
 

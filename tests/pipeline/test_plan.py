@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reclip.common.errors import ReclipError
-from reclip.pipeline.job import STAGES
+from reclip.pipeline.stages import STAGES
 
 
 def test_jobs_come_after_their_inputs(tiny_plan) -> None:
@@ -21,7 +21,7 @@ def test_jobs_come_after_their_inputs(tiny_plan) -> None:
 
 def test_no_two_jobs_write_the_same_file(tiny_plan) -> None:
     jobs = tiny_plan().jobs
-    for paths in ([j.receipt for j in jobs], [j.wanted_file for j in jobs]):
+    for paths in ([j.receipt for j in jobs], [j.plan_file for j in jobs]):
         assert len(set(paths)) == len(jobs)
     assert all(j.receipt.is_relative_to("results/tiny") for j in jobs)
 
@@ -34,9 +34,9 @@ def test_overrides_are_laid_over_one_another(tiny_plan) -> None:
             "runs": {"ref-pe": {"rectify": {"batch": 7}}},
         }
     )
-    rectify = plan.rectify("ref-pe")
+    rectify = plan.experiment.rectify("ref-pe")
     assert (rectify.lr, rectify.epochs, rectify.batch) == (0.1, 4, 7)
-    assert plan.section("voc", "rectify").batch == 6
+    assert plan.experiment.section("voc", "rectify").batch == 6
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_wrong_override_is_blamed_on_its_own_place(tiny_plan, changes, at) -> 
         ({"runs": {"probe": {"student": "ref-pe"}}}, "of method distill"),
         ({"runs": {"query": {"teacher": "ref-pe"}}}, "only for method distill"),
         ({"runs": {"distill": {"seeds": [0, 5]}}}, "'ref-pe' has no seed 5"),
-        ({"runs": {"distill": {"teacher": "query"}}}, "no such head"),
+        ({"runs": {"distill": {"teacher": "query"}}}, "has no head"),
         (
             {"runs": {"ref-pe": {"rectify": {"positional": False}}}}
             | {"distill": {"head": "query_reference_positional"}},
-            "no such head",
+            "has no head",
         ),
         (
             {"runs": {"ref-pe": {"rectify": {"positional": False, "reference": False}}}}
@@ -82,7 +82,7 @@ def test_a_wrong_override_is_blamed_on_its_own_place(tiny_plan, changes, at) -> 
             "'tables.t.rows.0.cells.voc.run': no run 'x'",
         ),
         ({"check": {"query": "quer"}}, "'check.query': no run 'quer'"),
-        ({"check": {"query": "ref-pe"}}, "'ref-pe' is no run of method query"),
+        ({"check": {"query": "ref-pe"}}, "'ref-pe' is not a run of method query"),
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(tiny_plan, changes, words) -> None:
@@ -94,7 +94,7 @@ def test_a_plan_that_cannot_be_run_is_refused(tiny_plan, changes, words) -> None
 def test_a_teacher_of_another_data_set_is_refused(tiny_plan) -> None:
     ade = {"source": {"kind": "world", "world": "ade"}}
     runs = {"other": {"dataset": "ade", "method": "distill", "teacher": "ref-pe"}}
-    with pytest.raises(ReclipError, match="on data set 'ade'"):
+    with pytest.raises(ReclipError, match="on dataset 'ade'"):
         tiny_plan({"datasets": {"ade": ade}, "runs": runs})
 
 
@@ -107,12 +107,12 @@ def test_check_compares_one_line_of_teaching(tiny_plan) -> None:
 def test_an_unknown_job_is_one_sentence(tiny_plan) -> None:
     with pytest.raises(ReclipError, match="no run 'ref-ep' for rectify; did you mean 'ref-pe'"):
         tiny_plan().job("rectify", "ref-ep")
-    with pytest.raises(ReclipError, match="no dataset 'voc' for fetch; there is none"):
+    with pytest.raises(ReclipError, match="no dataset 'voc' for fetch; there are none"):
         tiny_plan().job("fetch", "voc")
 
 
 def test_training_jobs_can_name_no_label_file(tiny_plan) -> None:
-    """Of the data set they get the folder whose train index has no labels; none gets `val`."""
+    """Of the dataset they get the folder whose train index has no labels; none gets `val`."""
     plan = tiny_plan()
     for stage, id in (("rectify", "ref-pe"), ("pseudo-mask", "ref-pe"), ("distill", "distill")):
         text = repr(plan.job(stage, id).wanted["settings"])
@@ -182,12 +182,12 @@ def test_missing_weights_are_one_sentence(tiny_plan, section: str) -> None:
 
 def test_pseudo_masks_are_made_for_the_seeds_that_teach(tiny_plan) -> None:
     plan = tiny_plan({"runs": {"distill": {"seeds": [1]}, "probe": {"seeds": [1]}}})
-    assert plan.taught_seeds("ref-pe") == (1,)
-    assert plan.taught_seeds("query") is None
+    assert plan.experiment.taught_seeds("ref-pe") == (1,)
+    assert plan.experiment.taught_seeds("query") is None
     assert plan.ids("pseudo-mask") == ["ref-pe"]
     taught = tiny_plan({"runs": {"distill": {"teacher": "query", "distill": {"head": "query"}}},
                         "check": None})  # fmt: skip
-    assert taught.taught_seeds("query") == ()
+    assert taught.experiment.taught_seeds("query") == ()
     assert taught.job("distill", "distill").inputs["teacher"].name == "embed-text voc"
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from reclip.pipeline import receipts
+from reclip.pipeline import code_digest, receipts
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.staleness import made_by_default, report
+from reclip.pipeline.receipts import why_stale
+from reclip.pipeline.staleness import report
 from support.fake_results import make, make_one
 
 RECTIFY = "tiny/runs/ref-pe/rectify"
@@ -42,13 +43,13 @@ def test_what_is_made_on_demand_is_aside(project, tiny_plan) -> None:
         "taught": {"dataset": "voc", "method": "distill", "teacher": "more"},
     }
     plan = tiny_plan({"runs": runs, "check": {"rectified": "more", "distilled": "taught"}})
-    aside = {job.name for job in plan.jobs} - {job.name for job in made_by_default(plan)}
+    aside = {job.name for job in plan.jobs} - {job.name for job in plan.default_jobs}
     assert aside == {
         "rectify more", "pseudo-mask more", "distill taught", "evaluate more", "evaluate taught",
         "check tiny", "package ref-pe", "package more", "package taught",
     }  # fmt: skip
     assert list(report(plan))[-1] == "15 stale, 9 aside"
-    for job in made_by_default(plan):
+    for job in plan.default_jobs:
         make_one(job)
     assert list(report(plan))[-1] == "everything is fresh: 15 outputs, 9 aside"
 
@@ -72,27 +73,27 @@ def test_several_inputs_with_one_cause(made) -> None:
 
 
 def test_a_source_file_is_named(made, monkeypatch) -> None:
-    real = receipts.modules_used
+    real = code_digest.modules_used
 
     def edited(module: str) -> dict[str, str]:
         used = real(module)
         return used | dict.fromkeys(used.keys() & {"reclip.rectify.loss"}, "other")
 
-    monkeypatch.setattr(receipts, "modules_used", edited)
+    monkeypatch.setattr(code_digest, "modules_used", edited)
     lines = said(made())
     assert lines["stale  rectify ref-pe"] == "reclip/rectify/loss.py changed"
     assert lines["stale  evaluate ref-pe"].endswith("because reclip/rectify/loss.py changed")
 
 
 def test_a_module_that_came_or_went_is_named(made, monkeypatch) -> None:
-    real = receipts.modules_used("reclip.stages.rectify")
+    real = code_digest.modules_used("reclip.stages.rectify")
     changed = {k: v for k, v in real.items() if k != "reclip.rectify.loss"}
     changed["reclip.rectify.gone"] = "new"
     monkeypatch.setattr(
-        receipts, "modules_used", lambda m: changed if m == "reclip.stages.rectify" else {}
+        code_digest, "modules_used", lambda m: changed if m == "reclip.stages.rectify" else {}
     )
-    reason = made().job("rectify", "ref-pe").stale_because()
-    assert reason == "reclip/rectify/gone.py is used now; reclip/rectify/loss.py is used no more"
+    reason = why_stale(made().job("rectify", "ref-pe"))
+    assert reason == "reclip/rectify/gone.py is used now; reclip/rectify/loss.py is no longer used"
 
 
 def test_made_again_since_and_the_cause_is_forgotten(made) -> None:
@@ -104,10 +105,10 @@ def test_made_again_since_and_the_cause_is_forgotten(made) -> None:
 def test_an_input_that_it_reads_no_more(made) -> None:
     row = {"row": "Query", "cells": {"voc": {"paper": 49.5, "run": "query"}}}
     plan = made({"tables": {"table4": {"rows": [row]}}})
-    assert "rows" in plan.job("tabulate", "table4").stale_because()  # its own setting comes first
+    assert "rows" in why_stale(plan.job("tabulate", "table4"))  # its own setting comes first
     job = made().job("evaluate", "ref-pe")
     less = Job(**{**vars_of(job), "inputs": {k: v for k, v in job.inputs.items() if k != "data"}})
-    assert less.stale_because() == "it reads no more: data"
+    assert why_stale(less) == "it no longer reads data"
 
 
 def vars_of(job: Job) -> dict:
@@ -121,7 +122,7 @@ def test_lost_and_changed_files(made) -> None:
     checked = said(made(), verify=True)
     assert checked["stale  rectify ref-pe"] == "changed on disk: ref-pe.fake"
     (folder / "ref-pe.fake").write_text("short")
-    assert said(made())["stale  rectify ref-pe"] == "output of another size: ref-pe.fake"
+    assert said(made())["stale  rectify ref-pe"] == "output changed in size: ref-pe.fake"
     (folder / "ref-pe.fake").unlink()
     assert said(made())["stale  rectify ref-pe"] == "output missing: ref-pe.fake"
     assert list(report(made()))[-1] == "1 stale, 16 fresh"
@@ -129,7 +130,7 @@ def test_lost_and_changed_files(made) -> None:
 
 def test_long_reasons_are_shortened(made) -> None:
     many = {"epochs": 3, "batch": 2, "gumbel_scale": 7, "lr": 0.5, "prompt_length": 5}
-    reason = made({"rectify": many}).job("rectify", "ref-pe").stale_because()
+    reason = why_stale(made({"rectify": many}).job("rectify", "ref-pe"))
     assert reason.endswith("; and 2 more")
     long = receipts.differences({"a": "x" * 500}, {"a": None})
     assert long == [f"a {'x' * 60}… → None"]

@@ -10,76 +10,77 @@ from pathlib import Path
 import pytest
 
 from reclip.common.errors import ReclipError
-from reclip.pipeline import receipts
+from reclip.pipeline import code_digest, receipts
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish, require_inputs, why_stale, write_plan_file
 
-PACKAGE = receipts.PACKAGE
+PACKAGE = code_digest.PACKAGE
 
 
 def job(folder: Path, settings: dict | None = None, inputs: dict | None = None, id="x") -> Job:
     return Job("prepare", id, folder / id, folder / "plan", settings or {"a": 1}, inputs or {})
 
 
-def finish(one: Job, content: str = "content") -> Path:
+def make(one: Job, content: str = "content") -> Path:
     output = one.folder / "out.txt"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(content)
-    one.done([output])
+    finish(one, [output])
     return output
 
 
 def test_an_output_is_fresh_once_vouched_for(tmp_path: Path) -> None:
     one = job(tmp_path)
-    assert one.stale_because() == "not made yet"
-    finish(one)
-    assert one.stale_because() is None
-    assert job(tmp_path).stale_because() is None  # another process
+    assert why_stale(one) == "not made yet"
+    make(one)
+    assert why_stale(one) is None
+    assert why_stale(job(tmp_path)) is None  # another process
 
 
 def test_times_play_no_part(tmp_path: Path) -> None:
-    output = finish(job(tmp_path))
+    output = make(job(tmp_path))
     os.utime(output, (0, 0))
     os.utime(job(tmp_path).receipt, (2_000_000_000, 2_000_000_000))
-    assert job(tmp_path).stale_because() is None
+    assert why_stale(job(tmp_path)) is None
 
 
 def test_a_changed_setting_is_named_and_a_revert_is_fresh_again(tmp_path: Path) -> None:
-    finish(job(tmp_path, {"lr": 0.1, "nested": {"k": [1]}}))
-    reason = job(tmp_path, {"lr": 0.2, "nested": {"k": [1]}}).stale_because()
+    make(job(tmp_path, {"lr": 0.1, "nested": {"k": [1]}}))
+    reason = why_stale(job(tmp_path, {"lr": 0.2, "nested": {"k": [1]}}))
     assert reason == "lr 0.1 → 0.2"
-    reason = job(tmp_path, {"lr": 0.1, "nested": {"k": [1], "new": None}}).stale_because()
+    reason = why_stale(job(tmp_path, {"lr": 0.1, "nested": {"k": [1], "new": None}}))
     assert reason == "nested.new absent → None"
-    assert job(tmp_path, {"nested": {"k": [1]}, "lr": 0.1}).stale_because() is None
+    assert why_stale(job(tmp_path, {"nested": {"k": [1]}, "lr": 0.1})) is None
 
 
 def test_a_changed_input_is_named(tmp_path: Path) -> None:
-    finish(job(tmp_path, inputs={"data": job(tmp_path, {"seed": 0}, id="in")}))
+    make(job(tmp_path, inputs={"data": job(tmp_path, {"seed": 0}, id="in")}))
     changed = job(tmp_path, inputs={"data": job(tmp_path, {"seed": 1}, id="in")})
-    assert changed.stale_because() == "its input prepare in changed"
+    assert why_stale(changed) == "its input prepare in changed"
 
 
 def test_the_receipt_of_another_job_vouches_for_nothing(tmp_path: Path) -> None:
-    finish(job(tmp_path, id="x"))
+    make(job(tmp_path, id="x"))
     other = job(tmp_path, id="y")
     other.folder.mkdir()
     other.receipt.write_bytes(job(tmp_path, id="x").receipt.read_bytes())
-    assert other.stale_because() == "made by another job"
+    assert why_stale(other) == "made by another job"
 
 
 def test_changed_source_code_is_named(tmp_path: Path, monkeypatch) -> None:
-    finish(job(tmp_path))
-    real = receipts.modules_used("reclip.data.prepare")
+    make(job(tmp_path))
+    real = code_digest.modules_used("reclip.stages.prepare")
     monkeypatch.setattr(
-        receipts, "modules_used", lambda m: {**real, "reclip.data.world.scenes": "other"}
+        code_digest, "modules_used", lambda m: {**real, "reclip.data.world.scenes": "other"}
     )
-    assert job(tmp_path).stale_because() == "reclip/data/world/scenes.py changed"
+    assert why_stale(job(tmp_path)) == "reclip/data/world/scenes.py changed"
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         ("delete", "output missing"),
-        ("truncate", "output of another size"),
+        ("truncate", "output changed in size"),
         ("folder gone", "output missing"),
     ],
 )
@@ -88,7 +89,7 @@ def test_a_missing_or_shortened_output_is_noticed(tmp_path: Path, damage: str, s
     (one.folder / "sub").mkdir(parents=True)
     output = one.folder / "sub" / "out.txt"
     output.write_text("content")
-    one.done([output])
+    finish(one, [output])
     if damage == "truncate":
         output.write_text("con")
     else:
@@ -96,14 +97,14 @@ def test_a_missing_or_shortened_output_is_noticed(tmp_path: Path, damage: str, s
     if damage == "folder gone":
         output.parent.rmdir()
         output.parent.write_text("a file in its place")
-    assert one.stale_because() == f"{said}: sub/out.txt"
+    assert why_stale(one) == f"{said}: sub/out.txt"
 
 
 def test_a_same_sized_change_is_found_by_checksum(tmp_path: Path) -> None:
-    output = finish(job(tmp_path), "content")
+    output = make(job(tmp_path), "content")
     output.write_text("CONTENT")
     one = job(tmp_path)
-    assert one.stale_because() is None  # sizes alone are asked on every command
+    assert why_stale(one) is None  # sizes alone are asked on every command
     receipt = receipts.read_receipt(one.receipt)
     assert receipts.corrupted_outputs(receipt, one.folder) == ["out.txt"]
 
@@ -111,18 +112,18 @@ def test_a_same_sized_change_is_found_by_checksum(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", '{"stage": 1', "[]", '{"settings": {}}'])
 def test_a_broken_receipt_is_none(tmp_path: Path, text: str) -> None:
     one = job(tmp_path)
-    finish(one)
+    make(one)
     one.receipt.write_text(text)
-    assert one.stale_because() == "not made yet"
+    assert why_stale(one) == "not made yet"
 
 
 def test_inputs_must_be_fresh(tmp_path: Path) -> None:
     source = job(tmp_path, {"seed": 0}, id="in")
     one = job(tmp_path, inputs={"data": source})
     with pytest.raises(ReclipError, match=r"needs prepare in, which is stale \(not made yet\)"):
-        one.require_inputs()
-    finish(source)
-    one.require_inputs()
+        require_inputs(one)
+    make(source)
+    require_inputs(one)
 
 
 def test_what_earlier_settings_left_behind_is_removed(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_what_earlier_settings_left_behind_is_removed(tmp_path: Path) -> None:
     one.folder.mkdir()
     (one.folder / "seed-9.safetensors").write_text("of earlier settings")
     (one.folder / ".seed-1.checkpoint").write_text("of a job that goes on")
-    finish(one)
+    make(one)
     assert sorted(p.name for p in one.folder.iterdir()) == [
         ".seed-1.checkpoint", "out.txt", "receipt.json",
     ]  # fmt: skip
@@ -141,7 +142,7 @@ def test_a_receipt_holds_no_time_and_no_machine(tmp_path: Path) -> None:
     texts = []
     for place in ("here", "there"):
         one = job(tmp_path / place)
-        finish(one)
+        make(one)
         texts.append(one.receipt.read_text())
     assert texts[0] == texts[1]
     receipt = json.loads(texts[0])
@@ -152,16 +153,16 @@ def test_a_receipt_holds_no_time_and_no_machine(tmp_path: Path) -> None:
 
 def test_the_wanted_file_is_rewritten_only_on_change(tmp_path: Path) -> None:
     one = job(tmp_path)
-    one.write_wanted()
-    before = one.wanted_file.stat().st_mtime_ns
-    job(tmp_path).write_wanted()
-    assert one.wanted_file.stat().st_mtime_ns == before
-    job(tmp_path, {"a": 2}).write_wanted()
-    assert json.loads(one.wanted_file.read_text())["settings"] == {"a": 2}
+    write_plan_file(one)
+    before = one.plan_file.stat().st_mtime_ns
+    write_plan_file(job(tmp_path))
+    assert one.plan_file.stat().st_mtime_ns == before
+    write_plan_file(job(tmp_path, {"a": 2}))
+    assert json.loads(one.plan_file.read_text())["settings"] == {"a": 2}
 
 
 def canonical(code: str) -> str:
-    return json.dumps(receipts._canonical(ast.parse(code)), sort_keys=True)
+    return json.dumps(code_digest.canonical(ast.parse(code)), sort_keys=True)
 
 
 def test_comments_and_docstrings_are_not_code() -> None:
@@ -173,11 +174,11 @@ def test_comments_and_docstrings_are_not_code() -> None:
 
 
 def test_modules_are_followed_through_imports() -> None:
-    used = receipts.modules_used("reclip.stages.evaluate")
+    used = code_digest.modules_used("reclip.stages.evaluate")
     assert "reclip.rectify.model" in used  # imported at the top
     assert "reclip.distill.deeplab" in used  # imported inside a function
     assert "reclip.tracking.sync" not in used and "reclip.config.models" not in used
-    assert "reclip.distill.deeplab" not in receipts.modules_used("reclip.stages.rectify")
+    assert "reclip.distill.deeplab" not in code_digest.modules_used("reclip.stages.rectify")
 
 
 def test_every_import_of_the_package_is_seen() -> None:
@@ -187,4 +188,4 @@ def test_every_import_of_the_package_is_seen() -> None:
             assert not (isinstance(node, ast.ImportFrom) and node.level), path
             hidden = isinstance(node, ast.Attribute) and node.attr == "import_module"
             # The command runs its stage's own module, the warm process imports libraries.
-            assert not hidden or path.name in ("stages.py", "warm.py"), path
+            assert not hidden or path.name in ("stages.py", "fork_server.py"), path

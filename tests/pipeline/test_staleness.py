@@ -17,9 +17,11 @@ def told(plan: Plan) -> dict[str, bool]:
     """Job to whether Snakemake would find all its outputs newer than what it reads."""
     fresh = {}
     for job in plan.jobs:
-        read = [job.wanted_file, *(i.receipt for i in job.inputs.values())]
+        read = [job.plan_file, *(i.receipt for i in job.inputs.values())]
         newest = max((path.stat().st_mtime_ns for path in read if path.exists()), default=0)
-        times = [path.stat(follow_symlinks=False).st_mtime_ns for path in job.told if path.exists()]
+        times = [
+            path.stat(follow_symlinks=False).st_mtime_ns for path in job.declared if path.exists()
+        ]
         fresh[job.name] = bool(times) and newest <= min(times)
     return fresh
 
@@ -65,7 +67,7 @@ def test_two_contents_of_one_size_never_have_one_time(project, tiny_plan) -> Non
         assert settle(plan) == set()
         job = plan.job("rectify", "ref-pe")
         evaluation = plan.job("evaluate", "ref-pe")
-        paths = [job.wanted_file, job.receipt, evaluation.receipt, *evaluation.outputs]
+        paths = [job.plan_file, job.receipt, evaluation.receipt, *evaluation.outputs]
         seen.append([(path.stat().st_mtime, path.stat().st_size) for path in paths])
     for states in zip(*seen, strict=True):
         assert len({size for _, size in states}) == 1
@@ -77,8 +79,8 @@ def test_two_contents_of_one_size_never_have_one_time(project, tiny_plan) -> Non
 
 def test_plan_files_of_jobs_that_are_no_more_are_removed(project, tiny_plan) -> None:
     write_plan_files(tiny_plan())
-    gone = tiny_plan().job("probe", "probe").wanted_file
-    note = tiny_plan().jobs[0].unrecorded_note
+    gone = tiny_plan().job("probe", "probe").plan_file
+    note = tiny_plan().jobs[0].unrecorded_marker
     note.touch()
     assert gone.is_file()
     write_plan_files(tiny_plan({"runs": {"probe": None}}))
@@ -90,10 +92,10 @@ def test_dvc_is_told_of_results_made_without_it(project, tiny_plan, monkeypatch)
     job = tiny_plan().jobs[0]
     monkeypatch.setenv("DVC_STAGE", "prepare@voc")
     make_one(job)
-    assert not job.unrecorded_note.exists()
+    assert not job.unrecorded_marker.exists()
     monkeypatch.delenv("DVC_STAGE")
     make_one(job)
-    assert job.unrecorded_note.exists()
+    assert job.unrecorded_marker.exists()
 
 
 def test_anothers_files_are_said_in_a_sentence(project, tiny_plan, monkeypatch) -> None:

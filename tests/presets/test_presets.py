@@ -42,9 +42,9 @@ def test_a_preset_makes_a_whole_plan(name: str) -> None:
     assert params.experiment == name
     plan = Plan(params)
     assert plan.jobs
-    measured = {run for table in params.tables for run in plan.table_runs(table)}
+    measured = {run for table in params.tables for run in plan.experiment.table_runs(table)}
     # A run that neither a table nor the check shows is computed for nothing.
-    assert measured | plan.check_only == set(params.runs)
+    assert measured | plan.experiment.check_only == set(params.runs)
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -90,7 +90,9 @@ def test_the_paper_preset_leaves_to_compat_what_compat_decides() -> None:
     for option in compat.DIFFERENCES:
         for dataset in plan.params.datasets:
             section = (
-                plan.clip if option.section == "clip" else plan.section(dataset, option.section)
+                plan.experiment.clip
+                if option.section == "clip"
+                else plan.experiment.section(dataset, option.section)
             )
             assert getattr(section, option.key) == option.official, option
     models = {"clip": ClipSettings, **DATASET_SECTIONS}
@@ -161,7 +163,7 @@ def test_any_setting_can_be_set(tmp_path: Path) -> None:
         ("mini", {"limit": 3}, "draws its own data"),
         ("voc", {"archives": ["no.tar"]}, "no archive 'no.tar'"),
         ("voc", {"folders": ["no"]}, "no folder 'no'"),
-        ("paper", {"archives": ["x.tar"]}, "names no data set: write DATASET=PATH"),
+        ("paper", {"archives": ["x.tar"]}, "names no dataset: write DATASET=PATH"),
         ("voc", {"checkpoint": "no.pt"}, "use the preset paper"),
         ("paper", {"checkpoint": "no.pt"}, "no checkpoint 'no.pt'"),
         ("voc", {"archives": [__file__], "folders": [str(ROOT)]}, "not both"),

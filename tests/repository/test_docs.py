@@ -26,7 +26,7 @@ from PIL import Image
 from reclip.cli.main import cli
 from reclip.common.files import file_sha256, read_json, write_json
 from reclip.config.models import DATASET_SECTIONS, Params
-from reclip.pipeline.job import STAGES
+from reclip.pipeline.stages import STAGES
 from support.at_the_shell import reclip
 from support.paths import ROOT
 from support.stand_ins import Project, make_project
@@ -66,7 +66,7 @@ RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-che
 EVALUATE = '''
 import numpy as np
 from pathlib import Path
-from reclip.data.index import write_table
+from reclip.common.tables import write_table
 from reclip.common.files import read_json, write_json
 
 
@@ -82,7 +82,7 @@ def main(job):
     bins = [(0, 0.5, 9, 60), (0.5, 1, 1, "")]
     header = ("seed", "from", "to", "objects", "miou")
     write_table(distance, header, [(seed, *b) for seed in seeds for b in bins])
-    job.done([confusion, distance, job.outputs[0]])
+    finish(job, [confusion, distance, job.outputs[0]])
 '''
 
 
@@ -103,7 +103,7 @@ def outside_blocks(page: Path) -> str:
 
 
 def reduced() -> dict:
-    """`mini` with one data set and a few runs and tables, without MLflow."""
+    """`mini` with one dataset and a few runs and tables, without MLflow."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["tracking"] = {"enabled": False}
     params["datasets"] = {"voc": params["datasets"]["voc"]}

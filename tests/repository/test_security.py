@@ -1,7 +1,7 @@
 """What comes from outside runs no code and leaves no folder; servers are for this machine alone.
 
 More of it: test_unpack (archives), test_state_dict (weights), test_prepare and test_context (names
-in lists), test_bad_input and test_bad_files (data sets); passwords are test_passwords'.
+in lists), test_bad_input and test_bad_files (datasets); passwords are test_passwords'.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reclip.config.load import _Loader, validate
 from reclip.config.models import Params
 from reclip.evaluate.page import html_page
 from reclip.tracking import records
-from support.mlflow_results import finish
+from support.mlflow_results import finish_with
 from support.paths import ROOT
 
 # No code that is not ours
@@ -96,7 +96,7 @@ def test_a_name_is_a_word(tiny_params, kind: str, name: str) -> None:
 
 def test_every_path_of_a_plan_is_in_the_experiments_folder(tiny_plan) -> None:
     for job in tiny_plan().jobs:
-        for path in (job.folder, job.receipt, job.wanted_file, *job.outputs):
+        for path in (job.folder, job.receipt, job.plan_file, *job.outputs):
             assert path.is_relative_to("results/tiny") and ".." not in path.parts
 
 
@@ -111,7 +111,7 @@ def test_a_stage_takes_no_path_for_an_id(tiny_plan, stage: str, id: str) -> None
 def test_a_receipt_hands_no_other_file_to_mlflow(project: Path, tiny_plan, name: str) -> None:
     """Receipts come along with other people's results."""
     plan = tiny_plan()
-    job = finish(plan.job("prepare", "voc"), {"classes.json": "{}"})
+    job = finish_with(plan.job("prepare", "voc"), {"classes.json": "{}"})
     assert records.children(plan, job)[0].files[0].name == "classes.json"
     receipt = read_json(job.receipt)
     write_json(job.receipt, {**receipt, "outputs": {name: {"bytes": 1, "sha256": ""}}})

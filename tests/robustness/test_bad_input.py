@@ -106,10 +106,10 @@ def test_a_wrong_checksum(good: Project) -> None:
     ("source", "words"),
     [
         ({"folder": "empty"}, "'empty' holds no VOC data"),
-        ({"folder": "nowhere"}, "no folder 'nowhere': change the data set's source.folder"),
+        ({"folder": "nowhere"}, "no folder 'nowhere': change the dataset's source.folder"),
         ({"folder": "params.yaml"}, "'params.yaml' is a file: name it as source.archive"),
         ({"archive": "made"}, "'made' is a folder: name it as source.folder"),
-        ({"archive": "loop.tar"}, "no file 'loop.tar': change the data set's source"),
+        ({"archive": "loop.tar"}, "no file 'loop.tar': change the dataset's source"),
     ],
 )
 def test_a_bad_source(good: Project, source: dict[str, str], words: str) -> None:

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from reclip.clip import extract
 from reclip.clip.dense import dense_features
 from reclip.clip.feature_cache import FeatureCache
+from reclip.clip.image_level import centre_crop_embedding
 from reclip.config.models import ClipSettings, ComputeSettings, ImageSettings, ViewSettings
 from reclip.data.images import write_image
 from reclip.data.index import Item, write_dataset
 from reclip.data.reading import resize_image, whole_size, windows
 from reclip.data.views import normalise
+from reclip.stages import cache_features
 from support.tiny_clip import tiny_clip
 
 SIZES = [(40, 56), (40, 56), (25, 33), (64, 30)]
@@ -26,7 +27,7 @@ SIZES = [(40, 56), (40, 56), (25, 33), (64, 30)]
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`cached(image=…, hypothesis_image=…, dtype=…)`: the cache, its photos and the CLIP."""
     clip = tiny_clip()
-    monkeypatch.setattr(extract, "load_clip", lambda settings, device: clip)
+    monkeypatch.setattr(cache_features, "load_clip", lambda settings, device: clip)
     rng = np.random.default_rng(0)
     photos = [rng.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
     items = []
@@ -49,7 +50,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             },
             done=lambda outputs: None,
         )
-        extract.main(job)
+        cache_features.main(job)
         return FeatureCache(job.folder), photos, clip
 
     return run
@@ -101,8 +102,8 @@ def test_centre_crops_do_not_see_the_edges(cached) -> None:
     features, photos, clip = cached(hypothesis_image="centre_crop")
     wide = photos[0].copy()
     wide[:, :4] = wide[:, -4:] = 0  # beyond the middle square
-    square = extract.centre_crop_embedding(clip, wide)
+    square = centre_crop_embedding(clip, wide)
     torch.testing.assert_close(features.globals("train")[0], square, rtol=0, atol=1e-5)
     changed = photos[0].copy()
     changed[:, 20:36] = 0
-    assert not torch.allclose(extract.centre_crop_embedding(clip, changed), square)
+    assert not torch.allclose(centre_crop_embedding(clip, changed), square)

@@ -15,6 +15,7 @@ from reclip.common.files import file_sha256, read_json
 from reclip.config.sources import AdeSource, ContextSource, VocSource
 from reclip.data.download import official
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import why_stale
 from reclip.stages import fetch
 from support.hostile_server import HostileServer, Reply, serving
 from support.make_archives import tar_of
@@ -39,7 +40,7 @@ def fetch_job(tmp_path: Path, kind: str = "voc", **source) -> Job:
         tmp_path / "raw" / kind,
         tmp_path / "plan",
         {"source": MODELS[kind](kind=kind, **source)},
-        surroundings={"downloads": str(tmp_path / "downloads")},
+        environment={"downloads": str(tmp_path / "downloads")},
     )
 
 
@@ -92,7 +93,7 @@ def test_the_root_of_an_archive_is_noted(tmp_path: Path, kind: str) -> None:
     job = fetch_job(tmp_path, kind, archive=archive.as_uri(), sha256=sha256, **labels)
     assert found(job)["root"] == str(job.folder / "unpacked" / ROOTS[kind])
     assert list((job.folder / "unpacked" / ROOTS[kind]).rglob("*.jpg"))
-    assert job.stale_because() is None
+    assert why_stale(job) is None
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -147,7 +148,7 @@ def test_a_wrong_checksum_is_found_before_unpacking(tmp_path: Path, officials, s
 @pytest.mark.parametrize("where", ["archive", "folder"])
 def test_a_source_that_is_not_there_is_one_sentence(tmp_path: Path, kind: str, where: str) -> None:
     words = "no file 'nowhere'" if where == "archive" else "no folder 'nowhere'"
-    with pytest.raises(ReclipError, match=f"params: {words}: change the data set's source"):
+    with pytest.raises(ReclipError, match=f"params: {words}: change the dataset's source"):
         fetch.main(fetch_job(tmp_path, kind, **{where: "nowhere"}))
 
 

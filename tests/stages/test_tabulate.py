@@ -12,6 +12,8 @@ from reclip.common.files import read_json, write_json
 from reclip.evaluate.metrics import summarise
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import why_stale
+from reclip.pipeline.recipes import weights_of
 from reclip.stages import check, tabulate
 from reclip.stages.tabulate import Measured, markdown, ordering
 
@@ -93,7 +95,7 @@ def test_the_csv_keeps_cited_and_measured_apart(made: Plan) -> None:
     )  # fmt: skip
     assert cited["protocol"] == "21 classes"
     assert cited["marks"] == "LC=✓"
-    assert job.stale_because() is None
+    assert why_stale(job) is None
 
 
 def test_the_markdown_has_a_column_for_each(made: Plan) -> None:
@@ -121,12 +123,12 @@ def test_post_processing_is_part_of_the_protocol(made: Plan) -> None:
 def test_a_table_says_what_weights_its_students_start_from(tiny_plan) -> None:
     row = {"row": "LC", "cells": {"voc": {"paper": 76.1, "run": "probe"}}}
     plan = tiny_plan({"tables": {"table1": {"title": "t", "rows": [row]}}})
-    assert plan.weights_of("table1") == [
+    assert weights_of(plan.experiment, "table1") == [
         "The CLIP weights are the packaged mini-clip, trained on drawn scenes.",
         "The student's backbone, test_resnet, starts from random numbers.",
     ]
     plan = tiny_plan({"tables": {"table1": {"title": "t", "rows": [CITED]}}})
-    assert plan.weights_of("table1") == []
+    assert weights_of(plan.experiment, "table1") == []
 
 
 def test_metrics_of_other_settings_are_refused(made: Plan) -> None:
@@ -142,7 +144,7 @@ def cell(row: str, paper: float | None, mean: float | None, dataset: str = "voc"
     return Measured(row, {}, dataset, paper, run, mean, None, 1)
 
 
-def test_ordering_compares_measured_rows_of_one_data_set() -> None:
+def test_ordering_compares_measured_rows_of_one_dataset() -> None:
     cells = [
         cell("a", 10.0, 5.0),
         cell("b", 20.0, 9.0),

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from reclip.cli.main import main
-from reclip.pipeline.job import STAGES
 from reclip.pipeline.receipts import corrupted_outputs, read_receipt
+from reclip.pipeline.stages import STAGES
 from support.tiny_experiment import TINY, merged
 
 LOG = Path("logs/reclip-errors.log")
@@ -26,7 +26,7 @@ TO_METRICS = (*TO_FEATURES, "hypothesise", "evaluate")
 
 
 def small(source: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Params of one run on one data set, "voc"; `changes` to sections."""
+    """Params of one run on one dataset, "voc"; `changes` to sections."""
     dataset = {"voc": {"source": source}}
     runs = {"query": {"dataset": "voc", "method": "query"}}
     own = {"datasets": None, "runs": None, "tables": None, "check": None}
@@ -69,8 +69,8 @@ class Project:
         Path("params.yaml").write_text(text, encoding="utf-8")
 
     def run(self, stage: str, *options: str, id: str | None = None) -> Said:
-        """A stage on the only data set, or the only run; forced, as after a changed file."""
-        kind = STAGES[stage][1]
+        """A stage on the only dataset, or the only run; forced, as after a changed file."""
+        kind = STAGES[stage].kind
         id = id or next(iter(self.params[f"{kind}s"]))
         return reclip(stage, f"--{kind}", id, "--force", *options)
 

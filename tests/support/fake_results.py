@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import finish
 
 
 def make(plan: Plan, *stages: str) -> None:
@@ -19,4 +20,4 @@ def make_one(job: Job) -> None:
     inside.write_text(job.name)
     for path in job.outputs:
         path.write_text(job.name)
-    job.done([inside, *job.outputs])
+    finish(job, [inside, *job.outputs])

@@ -7,6 +7,7 @@ from pathlib import Path
 from reclip.common.files import write_json, write_text
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import finish
 
 STEPS = 250
 CLASSES = ["red dots", "tv/monitor", "nowhere"]
@@ -19,18 +20,20 @@ def curve(seed: int, steps: int = STEPS) -> str:
     return "\n".join(["step,epoch,lr,loss", *rows]) + "\n"
 
 
-def finish(job: Job, files: dict[str, str]) -> Job:
+def finish_with(job: Job, files: dict[str, str]) -> Job:
     """Have the job made these files."""
     paths = [job.folder / name for name in files]
     for path, text in zip(paths, files.values(), strict=True):
         write_text(path, text)
-    job.done(paths)
+    finish(job, paths)
     return job
 
 
 def finish_training(job: Job) -> Job:
     files = {f"seed-{seed}.safetensors": "weights" for seed in job.settings["seeds"]}
-    return finish(job, files | {f"seed-{s}-curve.csv": curve(s) for s in job.settings["seeds"]})
+    return finish_with(
+        job, files | {f"seed-{s}-curve.csv": curve(s) for s in job.settings["seeds"]}
+    )
 
 
 def finish_evaluation(job: Job, miou: float = 60.0) -> Job:
@@ -50,7 +53,7 @@ def finish_evaluation(job: Job, miou: float = 60.0) -> Job:
     }
     write_json(job.outputs[0], metrics)
     write_text(job.folder / "distance.csv", "seed,from\n")
-    job.done([job.outputs[0], job.folder / "distance.csv"])
+    finish(job, [job.outputs[0], job.folder / "distance.csv"])
     return job
 
 
@@ -64,9 +67,9 @@ def finish_all(plan: Plan) -> None:
         elif job.outputs:
             for path in job.outputs:
                 write_text(path, job.name)
-            job.done(list(job.outputs))
+            finish(job, list(job.outputs))
         else:
-            finish(job, {"made.csv": job.name})
+            finish_with(job, {"made.csv": job.name})
 
 
 def write_params(text: str) -> Plan:

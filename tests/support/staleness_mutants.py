@@ -10,10 +10,10 @@ DVC_WRAPS_SNAKEMAKE = {
 
 def _stages(plan, jobs, params):
     """One, which DVC runs whenever a setting or module has changed, and which makes all."""
-    unseen = ignored([path for job in jobs for path in job.told])
-    shared = [job for job in jobs if STAGES[job.stage][1] in ("table", "experiment")]
+    unseen = ignored([path for job in jobs for path in job.declared])
+    shared = [job for job in jobs if STAGES[job.stage].kind in ("table", "experiment")]
     outs = [job.folder.as_posix() for job in jobs if job not in shared]
-    for path in (path for job in jobs for path in (job.told if job in shared else job.outputs)):
+    for path in (path for job in jobs for path in (job.declared if job in shared else job.outputs)):
         outs.append({path.as_posix(): {"cache": path in unseen}})
     snakemake = {"cmd": "snakemake", "deps": [str(params), "reclip"], "outs": outs}
     return {"plan": {"cmd": "true"}, "snakemake": snakemake}
@@ -25,7 +25,7 @@ def named(jobs):
 """,
 }
 CODE_IGNORED = {
-    "reclip/pipeline/receipts.py": """
+    "reclip/pipeline/code_digest.py": """
 
 def modules_used(module):
     return {}
@@ -33,18 +33,15 @@ def modules_used(module):
 }
 # As make does, with the times of files as they are.
 TIMES_TRUSTED = {
-    "reclip/pipeline/job.py": """
+    "reclip/pipeline/receipts.py": """
 
-def _stale_by_times(self):
-    if not self.receipt.is_file():
+def why_stale(job):
+    if not job.receipt.is_file():
         return "not made yet"
-    source = Path(self.module.replace(".", "/")).with_suffix(".py")
-    read = [Path("params.yaml"), source, *(job.receipt for job in self.inputs.values())]
+    source = Path(job.module.replace(".", "/")).with_suffix(".py")
+    read = [Path("params.yaml"), source, *(other.receipt for other in job.inputs.values())]
     times = [path.stat().st_mtime_ns for path in read if path.is_file()]
-    return "older than what it reads" if max(times) > self.receipt.stat().st_mtime_ns else None
-
-
-Job.stale_because = _stale_by_times
+    return "older than its inputs" if max(times) > job.receipt.stat().st_mtime_ns else None
 """,
     "reclip/pipeline/staleness.py": """
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from reclip.common.files import read_json
-from reclip.pipeline.job import STAGES
+from reclip.pipeline.stages import STAGES
 from support.forks import Forks
 from support.project_copy import ROOT, Checkout, make_checkout
 
@@ -43,16 +43,15 @@ def main(job):
             write_json(path, {{"job": job.digest, "miou": {{"mean": number}}}})
         else:
             write_text(path, f"{{path.name}} of {{job.digest}}\\n")
-    job.done(outputs)
+    finish(job, outputs)
 '''
 
 
 ALL = """
 from importlib import import_module
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.staleness import made_by_default
 
-for job in made_by_default(Plan.load()):
+for job in Plan.load().default_jobs:
     import_module(job.module).main(job)
 """
 

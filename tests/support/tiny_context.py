@@ -123,7 +123,7 @@ def make_json(folder: Path, content: Any = None) -> Path:
 
 
 def make_mat(folder: Path) -> Path:
-    """The data set's own maps, as its archive unpacks: `labels.txt` and `trainval/<id>.mat`."""
+    """The dataset's own maps, as its archive unpacks: `labels.txt` and `trainval/<id>.mat`."""
     (folder / "trainval").mkdir(parents=True)
     names = dict.fromkeys(range(1, 460), "thing")
     names |= zip(CONTEXT_IDS, CONTEXT_NAMES, strict=True)

@@ -11,8 +11,9 @@ from reclip.cli import main
 from reclip.common.errors import ReclipError
 from reclip.common.files import write_json
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import finish
 from reclip.tracking.compare import compare, differing
-from support.mlflow_results import finish
+from support.mlflow_results import finish_with
 
 CLASSES = {"cat": (10.0, 40.0), "dog": (50.0, 45.0), "bird": (30.0, 31.0), "nowhere": (None, None)}
 
@@ -32,8 +33,8 @@ def evaluate(plan: Plan, run: str, miou: float, sd: float | None, iou: dict) -> 
         "pixel_accuracy": {"mean": 80.04, "sd": sd},
     }
     write_json(job.outputs[0], metrics)
-    finish(job, {"distance.csv": ""})
-    job.done([job.outputs[0]])
+    finish_with(job, {"distance.csv": ""})
+    finish(job, [job.outputs[0]])
 
 
 @pytest.fixture

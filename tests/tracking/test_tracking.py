@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from reclip.common.errors import ReclipError
 from reclip.common.files import write_text
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import why_stale
 from reclip.tracking import records, sync, usage
 from reclip.tracking import server as tracking_store
 from reclip.tracking.lineage import flatten, settings_behind
@@ -408,7 +409,7 @@ def test_a_bad_server_holds_nobody_up(tracked, monkeypatch, caplog, server, seco
     (record,) = [r for r in caplog.records if r.name == "reclip.tracking.sync"]
     assert "was not logged" in record.message and told in record.message
     assert "\n" not in record.message and len(record.message) < 500
-    assert job.stale_because() is None
+    assert why_stale(job) is None
 
 
 def test_a_server_that_only_refuses_is_there() -> None:

@@ -10,9 +10,12 @@ from safetensors.torch import save_file
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import RectifySettings
+from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import why_stale
+from reclip.stages.seeds import each_seed
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import batches, curve_file, each_seed, seed_file, train
+from reclip.training.loop import batches, train
 
 SETTINGS = RectifySettings(epochs=4, batch=3, lr=0.05)
 COUNT = 8
@@ -162,10 +165,10 @@ def test_seeds_that_are_whole_are_not_trained_again(tmp_path: Path) -> None:
     job, done = seeds_job(tmp_path / "run"), []
     with pytest.raises(Stopped):
         each(job, done, stop_at=1)
-    assert job.stale_because() == "not made yet"  # nothing vouches for half a run
+    assert why_stale(job) == "not made yet"  # nothing vouches for half a run
     each(job, done)
     assert done == [0, 1]
-    assert job.stale_because() is None
+    assert why_stale(job) is None
     assert sorted(p.name for p in job.folder.iterdir()) == [
         "receipt.json", "seed-0-curve.csv", "seed-0.safetensors",
         "seed-1-curve.csv", "seed-1.safetensors",

@@ -11,7 +11,6 @@ import yaml
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import write_text
-from reclip.pipeline.staleness import made_by_default
 from reclip.versioning.dvc_yaml import jobs_of_pipeline, named, pipeline_text
 from support.stand_ins import SMALL, Project, make_project
 
@@ -31,7 +30,7 @@ def paths(outs: list) -> list[str]:
 
 def test_the_jobs_are_snakemakes(project, tiny_plan):
     plan = tiny_plan()
-    wanted = named(made_by_default(plan)).keys() | {"plan"}
+    wanted = named(plan.default_jobs).keys() | {"plan"}
     assert stages(pipeline_text(plan)).keys() == wanted
     assert stages(pipeline_text(plan, check=True)).keys() == wanted | {
         "check", "package@distill", "package@ref-pe",

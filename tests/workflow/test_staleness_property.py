@@ -72,5 +72,5 @@ def test_a_table_of_other_settings_is_stale_even_if_of_the_same_size(project, tm
     project.make_all()
     table = project.folder / "results/tiny/tables/table4.csv"
     table.write_bytes(table.read_bytes().swapcase())
-    assert "of another content: table4.csv" in project.run("reclip", "status")
+    assert "changed in content: table4.csv" in project.run("reclip", "status")
     assert project.planned() == {"tabulate:table4", "all"}

@@ -1,76 +1,51 @@
-# What the frozen CLIP says of texts and images, computed once.
+# Text and image features of the frozen CLIP, computed once.
 
 
-rule embed_text:
+use rule stage as embed_text with:
     input:
-        needs("embed-text", "dataset"),
+        needs("embed-text"),
     output:
         f"{RESULTS}/text/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/embed-text/{{dataset}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
     resources:
-        gpu=GPU,
+        gpu=gpus("embed-text"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} embed-text --dataset {wildcards.dataset} >{log} 2>&1
-        """
+        command=command("embed-text"),
 
 
-rule cache_features:
+use rule stage as cache_features with:
     input:
-        needs("cache-features", "dataset"),
+        needs("cache-features"),
     output:
         f"{RESULTS}/features/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/cache-features/{{dataset}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
     resources:
-        gpu=GPU,
+        gpu=gpus("cache-features"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} cache-features --dataset {wildcards.dataset} >{log} 2>&1
-        """
+        command=command("cache-features"),
 
 
-rule hypothesise:
+use rule stage as hypothesise with:
     input:
-        needs("hypothesise", "dataset"),
+        needs("hypothesise"),
     output:
         f"{RESULTS}/hypotheses/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/hypothesise/{{dataset}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
+    resources:
+        gpu=gpus("hypothesise"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} hypothesise --dataset {wildcards.dataset} >{log} 2>&1
-        """
+        command=command("hypothesise"),
 
 
-rule mini_clip:
+use rule stage as mini_clip with:
     output:
         weights=f"{RESULTS}/mini-clip/mini-clip.safetensors",
         card=f"{RESULTS}/mini-clip/mini-clip.json",
     log:
         f"{LOGS}/mini-clip.log",
-    conda:
-        "../envs/reclip.yaml"
     threads: 1
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} pretrain --output $(dirname {output.weights}) --threads {threads} >{log} 2>&1
-        """
+        command=f"{RECLIP} pretrain --output {RESULTS}/mini-clip",

@@ -1,20 +1,19 @@
-# Staleness is decided before the DAG is built, by digests (reclip/pipeline/receipts.py), and Snakemake is told
-# through the times of files (reclip/pipeline/staleness.py).
+# What all rules share. Staleness is decided by digests before Snakemake builds its graph
+# (reclip/pipeline/receipts.py). Snakemake learns of it through file times (reclip/pipeline/staleness.py).
 from reclip.cli import fork_server
-from reclip.pipeline.staleness import made_by_default, settle
+from reclip.pipeline.staleness import settle
+from reclip.pipeline.stages import STAGES
 
 try:
     STALE = settle(PLAN)
 except ReclipError as error:
     raise WorkflowError(str(error)) from None
 
-# What a plain `snakemake` makes again. A job of these that only fresh jobs read is asked for by name.
-STALE_BY_DEFAULT = [
-    job.receipt.as_posix() for job in made_by_default(PLAN) if job in STALE
-]
+# Stale jobs of a plain `snakemake` are its targets, also where only fresh jobs read them.
+STALE_BY_DEFAULT = [job.receipt.as_posix() for job in PLAN.default_jobs if job in STALE]
 
-# A long run's jobs start at once, in forks of a process that has imported what takes seconds to import;
-# those of any run with RECLIP_WARM=1, of none with RECLIP_WARM= (nothing).
+# A long run starts its jobs as forks of a process that has imported torch already, which saves
+# seconds a job. RECLIP_WARM=1 does so for any run, RECLIP_WARM= (empty) for none.
 if os.environ.get(fork_server.RUN, len(STALE) > 20):
     os.environ[fork_server.RUN] = str(os.getpid())
 
@@ -22,20 +21,29 @@ if os.environ.get(fork_server.RUN, len(STALE) > 20):
         fork_server.start()
 
 
-def needs(stage, kind):
-    """Input function: the job's plan file and the receipts of the jobs that it reads.
+def needs(stage):
+    """Input function: the job's plan file and the receipts of its inputs.
 
-    A fresh job does not name a stale one: it was made from what that one made under the same digest,
-    an output that is lost now and is made again, and Snakemake would make both again.
+    A fresh job does not name a stale input. Its input's output was lost after the job ran; naming it
+    would run both again.
     """
+    kind = STAGES[stage].kind
 
     def paths(wildcards):
         job = PLAN.job(stage, getattr(wildcards, kind, PLAN.params.experiment))
         read = [i for i in job.inputs.values() if job in STALE or i not in STALE]
-        return [job.wanted_file.as_posix(), *(i.receipt.as_posix() for i in read)]
+        return [job.plan_file.as_posix(), *(i.receipt.as_posix() for i in read)]
 
     return paths
 
 
-# Jobs that compute on a GPU run one at a time (profiles/default: gpu=1), or `--resources gpu=N` at once.
-GPU = 1 if uses_gpu(PLAN.params.compute) else 0
+def command(stage):
+    """The `reclip` command of a stage's rule, with the rule's wildcard."""
+    kind = STAGES[stage].kind
+    id = "" if kind == "experiment" else f" --{kind} {{{kind}}}"
+    return f"{RECLIP} {stage}{id}"
+
+
+def gpus(stage):
+    """GPUs of a job. By default one such job runs at a time (profiles/default: gpu=1)."""
+    return 1 if STAGES[stage].gpu and uses_gpu(PLAN.params.compute) else 0

@@ -1,37 +1,27 @@
-# From archives and drawn worlds to indexed data sets.
+# From archives and drawn worlds to indexed datasets.
 
 
-rule fetch:
+use rule stage as fetch with:
     input:
-        needs("fetch", "dataset"),
+        needs("fetch"),
     output:
         f"{RESULTS}/raw/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/fetch/{{dataset}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
+    resources:
+        gpu=gpus("fetch"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} fetch --dataset {wildcards.dataset} >{log} 2>&1
-        """
+        command=command("fetch"),
 
 
-rule prepare:
+use rule stage as prepare with:
     input:
-        needs("prepare", "dataset"),
+        needs("prepare"),
     output:
         f"{RESULTS}/data/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/prepare/{{dataset}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
+    resources:
+        gpu=gpus("prepare"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} prepare --dataset {wildcards.dataset} >{log} 2>&1
-        """
+        command=command("prepare"),

@@ -1,41 +1,27 @@
 # The DeepLabV2 student and the linear probe on it.
 
 
-rule distill:
+use rule stage as distill with:
     input:
-        needs("distill", "run"),
+        needs("distill"),
     output:
         f"{RESULTS}/runs/{{run}}/distill/receipt.json",
     log:
         f"{LOGS}/distill/{{run}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
     resources:
-        gpu=GPU,
+        gpu=gpus("distill"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} distill --run {wildcards.run} >{log} 2>&1
-        """
+        command=command("distill"),
 
 
-rule probe:
+use rule stage as probe with:
     input:
-        needs("probe", "run"),
+        needs("probe"),
     output:
         f"{RESULTS}/runs/{{run}}/probe/receipt.json",
     log:
         f"{LOGS}/probe/{{run}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
     resources:
-        gpu=GPU,
+        gpu=gpus("probe"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} probe --run {wildcards.run} >{log} 2>&1
-        """
+        command=command("probe"),

@@ -1,22 +1,15 @@
 # Metrics of every run on the val split.
 
 
-rule evaluate:
+use rule stage as evaluate with:
     input:
-        needs("evaluate", "run"),
+        needs("evaluate"),
     output:
         f"{RESULTS}/runs/{{run}}/metrics.json",
         f"{RESULTS}/runs/{{run}}/evaluate/receipt.json",
     log:
         f"{LOGS}/evaluate/{{run}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
     resources:
-        gpu=GPU,
+        gpu=gpus("evaluate"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} evaluate --run {wildcards.run} >{log} 2>&1
-        """
+        command=command("evaluate"),

@@ -1,18 +1,14 @@
-# Trained models with their cards, to be used on photos: `reclip predict`, `reclip export`.
+# Trained models with their cards, for `reclip predict` and `reclip export`.
 
 
-rule package:
+use rule stage as package with:
     input:
-        needs("package", "run"),
+        needs("package"),
     output:
         f"{RESULTS}/runs/{{run}}/model/receipt.json",
     log:
         f"{LOGS}/package/{{run}}.log",
-    conda:
-        "../envs/reclip.yaml"
+    resources:
+        gpu=gpus("package"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} package --run {wildcards.run} >{log} 2>&1
-        """
+        command=command("package"),

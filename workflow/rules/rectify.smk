@@ -1,41 +1,27 @@
-# Learning the bias of CLIP, and masks from what is rectified.
+# Learn the bias of CLIP, and write masks of the rectified CLIP.
 
 
-rule rectify:
+use rule stage as rectify with:
     input:
-        needs("rectify", "run"),
+        needs("rectify"),
     output:
         f"{RESULTS}/runs/{{run}}/rectify/receipt.json",
     log:
         f"{LOGS}/rectify/{{run}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
     resources:
-        gpu=GPU,
+        gpu=gpus("rectify"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} rectify --run {wildcards.run} >{log} 2>&1
-        """
+        command=command("rectify"),
 
 
-rule pseudo_mask:
+use rule stage as pseudo_mask with:
     input:
-        needs("pseudo-mask", "run"),
+        needs("pseudo-mask"),
     output:
         f"{RESULTS}/runs/{{run}}/pseudo-mask/receipt.json",
     log:
         f"{LOGS}/pseudo-mask/{{run}}.log",
-    conda:
-        "../envs/reclip.yaml"
-    threads: PLAN.params.compute.threads
     resources:
-        gpu=GPU,
+        gpu=gpus("pseudo-mask"),
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} pseudo-mask --run {wildcards.run} >{log} 2>&1
-        """
+        command=command("pseudo-mask"),

@@ -1,13 +1,13 @@
-# Tables, figures, the check over seeds, and what was found in a person's own photos.
+# Tables, figures, the check over seeds, and the summary of unlabelled photos.
 FIGURE_TITLES = {
     name: name.removesuffix(".png").replace("-", " ").capitalize().replace("iou", "IoU")
     for name in FIGURES
 }
 
 
-rule tabulate:
+use rule stage as tabulate with:
     input:
-        needs("tabulate", "table"),
+        needs("tabulate"),
     output:
         f"{RESULTS}/tables/{{table}}.csv",
         f"{RESULTS}/tables/{{table}}.md",
@@ -20,19 +20,13 @@ rule tabulate:
         f"{RESULTS}/tables/{{table}}.receipt.json",
     log:
         f"{LOGS}/tabulate/{{table}}.log",
-    conda:
-        "../envs/reclip.yaml"
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} tabulate --table {wildcards.table} >{log} 2>&1
-        """
+        command=command("tabulate"),
 
 
-rule plot:
+use rule stage as plot with:
     input:
-        needs("plot", "experiment"),
+        needs("plot"),
     output:
         [
             report(
@@ -47,48 +41,30 @@ rule plot:
         f"{RESULTS}/figures/receipt.json",
     log:
         f"{LOGS}/plot.log",
-    conda:
-        "../envs/reclip.yaml"
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} plot >{log} 2>&1
-        """
+        command=command("plot"),
 
 
-rule check:
+use rule stage as check with:
     input:
-        needs("check", "experiment"),
+        needs("check"),
     output:
         f"{RESULTS}/check/check.md",
         f"{RESULTS}/check/receipt.json",
     log:
         f"{LOGS}/check.log",
-    conda:
-        "../envs/reclip.yaml"
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} check >{log} 2>&1
-        """
+        command=command("check"),
 
 
-rule summarise:
+use rule stage as summarise with:
     input:
-        needs("summarise", "experiment"),
+        needs("summarise"),
     output:
         f"{RESULTS}/summary/summary.md",
         f"{RESULTS}/summary/summary.json",
         f"{RESULTS}/summary/receipt.json",
     log:
         f"{LOGS}/summarise.log",
-    conda:
-        "../envs/reclip.yaml"
     params:
-        reclip=RECLIP,
-    shell:
-        """
-        {params.reclip} summarise >{log} 2>&1
-        """
+        command=command("summarise"),

@@ -55,7 +55,7 @@ def local_or_download(where: str, sha256: str | None, folder: Path) -> Path:
             )
         return path
     if not path.is_file():
-        raise ReclipError(f"params: no file '{path}': change the data set's source")
+        raise ReclipError(f"params: no file '{path}': change the dataset's source")
     require_sha256(path, sha256)
     return path
 

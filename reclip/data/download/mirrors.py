@@ -70,7 +70,7 @@ def checksum(path: Path, like: str | None) -> str | None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """No other process downloads `path`: two data sets may want one archive at the same time."""
+    """No other process downloads `path`: two datasets may want one archive at the same time."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)

@@ -28,7 +28,7 @@ class RemoteFile:
     setting: str = "source.archive"
 
 
-# sha256 as recorded by torchvision's data set prototypes, sha1 by GluonCV and PyTorch-Encoding.
+# sha256 as recorded by torchvision's dataset prototypes, sha1 by GluonCV and PyTorch-Encoding.
 
 VOC2012 = RemoteFile(
     "VOCtrainval_11-May-2012.tar",

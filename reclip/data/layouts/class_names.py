@@ -36,7 +36,7 @@ CONTEXT_IDS = tuple(id for id, _ in CONTEXT_IDS_AND_NAMES)
 CONTEXT_NAMES = tuple(name for _, name in CONTEXT_IDS_AND_NAMES)
 CONTEXT_ALL = 459
 
-# How the data set's own list of 59 classes, `59_labels.txt`, writes three of them.
+# How the dataset's own list of 59 classes, `59_labels.txt`, writes three of them.
 CONTEXT_OTHER_SPELLINGS = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 
 _PROMPTED = {"aeroplane": "airplane", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}

@@ -1,6 +1,6 @@
 """Proofs that a set of PASCAL Context label maps numbers its classes as we do.
 
-Copies in another order are about (VOC's 20 classes first, as in the data set's own file of 59
+Copies in another order are about (VOC's 20 classes first, as in the dataset's own file of 59
 classes); read as ours they give an mIoU near zero without any error.
 """
 

@@ -52,6 +52,6 @@ def read(root: Path, labels: Path) -> Layout:
         photos = context_maps.read_photos(maps, root, ALL if has_all else FEW)
         lists, official = "ImageSets/Main of VOC 2010", OFFICIAL_MAPS
     else:
-        raise ReclipError(f"there is no '{labels}': change the data set's source.labels")
+        raise ReclipError(f"there is no '{labels}': change the dataset's source.labels")
     check_against_voc([photo for split in SPLITS for photo in photos[split]], root)
     return Layout("context", CONTEXT_CLASSES, lists, official, photos)

@@ -2,7 +2,7 @@
 
 Two numberings are in use, and the maps themselves say which one theirs is:
 
-    0..459   all classes of the data set: its own `<id>.mat` (variable LabelMap), or `<id>.png`
+    0..459   all classes of the dataset: its own `<id>.mat` (variable LabelMap), or `<id>.png`
     0..59    as mmsegmentation's `SegmentationClassContext`: `<id>.png`, 0 for none and the 59
              classes in alphabetical order; 255 for none is accepted, too
 """
@@ -20,7 +20,7 @@ from reclip.data.images import IGNORED
 from reclip.data.layouts.class_names import CONTEXT_CLASSES
 from reclip.data.layouts.layout import SPLITS, IdTable, Photo, listed_photo, read_ids, read_list
 
-USUAL = ("SegmentationClassContext", "trainval")  # mmsegmentation's name, and the data set's own
+USUAL = ("SegmentationClassContext", "trainval")  # mmsegmentation's name, and the dataset's own
 LOOKED_AT = 200  # maps: a set of 459 classes in which so many hold none above 59 is no real one
 
 
@@ -69,7 +69,7 @@ def hold_all_classes(maps: list[Path]) -> bool:
 
 
 def read_names(maps: list[Path]) -> tuple[Path, dict[int, str]] | None:
-    """The data set's list of all its classes, lines `12: name`, beside the maps or their folder.
+    """The dataset's list of all its classes, lines `12: name`, beside the maps or their folder.
 
     Raises ReclipError: a line of another form.
     """

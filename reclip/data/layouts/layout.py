@@ -16,7 +16,7 @@ from reclip.data.images import FORMATS, IGNORED, image_size, read_label
 
 SPLITS = ("train", "val")
 PHOTO_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG")  # official first; others come of copying about
-MAX_ID = 100  # characters; ids of official data sets have up to 18
+MAX_ID = 100  # characters; ids of official datasets have up to 18
 PIXELS_AT_ONCE = 2**18  # of a label map, in 64 bits: a whole one would take 25 times its size
 
 
@@ -25,7 +25,7 @@ class Photo:
     """A listed photo and where its label map comes from.
 
     Attributes:
-        id: unique within the data set; names the files made from the photo.
+        id: unique within the dataset; names the files made from the photo.
         path: the photo.
         source: the file that holds its label map; it need not exist.
         read: reads the map as class indices, uint8 (H, W), IGNORED where there is no class.
@@ -63,7 +63,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set found in its official layout.
+    """A dataset found in its official layout.
 
     Attributes:
         kind: "voc", "context" or "ade".
@@ -81,7 +81,7 @@ class Layout:
 
 
 class IdTable:
-    """From the ids of a data set's label maps to class indices."""
+    """From the ids of a dataset's label maps to class indices."""
 
     def __init__(self, ids: Sequence[int], ignored: Collection[int], known: str) -> None:
         """ids: the id of each class; ignored: ids of no class; known: all of them, in words."""
@@ -94,7 +94,7 @@ class IdTable:
     def convert(self, ids: np.ndarray, path: Path) -> np.ndarray:
         """Class indices, uint8, of integer ids of any shape; `path` is for the message.
 
-        Raises ReclipError: an id that the data set does not have.
+        Raises ReclipError: an id that the dataset does not have.
         """
         unknown = len(self.classes) - 1
         flat = ids.reshape(-1)
@@ -105,7 +105,7 @@ class IdTable:
             if (found < 0).any():
                 raise ReclipError(
                     f"label map '{path}' holds id {few[found < 0].min()}, it should have "
-                    f"{self.known}: check that it belongs to this data set and get it again"
+                    f"{self.known}: check that it belongs to this dataset and get it again"
                 )
             classes[start : start + PIXELS_AT_ONCE] = found
         return classes.reshape(ids.shape)

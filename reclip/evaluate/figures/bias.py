@@ -32,7 +32,7 @@ COLUMNS = ("dataset", "bias", "method", "run", "value", "sd", "seeds")
 
 @dataclass(frozen=True)
 class Measured:
-    """One bias of one run on one data set, by seed."""
+    """One bias of one run on one dataset, by seed."""
 
     dataset: str
     bias: str
@@ -50,7 +50,7 @@ class Measured:
 
 
 def measure(comparisons: list[Comparison], device: torch.device) -> list[Measured]:
-    """Every bias of every run on the mini worlds; runs on other data sets are passed over."""
+    """Every bias of every run on the mini worlds; runs on other datasets are passed over."""
     found = []
     for comparison in comparisons:
         if "world" not in comparison.data.facts:
@@ -75,9 +75,9 @@ def measure(comparisons: list[Comparison], device: torch.device) -> list[Measure
 
 
 def draw(measured: list[Measured]) -> Figure:
-    """A panel a bias, a group of bars a data set, a bar a method."""
+    """A panel a bias, a group of bars a dataset, a bar a method."""
     if not measured:
-        return style.nothing("this CLIP or these data sets have no planted biases")
+        return style.nothing("this CLIP or these datasets have no planted biases")
     figure = Figure(figsize=(style.WIDTH, 5.8))
     datasets = list(dict.fromkeys(m.dataset for m in measured))
     axes = figure.subplots(2, 2).ravel()

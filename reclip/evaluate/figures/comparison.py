@@ -11,13 +11,14 @@ import torch
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import read_json
-from reclip.data.index import DataSet, Item, read_table
+from reclip.common.tables import read_table
+from reclip.data.index import DataSet, Item
 from reclip.evaluate.metrics import ratio
 from reclip.evaluate.predictors import predictors
 from reclip.evaluate.presence import classes_present
+from reclip.pipeline.artifacts import curve_file
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
-from reclip.training.loop import curve_file
 
 ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
 """Role -> its name in a figure, in the figures' order."""
@@ -89,7 +90,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The results on one data set by role; roles without a run are missing."""
+    """The results on one dataset by role; roles without a run are missing."""
 
     dataset: str
     results: dict[str, Result]

@@ -83,11 +83,11 @@ def draw_runs(results: list[Result], classes: list[int], names: list[str], title
 
 
 def draw(comparisons: list[Comparison]) -> Figure:
-    """A row a data set, a column a method; cells hold percentages of the true class's pixels."""
+    """A row a dataset, a column a method; cells hold percentages of the true class's pixels."""
     methods = ("query", "rectified")
     comparisons = [c for c in comparisons if set(methods) <= set(c.results)]
     if not comparisons:
-        return style.nothing("no data set has both a Query and a rectified run")
+        return style.nothing("no dataset has both a Query and a rectified run")
     figure = Figure(figsize=(style.WIDTH, 3.9 * len(comparisons) + 0.2))
     grid = figure.subplots(len(comparisons), len(methods), squeeze=False)
     for axes, comparison in zip(grid, comparisons, strict=True):

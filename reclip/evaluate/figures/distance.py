@@ -21,7 +21,7 @@ class Curve(NamedTuple):
 
 
 def draw(comparisons: list[Comparison]) -> Figure:
-    """A panel a data set: mIoU of each method, and below it how many objects a bin has."""
+    """A panel a dataset: mIoU of each method, and below it how many objects a bin has."""
     figure = Figure(figsize=(style.WIDTH, 3.8))
     axes = figure.subplots(
         2, len(comparisons), sharex=True, sharey="row", squeeze=False,
@@ -44,7 +44,7 @@ def draw(comparisons: list[Comparison]) -> Figure:
 
 
 def draw_runs(results: list[Result], title: str) -> Figure:
-    """One panel for some runs on one data set, with the same bins; at most len(style.SERIES)."""
+    """One panel for some runs on one dataset, with the same bins; at most len(style.SERIES)."""
     figure = Figure(figsize=(5.2, 4.2))
     ax, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (4, 1)})
     looks = zip(results, style.SERIES, style.SERIES_MARKERS, strict=False)

@@ -13,9 +13,9 @@ from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
+from reclip.pipeline.artifacts import seed_file
 from reclip.rectify.model import Rectifier, positional_logits
 from reclip.rectify.predict import Piece, class_map, feature_frame, upsample
-from reclip.training.loop import seed_file
 
 PHOTOS = 2
 

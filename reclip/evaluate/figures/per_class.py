@@ -10,7 +10,7 @@ from reclip.evaluate.figures.comparison import Comparison, mean_and_sd
 
 
 def draw(comparisons: list[Comparison]) -> Figure:
-    """A panel a data set, a line a class: mean over seeds, whiskers of one standard deviation."""
+    """A panel a dataset, a line a class: mean over seeds, whiskers of one standard deviation."""
     most = max(c.data.num_classes for c in comparisons)
     figure = Figure(figsize=(style.WIDTH, 0.19 * most + 1.2))
     axes = figure.subplots(1, len(comparisons), squeeze=False)[0]

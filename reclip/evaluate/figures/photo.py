@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reclip.common.errors import ReclipError
-from reclip.config.load import nearest
+from reclip.common.text import nearest
 from reclip.device import setup
 from reclip.evaluate.figures import captions, one_photo
 from reclip.evaluate.figures.examples import evenly_spaced
@@ -83,8 +83,8 @@ def heatmaps(
     else:
         how += " Classes: as asked for."
     shown = " and ".join(names[k] for k in ids)
-    seed = plan.seeds(run)[0]
-    sign = "+" if plan.rectify(rectifier.id).combine == "add" else "−"
+    seed = plan.experiment.seeds(run)[0]
+    sign = "+" if plan.experiment.rectify(rectifier.id).combine == "add" else "−"
     said = captions.heatmaps(photo, logits, shown, scale, f"{run}, seed {seed}", sign, how)
     return written(
         path, lambda: one_photo.draw(photo, logits, ids, names, scale, f"{run}, seed {seed}"), said
@@ -98,12 +98,12 @@ def models(plan: Plan, run: str) -> tuple[Job, Job]:
     """
     settings = plan.params.runs[run]
     if settings.method == "rectify" and (
-        plan.rectify(run).reference or plan.rectify(run).positional
+        plan.experiment.rectify(run).reference or plan.experiment.rectify(run).positional
     ):
         return plan.job("rectify", run), plan.job("rectify", run)
-    if settings.method == "distill" and "reference" in plan.distill(run).head:
+    if settings.method == "distill" and "reference" in plan.experiment.distill(run).head:
         return plan.job("distill", run), plan.job("rectify", settings.teacher)
-    having = plan.compared(settings.dataset).get("rectified")
+    having = plan.experiment.compared(settings.dataset).get("rectified")
     hint = f", e.g. '{having}'" if having and having != run else ""
     raise ReclipError(
         f"run '{run}' has neither Reference nor positional logits to show: name one that learns "
@@ -115,10 +115,10 @@ def predictor(
     plan: Plan, run: str, model: Job, rectifier: Job, features
 ) -> Callable[[Photo], Logits]:
     """From a photo to its logits by the run's first seed."""
+    from reclip.pipeline.artifacts import seed_file
     from reclip.rectify.model import Rectifier
-    from reclip.training.loop import seed_file
 
-    device, seed = setup(plan.params.compute), plan.seeds(run)[0]
+    device, seed = setup(plan.params.compute), plan.experiment.seeds(run)[0]
     teacher = Rectifier.load(seed_file(rectifier.folder, seed), device)
     if model is rectifier:
         return lambda photo: one_photo.of_rectifier(teacher, features, photo)
@@ -134,4 +134,4 @@ def _no_photo(image: str, dataset: str, photos: list[Photo]) -> str:
     hint = nearest(image, ids)
     if hint.startswith("; known"):
         hint = f"; its photos are named like '{ids[0]}'"
-    return f"data set '{dataset}' has no photo '{image}'{hint}"
+    return f"dataset '{dataset}' has no photo '{image}'{hint}"

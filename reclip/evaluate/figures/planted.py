@@ -27,7 +27,7 @@ NEAR = 0.5
 
 @dataclass(frozen=True)
 class Planted:
-    """The planted facts about the C classes of one data set."""
+    """The planted facts about the C classes of one dataset."""
 
     frequency: np.ndarray
     """(C,) how often a class is drawn in pre-training, relative to the others."""

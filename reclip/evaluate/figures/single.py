@@ -7,9 +7,10 @@ from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
-from reclip.config.load import nearest
+from reclip.common.text import nearest
 from reclip.pipeline.job import Job, snakemake
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import why_stale
 
 FORMATS = (".png", ".pdf", ".svg")
 MOST_RUNS = 7  # colours that are told apart
@@ -19,9 +20,9 @@ ALL = "all"
 def chosen_runs(
     plan: Plan, dataset: str | None, runs: Sequence[str], roles: Sequence[str]
 ) -> tuple[str, list[str]]:
-    """The data set, and its runs: those named, or the ones that the report shows for `roles`.
+    """The dataset, and its runs: those named, or the ones that the report shows for `roles`.
 
-    Raises ReclipError: an unknown name, runs on several data sets, too many, or none.
+    Raises ReclipError: an unknown name, runs on several datasets, too many, or none.
     """
     params = plan.params
     runs = list(dict.fromkeys(runs))
@@ -29,35 +30,35 @@ def chosen_runs(
         if run not in params.runs:
             raise ReclipError(f"no run '{run}'{nearest(run, params.runs)}")
     if dataset is not None and dataset not in params.datasets:
-        raise ReclipError(f"no data set '{dataset}'{nearest(dataset, params.datasets)}")
+        raise ReclipError(f"no dataset '{dataset}'{nearest(dataset, params.datasets)}")
     of = list(dict.fromkeys(params.runs[run].dataset for run in runs)) or list(params.datasets)
     if dataset is None and len(of) == 1:
         dataset = of[0]
     if dataset is None:
         what = "the runs are on" if runs else "there are"
         raise ReclipError(
-            f"{what} data sets {', '.join(of)}, and a figure shows one: name "
+            f"{what} datasets {', '.join(of)}, and a figure shows one: name "
             f"{'runs of one' if runs else 'it with --dataset'}"
         )
     if strange := next((run for run in runs if params.runs[run].dataset != dataset), None):
         raise ReclipError(
-            f"run '{strange}' is on data set '{params.runs[strange].dataset}', not '{dataset}': "
+            f"run '{strange}' is on dataset '{params.runs[strange].dataset}', not '{dataset}': "
             f"leave it out, or draw it in a figure of its own"
         )
     if len(runs) > MOST_RUNS:
         raise ReclipError(f"{len(runs)} runs are too many for one figure: name {MOST_RUNS} at most")
     if not runs:
-        compared = plan.compared(dataset)
+        compared = plan.experiment.compared(dataset)
         runs = [compared[role] for role in roles if role in compared]
     if not runs:
-        raise ReclipError(f"data set '{dataset}' has no {' or '.join(roles)} run: name its runs")
+        raise ReclipError(f"dataset '{dataset}' has no {' or '.join(roles)} run: name its runs")
     return dataset, runs
 
 
 def require_fresh(jobs: Sequence[Job], params: str) -> None:
     """Raises ReclipError: a job of these is not made yet, or with other settings."""
     for job in jobs:
-        if reason := job.stale_because():
+        if reason := why_stale(job):
             target = job.outputs[0] if job.outputs else job.receipt
             raise ReclipError(f"{job.name} is stale ({reason}): run `{snakemake(target, params)}`")
 
@@ -76,15 +77,15 @@ def checked_output(plan: Plan, output: str) -> Path:
 
 
 def evaluated(plan: Plan, dataset: str, runs: list[str], params: str, kind: str) -> list:
-    """The runs' results on a data set with labels.
+    """The runs' results on a dataset with labels.
 
     Raises ReclipError: no labels, or a stale result.
     """
     from reclip.evaluate.figures.comparison import Result
 
-    if not plan.labelled(dataset):
+    if not plan.experiment.labelled(dataset):
         raise ReclipError(
-            f"data set '{dataset}' has no labels, by which {kind} is measured: give its source "
+            f"dataset '{dataset}' has no labels, by which {kind} is measured: give its source "
             f"val_images and val_labels, or draw heatmaps"
         )
     jobs = [plan.job("evaluate", run) for run in runs]
@@ -117,7 +118,7 @@ def distance(plan: Plan, dataset: str | None, runs: Sequence[str], output: str, 
     path = checked_output(plan, output)
     dataset, runs = chosen_runs(plan, dataset, runs, ("query", "rectified", "distilled"))
     results = evaluated(plan, dataset, runs, params, "distance")
-    bins = {run: plan.run_section(run, "evaluate").distance_bins for run in runs}
+    bins = {run: plan.experiment.run_section(run, "evaluate").distance_bins for run in runs}
     if len(set(bins.values())) > 1:
         said = ", ".join(f"{run} {count}" for run, count in bins.items())
         raise ReclipError(
@@ -142,8 +143,8 @@ def confusion(
 
     path = checked_output(plan, output)
     dataset, runs = chosen_runs(plan, dataset, runs, ("query", "rectified"))
-    query = plan.compared(dataset).get("query")
-    by = query if query and plan.labelled(dataset) else runs[0]
+    query = plan.experiment.compared(dataset).get("query")
+    by = query if query and plan.experiment.labelled(dataset) else runs[0]
     needed = [*runs, *([by] if classes is None and by not in runs else [])]
     results = evaluated(plan, dataset, needed, params, "confusion")
     names = read_json(results[0].job.outputs[0])["classes"]

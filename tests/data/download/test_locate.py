@@ -69,7 +69,7 @@ def test_a_web_address_is_downloaded_once_and_checked(tmp_path: Path, server, ca
     url = server.url("/path/data%20set.tar", Reply(DATA))
     path = local_or_download(url, SUM.upper(), tmp_path / "downloads")
     assert path.read_bytes() == DATA and path.parent == tmp_path / "downloads"
-    assert path.name.endswith("-data_set.tar")
+    assert path.name.endswith("-dataset.tar")
     assert local_or_download(url, SUM, tmp_path / "downloads") == path
     assert len(server.sent("/path/data%20set.tar")) == 1
     assert not caplog.records

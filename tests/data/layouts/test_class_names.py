@@ -1,4 +1,4 @@
-"""The classes of the three data sets, in their official orders."""
+"""The classes of the three datasets, in their official orders."""
 
 from __future__ import annotations
 

@@ -1,0 +1,139 @@
+"""Checks of an experiment as a whole: runs, tables and the check must name things that exist."""
+
+from __future__ import annotations
+
+from reclip.common.errors import ReclipError
+from reclip.common.text import nearest
+from reclip.config.models import Check, RunSettings
+from reclip.config.resolve import METHODS, Experiment
+
+ROLES = (
+    ("teacher", "distill", ("query", "rectify")),
+    ("student", "probe", ("distill",)),
+)
+"""Settings that name another run: the key, the method that needs it, the methods it may name."""
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Check every run, table and the check.
+
+    Raises ReclipError: a name is unknown, or the named run does not fit.
+    """
+    params = experiment.params
+    for run, settings in params.runs.items():
+        _check_run(experiment, run, settings)
+    for table, settings in params.tables.items():
+        for i, row in enumerate(settings.rows):
+            for column, cell in row.cells.items():
+                if cell.run is not None:
+                    at = f"tables.{table}.rows.{i}.cells.{column}.run"
+                    require_measured(experiment, cell.run, at)
+    if params.check:
+        for role, run in params.check.model_dump().items():
+            require_measured(experiment, run, f"check.{role}")
+        _check_roles(experiment, params.check)
+
+
+def require_measured(experiment: Experiment, run: str, at: str) -> None:
+    """Raise ReclipError unless `run` exists and its dataset has labels of val photos.
+
+    at: the key that names the run.
+    """
+    _require_run(experiment, run, at)
+    dataset = experiment.params.runs[run].dataset
+    if not experiment.labelled(dataset):
+        raise ReclipError(
+            f"params: '{at}': cannot evaluate run '{run}', because dataset '{dataset}' has no "
+            f"labels: add val_images and val_labels to its source, or remove the run here"
+        )
+
+
+def _require_run(experiment: Experiment, run: str, at: str) -> None:
+    runs = experiment.params.runs
+    if run not in runs:
+        raise ReclipError(f"params: '{at}': no run '{run}'{nearest(run, runs)}")
+
+
+def _check_run(experiment: Experiment, run: str, settings: RunSettings) -> None:
+    at = f"runs.{run}"
+    datasets = experiment.params.datasets
+    if settings.dataset not in datasets:
+        hint = nearest(settings.dataset, datasets)
+        raise ReclipError(f"params: '{at}.dataset': no dataset '{settings.dataset}'{hint}")
+    for role, method, allowed in ROLES:
+        named = getattr(settings, role)
+        if settings.method == method:
+            _check_role(experiment, run, role, named, allowed)
+        elif named is not None:
+            raise ReclipError(f"params: '{at}.{role}' is only for method {method}: remove it")
+    if settings.method == "distill":
+        _check_head(experiment, run, settings)
+    if settings.method == "probe" and experiment.source(settings.dataset).kind == "folder":
+        raise ReclipError(
+            f"params: '{at}' learns from labels of training photos, but dataset "
+            f"'{settings.dataset}' has none: remove the run"
+        )
+    if settings.method == "rectify":
+        own = experiment.rectify(run)
+        if not (own.reference or own.learn_query or own.positional):
+            raise ReclipError(
+                f"params: '{at}.rectify' learns nothing: set reference, learn_query or "
+                f"positional to true"
+            )
+
+
+def _check_role(
+    experiment: Experiment, run: str, role: str, named: str | None, allowed: tuple[str, ...]
+) -> None:
+    """Check the teacher or student that a run names."""
+    at, methods = f"runs.{run}.{role}", " or ".join(allowed)
+    if named is None:
+        raise ReclipError(f"params: '{at}' is missing: name a run of method {methods}")
+    _require_run(experiment, named, at)
+    dataset = experiment.params.runs[run].dataset
+    other = experiment.params.runs[named]
+    if other.method not in allowed or other.dataset != dataset:
+        raise ReclipError(
+            f"params: '{at}': '{named}' must be a run of method {methods} on dataset '{dataset}'"
+        )
+    missing = set(experiment.seeds(run)) - set(experiment.seeds(named))
+    if other.method != "query" and missing:
+        raise ReclipError(
+            f"params: 'runs.{run}.seeds': {role} '{named}' has no seed {min(missing)}: "
+            f"add it to its seeds"
+        )
+
+
+def _check_head(experiment: Experiment, run: str, settings: RunSettings) -> None:
+    """Check that the teacher has the head that a student inherits."""
+    head = experiment.distill(run).head
+    teacher = experiment.params.runs[settings.teacher]
+    own = experiment.rectify(settings.teacher)
+    has_reference = teacher.method == "rectify" and own.reference
+    available = {
+        "query_reference": has_reference,
+        "query_reference_positional": has_reference and own.positional,
+    }
+    if not available.get(head, True):
+        raise ReclipError(
+            f"params: 'runs.{run}.distill.head': teacher '{settings.teacher}' has no head "
+            f"'{head}': choose 'query' or another teacher"
+        )
+
+
+def _check_roles(experiment: Experiment, check: Check) -> None:
+    """The check compares seed by seed, so its three runs must teach one another."""
+    runs = experiment.params.runs
+    for role, run in check.model_dump().items():
+        method = METHODS[role]
+        if runs[run].method != method:
+            raise ReclipError(f"params: 'check.{role}': '{run}' is not a run of method {method}")
+    if runs[check.query].dataset != runs[check.rectified].dataset:
+        raise ReclipError(
+            f"params: 'check.query': '{check.query}' must be on the dataset of '{check.rectified}'"
+        )
+    if runs[check.distilled].teacher != check.rectified:
+        raise ReclipError(
+            f"params: 'check.distilled': the teacher of '{check.distilled}' must be "
+            f"'{check.rectified}'"
+        )

@@ -1,0 +1,49 @@
+"""The one table of stages: commands, Snakemake rules, `dvc.yaml` and the cost report follow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline.
+
+    Attributes:
+        name: of the command, the rule and the DVC stage.
+        kind: what the id of its jobs names: a "dataset", "run", "table" or "experiment".
+        help: one sentence for `reclip --help`.
+        gpu: whether its jobs compute on a GPU where there is one.
+    """
+
+    name: str
+    kind: str
+    help: str
+    gpu: bool = False
+
+    @property
+    def module(self) -> str:
+        """The module whose `main(job)` runs the stage."""
+        return f"reclip.stages.{self.name.replace('-', '_')}"
+
+
+_ORDERED = (
+    Stage("fetch", "dataset", "Get a dataset's archive, check and unpack it."),
+    Stage("prepare", "dataset", "Index a dataset: photos, class names, label maps."),
+    Stage("embed-text", "dataset", "Embed the Query texts of a dataset's classes.", gpu=True),
+    Stage("cache-features", "dataset", "Compute and cache CLIP's dense features.", gpu=True),
+    Stage("hypothesise", "dataset", "Guess which classes each image may hold."),
+    Stage("rectify", "run", "Learn the bias of CLIP, without labels.", gpu=True),
+    Stage("pseudo-mask", "run", "Write a teacher's masks of the training images.", gpu=True),
+    Stage("distill", "run", "Train a DeepLabV2 student on those masks.", gpu=True),
+    Stage("probe", "run", "Train a linear classifier on a student's frozen features.", gpu=True),
+    Stage("evaluate", "run", "Measure a run on the val split.", gpu=True),
+    Stage("package", "run", "Write a trained model and its model card."),
+    Stage("tabulate", "table", "Write one of the tables."),
+    Stage("plot", "experiment", "Draw the figures."),
+    Stage("check", "experiment", "Compare Query, rectified and distilled over the seeds."),
+    Stage("summarise", "experiment", "Summarise the results on unlabelled photos, with advice."),
+)
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _ORDERED}
+"""By name, in the order of the pipeline: a stage reads only from those before it."""

@@ -1,0 +1,59 @@
+"""Stage `cache-features`: CLIP's dense and image-level features of a dataset, computed once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reclip.clip.extract import (
+    Extractor,
+    cache_pieces,
+    cache_views,
+    centre_crops,
+    layout,
+    whole_images,
+)
+from reclip.clip.image_level import untouched
+from reclip.clip.load import load_clip
+from reclip.common.files import atomic, write_json
+from reclip.data.index import DataSet
+from reclip.device import setup
+from reclip.pipeline.job import Job
+from reclip.pipeline.receipts import finish
+
+
+def main(job: Job) -> None:
+    """Write the files that `reclip.clip.feature_cache` describes."""
+    settings = job.settings
+    device = setup(settings["compute"])
+    loaders = settings["compute"].loaders
+    extractor = Extractor(load_clip(settings["clip"], device), settings["clip"], loaders)
+    data = DataSet(job.inputs["data"].folder)
+    image = settings["image"]
+    centre = settings["hypothesis_image"] == "centre_crop"
+    whole = image.model_copy(update={"protocol": "whole"})
+    outputs, splits = [], {}
+    for split in ("train", "val"):
+        items = data.items(split)
+        splits[split], pieces = layout(items, image, extractor.patch)
+        path = job.folder / f"{split}.npy"
+        shared = not centre and image == whole
+        vectors = cache_pieces(extractor, items, pieces, path, with_global=shared)
+        if centre:
+            vectors = centre_crops(load_clip(untouched(settings["clip"]), device), items)
+        elif not shared:
+            vectors = whole_images(extractor, items, whole)
+        global_path = job.folder / f"{split}-global.npy"
+        with atomic(global_path) as partial:
+            np.save(partial, vectors)
+        outputs += [path, global_path]
+    outputs += cache_views(extractor, data.items("train"), settings, job.folder)
+    manifest = {
+        "splits": splits,
+        "dim": extractor.dim,
+        "patch": extractor.patch,
+        "norm": extractor.norm,
+        "view_settings": settings["views"].model_dump(mode="json"),
+        "image_settings": image.model_dump(mode="json"),
+    }
+    write_json(job.folder / "manifest.json", manifest)
+    finish(job, [*outputs, job.folder / "manifest.json"])

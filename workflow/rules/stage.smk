@@ -1,0 +1,13 @@
+# The parent of all rules: it has no files of its own and is never run.
+rule stage:
+    log:
+        f"{LOGS}/stage.log",
+    conda:
+        "../envs/reclip.yaml"
+    threads: PLAN.params.compute.threads
+    resources:
+        gpu=0,
+    params:
+        command="",
+    shell:
+        "{params.command} >{log} 2>&1"
