@@ -1,6 +1,6 @@
 # make demo    set up, then Tables 1 to 7 of the embedded default, figures and a report
 # make test    set up, then all tests
-# make check   lint and format
+# make check   lint, format, import contract, spelling
 # make audit   known faults of the pinned packages, and of our own code (docs/security.md)
 # make lock    resolve the dependencies again
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
@@ -45,6 +45,8 @@ test: $(SETUP)
 check: $(SETUP)
 	ruff check .
 	ruff format --check .
+	lint-imports
+	codespell
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

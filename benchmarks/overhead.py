@@ -23,8 +23,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from GONE import made_by_default
-
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES
@@ -138,7 +136,7 @@ def main() -> None:
         mlflow = run(folder, given.params, sys.executable, "-m", "reclip", "sync-mlflow")
         os.chdir(folder)
         plan = Plan.load(given.params)
-        jobs = made_by_default(plan)
+        jobs = plan.default_jobs
         times = {job: took(job, Path("logs") / plan.params.experiment) for job in jobs}
     workers = 2
     alone = makespan(jobs, lambda job: times[job].compute, workers)

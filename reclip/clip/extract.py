@@ -16,7 +16,7 @@ from reclip.clip.feature_cache import grid_of
 from reclip.clip.image_level import centre_crop_embedding
 from reclip.clip.load import Clip
 from reclip.common.files import atomic, reserve
-from reclip.common.prefetch import ahead
+from reclip.common.prefetch import prefetch
 from reclip.config.models import ClipSettings, ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import Item
@@ -121,7 +121,7 @@ def cache_pieces(
         tokens = _map(partial, extractor.dtype, shape)
         bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
         batches = _same_size_batches(pieces, extractor.patch)
-        for batch, cuts in ahead(batches, load, extractor.loaders):
+        for batch, cuts in prefetch(batches, load, extractor.loaders):
             z, found = extractor(cuts, with_global)
             for k, piece in enumerate(batch):
                 flat = z[k].reshape(-1, extractor.dim)
@@ -179,7 +179,7 @@ def cache_views(
     with atomic(path) as partial:
         tokens = _map(partial, extractor.dtype, shape)
         bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
-        for start, found in ahead(range(0, len(items), step), load, extractor.loaders):
+        for start, found in prefetch(range(0, len(items), step), load, extractor.loaders):
             for number, crops in enumerate(found):
                 tokens[number, start : start + len(crops)] = extractor(crops)[0]
                 bar.update(len(crops))

@@ -1,10 +1,10 @@
-"""The one exception that a person is meant to read."""
+"""The exception for errors that the user can fix."""
 
 from __future__ import annotations
 
 
 class ReclipError(Exception):
-    """Something the user can mend, said in one sentence: what is wrong, where, what to do.
+    """An error that the user can fix, as one sentence: problem, place, fix.
 
-    The command line prints the sentence alone and sends the traceback to the log.
+    The command line prints the sentence and writes the traceback to a log.
     """

@@ -1,4 +1,4 @@
-"""Writing files so that no half-written one is ever taken for a whole one."""
+"""Write files so that a partial file never looks complete."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ UNWRITABLE = (errno.EFBIG, errno.EIO, errno.EROFS)
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path`; on success it is renamed to `path`, on failure removed.
+    """Yield a temporary name beside `path`; rename it to `path` on success, else remove it.
 
-    The temporary name keeps the suffix, so that writers that look at it still work.
+    The temporary name keeps the suffix, because some writers choose the format by it.
     Raises ReclipError: the disk is full, or the file cannot be written for another reason.
     """
     path = Path(path)
@@ -42,10 +42,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
             raise
         if code in FULL:
             raise ReclipError(
-                f"the disk is full while writing '{path}': free some space and run again"
+                f"Cannot write '{path}': the disk is full. Free some space and run again."
             ) from error
         raise ReclipError(
-            f"'{path}' cannot be written ({os.strerror(code)}): mend that and run again"
+            f"Cannot write '{path}': {os.strerror(code)}. Fix this and run the command again."
         ) from error
     finally:
         with suppress(OSError):
@@ -54,9 +54,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @functools.cache
 def _clear_abandoned(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed: features may fill the disk.
+    """Remove temporary files of killed processes; those of features may fill the disk.
 
-    A folder is looked through once, as it may hold a file a photo.
+    Each folder is searched once a process, because it may hold a file for every photo.
     """
     for path in folder.glob(".*.partial*"):
         found = re.search(r"\.(\d+)\.partial(\.\w+)?$", path.name)
@@ -69,22 +69,22 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's, or no process's number
+    except (OSError, OverflowError):  # another user's process, or not a process number
         pass
     return True
 
 
 def _write_trouble(error: Exception, partial: Path) -> int | None:
-    """The errno of what keeps `partial` from being written; None if `error` is of another kind."""
+    """Return the errno that prevents writing `partial`; None if `error` has another cause."""
     code = error.errno if isinstance(error, OSError) else None
-    if told := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors: Rust's wording
+    if told := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors' text
         code = int(told[1])
     if code in (*FULL, *UNWRITABLE):
         return code
     if isinstance(error, OSError) and error.filename is not None:
         about = Path(os.fsdecode(error.filename))
         return code if about in (partial, *partial.parents) else None
-    # numpy and torch say in words of their own that a write failed: write once more.
+    # numpy and torch hide the errno of a failed write: try to write once more.
     try:
         if partial.exists():
             with open(partial, "ab") as stream:
@@ -95,10 +95,10 @@ def _write_trouble(error: Exception, partial: Path) -> int | None:
 
 
 def reserve(path: Path) -> None:
-    """Have the disk set aside all of a sparse file, before it is filled through a memory map.
+    """Reserve disk space for a sparse file before it is filled through a memory map.
 
-    On a full disk that would kill the process (SIGBUS) instead of raising an error.
-    Raises OSError: the disk has no room for it.
+    Without this, a full disk would kill the process (SIGBUS) instead of raising an error.
+    Raises OSError: the disk has too little space.
     """
     size = path.stat().st_size
     with open(path, "r+b") as stream, suppress(AttributeError):  # macOS has no such call
@@ -113,9 +113,9 @@ def reserve(path: Path) -> None:
 
 @contextmanager
 def accessible() -> Iterator[None]:
-    """What the system refuses of a file becomes a sentence; also a decorator.
+    """Turn an OSError about a file into a ReclipError; also a decorator.
 
-    Even to ask whether a file is there fails where its folder may not be read.
+    Even `Path.exists` fails in a folder without read permission.
     """
     try:
         yield
@@ -123,22 +123,24 @@ def accessible() -> Iterator[None]:
         if error.filename is None:
             raise
         raise ReclipError(
-            f"{os.fsdecode(error.filename)!r} cannot be used ({error.strerror}): mend that and run "
-            f"again"
+            f"Cannot use {os.fsdecode(error.filename)!r}: {error.strerror}. Fix this and run the "
+            f"command again."
         ) from error
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text with Unix line ends."""
     with atomic(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def canonical_json(data: Any) -> str:
-    """JSON with sorted keys: equal data, equal text."""
+    """Return JSON with sorted keys, so that equal data give equal text."""
     return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_json(path: str | Path, data: Any) -> None:
+    """Write canonical JSON."""
     write_text(path, canonical_json(data))
 
 
@@ -148,16 +150,14 @@ def read_json(path: str | Path) -> Any:
 
 @contextmanager
 def result(path: Path) -> Iterator[None]:
-    """To read a result in: where its bytes are not what was written, a sentence says so.
+    """Context manager for reading a result; reports a corrupted file as ReclipError.
 
-    A disk that breaks or loses power leaves a file at its size, for which its receipt vouches.
+    A disk fault or power loss can damage a file but keep its size, so it still looks fresh.
     """
     try:
         yield
     except (ValueError, EOFError) as error:
-        raise ReclipError(
-            f"'{path}' is damaged: make it again by the stage that writes it, with --force"
-        ) from error
+        raise ReclipError(f"'{path}' is damaged: run its stage again with --force") from error
 
 
 def text_sha256(text: str) -> str:

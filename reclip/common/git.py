@@ -1,4 +1,4 @@
-"""What git says of a project's files; nothing where there is no git."""
+"""Ask git about the project's files. Without git, no file is tracked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def git(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run git in the project's folder; a return code of 127 where it is not installed."""
+    """Run git in the project's folder; return code 127 means that git is not installed."""
     command = ["git", *arguments]
     try:
         return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
@@ -17,11 +17,12 @@ def git(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def is_repository() -> bool:
+    """Return whether the project is a git repository."""
     return git("rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
 
 
 def ignored(paths: Iterable[Path]) -> set[Path]:
-    """Those of `paths` that git does not track: all of them outside a repository."""
+    """Return the paths that git ignores: all of them outside a repository."""
     paths = list(paths)
     done = git("check-ignore", "--stdin", "-z", given="".join(f"{path}\0" for path in paths))
     if done.returncode not in (0, 1):
@@ -30,7 +31,7 @@ def ignored(paths: Iterable[Path]) -> set[Path]:
 
 
 def tracked(paths: Iterable[Path]) -> list[Path]:
-    """Those of `paths` that git has a version of."""
+    """Return the paths that git tracks."""
     paths = [str(path) for path in paths]
     found = git("ls-files", "-z", "--", *paths).stdout if paths else ""
     return [Path(name) for name in found.split("\0") if name]

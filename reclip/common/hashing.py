@@ -1,8 +1,7 @@
-"""sha256 of large files, remembered: every command asks which weights and archives it is about.
+"""Cache the sha256 of large files, because every command needs those of weights and archives.
 
-A file of the same path, size and times is taken to be the same. The time of its last change of any
-kind is one of them: a file that got the time of another, as by `cp -p`, is read again. What is
-remembered lies in the project's `results/.sha256.json`; without it the files are read again.
+A file with the same path, size and times counts as unchanged. The times include ctime, so a file
+with a copied mtime (`cp -p`) is read again. The cache is `results/.sha256.json` in the project.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from pathlib import Path
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256, read_json, write_json
 
-MEMORY = Path("results") / ".sha256.json"
+CACHE = Path("results") / ".sha256.json"
 
 
-def remembered_sha256(path: Path) -> str:
-    """sha256 of a file, read only if the file has changed since the last time."""
-    return remembered_sha256s([path])[0]
+def cached_sha256(path: Path) -> str:
+    """Return the sha256 of a file; read the file only if it changed since the last call."""
+    return cached_sha256s([path])[0]
 
 
-def remembered_sha256s(paths: Sequence[Path]) -> list[str]:
-    """The same of many files, with one look into the memory.
+def cached_sha256s(paths: Sequence[Path]) -> list[str]:
+    """Return the sha256 of many files, reading the cache once.
 
-    Raises OSError: a file that is not there or cannot be read.
+    Raises OSError: a file is missing or cannot be read.
     """
     known, new = _known(), {}
     found = []
@@ -37,15 +36,15 @@ def remembered_sha256s(paths: Sequence[Path]) -> list[str]:
             if key not in known or known[key]["mark"] != mark:
                 known[key] = new[key] = {"mark": mark, "sha256": file_sha256(path)}
             found.append(known[key]["sha256"])
-    finally:  # what was read is read no more, even where a later file fails
+    finally:  # keep the new sums even if a later file fails
         if new:
-            with suppress(OSError, ReclipError):  # one that cannot be written costs time alone
-                write_json(MEMORY, {**_known(), **new})
+            with suppress(OSError, ReclipError):  # without the cache, only time is lost
+                write_json(CACHE, {**_known(), **new})
     return found
 
 
 def _known() -> dict[str, dict]:
     try:
-        return read_json(MEMORY)
+        return read_json(CACHE)
     except (OSError, json.JSONDecodeError):
         return {}

@@ -1,4 +1,4 @@
-"""Reading ahead: what the next steps need is loaded by threads while the present one computes."""
+"""Prefetch the next batches in background threads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ Task = TypeVar("Task")
 Loaded = TypeVar("Loaded")
 
 
-def ahead(
+def prefetch(
     tasks: Iterable[Task], load: Callable[[Task], Loaded], threads: int
 ) -> Iterator[tuple[Task, Loaded]]:
-    """(task, load(task)) in the order of the tasks, at most `threads` of them ahead.
+    """Yield (task, load(task)) in the order of the tasks, loading up to `threads` of them ahead.
 
-    With 0 threads each is loaded when it is asked for. What `load` raises is raised at its task.
+    With 0 threads, each is loaded when it is needed. An error of `load` is raised at its task.
+    Workers of torch's DataLoader would not do: each process would hold its own caches.
     """
     if threads == 0:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""What every section of `params.yaml` is made of: strict models, names, seeds, no passwords."""
+"""Building blocks of every section of the settings: strict models, names, seeds, no passwords."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from reclip.common.passwords import holds_password
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-"""Names of experiments, datasets, runs and tables stand in paths, commands and wildcards."""
+"""Names of experiments, datasets, runs and tables become parts of paths and commands."""
 
 Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _distinct(values: tuple) -> tuple:
     if len(set(values)) < len(values):
-        raise ValueError("each may be given only once")
+        raise ValueError("a value is given twice: give each once")
     return values
 
 
 def without_password(instead: str) -> AfterValidator:
-    """Settings go into git, every receipt, DVC and MLflow."""
+    """Return a validator that refuses a password. Settings go into git, receipts, DVC and MLflow.
+
+    instead: what the user should do, for the error.
+    """
 
     def check(address: str) -> str:
         if holds_password(address):
-            raise ValueError(f"holds a password or key, which all would see: {instead}")
+            raise ValueError(f"holds a password or key that others would see: {instead}")
         return address
 
     return AfterValidator(check)
@@ -36,7 +39,9 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinc
 
 
 class Settings(BaseModel):
-    # A value that is refused may hold a password, and an error's text goes into a log.
+    """A section of the settings. Unknown keys are errors."""
+
+    # An invalid value may hold a password, and the error's text goes into a log.
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
     )

@@ -1,9 +1,8 @@
-"""What the paper and the official code contradict each other on: `compat` picks a side.
+"""Points where the paper and the official code contradict each other; `compat` picks a side.
 
-`compat: paper` is the defaults of `reclip.config.models`. `compat: official` lays these values
-under the settings, so that what a params file, dataset or run says itself still wins. The labels
-that the official code reads in training (to pick crops, foreground pixels and checkpoints) are no
-option.
+`compat: paper` stands for the defaults of `reclip.config.models`. `compat: official` replaces these
+defaults by the code's values; a value in the settings file still wins. The official code also reads
+labels in training, to pick crops, foreground pixels and checkpoints. There is no option for this.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Difference(NamedTuple):
-    """A named option, and what the official code (CVPR-era recipe) does."""
+    """A setting, and the official code's value (CVPR-era recipe)."""
 
     section: str
     key: str
@@ -52,7 +51,7 @@ DIFFERENCES = (
 
 
 def layer(compat: str, section: str) -> dict[str, Any]:
-    """Values that `compat` lays under a section's settings."""
+    """Return the values by which `compat` replaces a section's defaults."""
     if compat == "paper":
         return {}
     return {d.key: d.official for d in DIFFERENCES if d.section == section}

@@ -1,4 +1,4 @@
-"""Reading `params.yaml`: keys and values are checked, every fault is said in one sentence."""
+"""Read and validate the settings file; every error becomes one sentence."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from reclip.config.sources import Source
 
 
 def validate(model: type[Settings], data: Any, at: str = "") -> Any:
-    """`data` as a `model`; the first fault becomes one sentence with the key's full path."""
+    """Return `data` as a `model`.
+
+    at: the key of `data` in the settings file, for the error.
+    Raises ReclipError: the first invalid key or value, with its full path.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        loc = tuple(part for part in first["loc"] if part != "[key]")  # a mapping's key is at fault
+        loc = tuple(part for part in first["loc"] if part != "[key]")  # the key itself is invalid
         path = ".".join([*([at] if at else []), *_written_path(loc)])
         if first["type"] == "extra_forbidden":
             hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
@@ -38,24 +42,24 @@ def _short(value: Any, limit: int = 80) -> str:
 
 
 def _written_path(loc: tuple) -> list[str]:
-    """The location as the file has it: without the tag by which a source's model was picked."""
+    """Return the location as the file has it, without pydantic's tag of a source's kind."""
     tags = {_tag(m) for m in get_args(Source)}
     return [str(p) for i, p in enumerate(loc) if not (p in tags and i and loc[i - 1] == "source")]
 
 
 def _fields_at(model: type[Settings], loc: tuple) -> set[str]:
-    """Names that the model at a location inside `model` knows."""
+    """Return the keys that the model at a location inside `model` knows."""
     models = [model]
     for part in loc:
         if all(part in m.model_fields for m in models):
             models = [c for m in models for c in _settings_in(m.model_fields[part].annotation)]
-        else:  # a key of a mapping, a position, or the tag that picks one of several
+        else:  # a key of a mapping, a position, or the tag of a source's kind
             models = [m for m in models if _tag(m) == part] or models
     return {name for m in models for name in m.model_fields}
 
 
 def _settings_in(annotation: Any) -> list[type[Settings]]:
-    """Settings models inside an annotation such as `dict[str, Model]` or `A | B`."""
+    """Return the settings models in an annotation such as `dict[str, Model]` or `A | B`."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return [annotation]
     return [m for arg in get_args(annotation) for m in _settings_in(arg)]
@@ -67,7 +71,7 @@ def _tag(model: type[Settings]) -> str | None:
 
 
 class _Loader(yaml.SafeLoader):
-    """A key that is given twice is a mistake, not a reason to forget the first."""
+    """A YAML loader that refuses a key given twice; PyYAML would silently use the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -80,9 +84,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_params(path: str | Path) -> Params:
-    """Read and validate a params file.
+    """Read and validate a settings file.
 
-    Raises ReclipError: no such file, not YAML, unknown key, wrong type.
+    Raises ReclipError: the file is missing or not YAML, or a key or value is invalid.
     """
     path = Path(path)
     try:
@@ -90,22 +94,22 @@ def load_params(path: str | Path) -> Params:
         data = yaml.load(text, _Loader)  # a SafeLoader # nosec B506
     except FileNotFoundError as error:
         raise ReclipError(
-            f"no params file at '{path}': run from the project's folder, name yours by "
-            f"--params (of snakemake: --config params=FILE), or write one with `reclip init`"
+            f"no settings file '{path}': run from the project's folder, name the file by --params "
+            f"(with snakemake: --config params=FILE), or write one with `reclip init`"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ReclipError(
-            f"'{path}' cannot be read as a params file ({why}): name one that `reclip init` wrote"
+            f"Cannot read the settings file '{path}': {why}. Write one with `reclip init`."
         ) from error
     except RecursionError as error:
-        raise ReclipError(f"'{path}' is nested too deeply to be settings: mend it") from error
+        raise ReclipError(f"Settings file '{path}' is nested too deeply: fix it") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1} ({error.problem})" if mark else ""
         raise ReclipError(
-            f"'{path}' is not valid YAML{where}: mend that line or its indentation"
+            f"'{path}' is not valid YAML{where}: fix that line or its indentation"
         ) from error
     if not isinstance(data, dict):
-        raise ReclipError(f"'{path}' holds no settings: it must be a mapping of sections")
+        raise ReclipError(f"'{path}' has no settings: it must be a mapping of sections")
     return validate(Params, data)

@@ -1,8 +1,8 @@
-"""`params.yaml` as typed models: every setting, its default and where that default comes from.
+"""The settings file as typed models: every setting, its default and the source of the default.
 
-Sources in the comments: *paper* (section), *official* (the authors' code, CVPR-era recipe), *ours*.
-The paper comes first, the official code where the paper is silent. Where the two contradict each
-other the default is the paper's, and `compat: official` takes the code's (`reclip.config.compat`).
+Comments name the source: *paper* (section), *official* (the authors' code, CVPR-era recipe) or
+*ours*. A default follows the paper. Where the paper is silent, it follows the official code. Where
+the two contradict each other, `compat: official` takes the code's value (`reclip.config.compat`).
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from reclip.config.sources import Source
 
 def _ascending(values: tuple[float, float]) -> tuple[float, float]:
     if not 0 < values[0] <= values[1]:
-        raise ValueError("give the least and the greatest factor, both above 0")
+        raise ValueError("give the smallest and the largest factor, both above 0")
     return values
 
 
 class ComputeSettings(Settings):
-    """Where a job computes. Fixed threads: their number changes the last bits of a sum."""
+    """Device and threads of a job. The number of threads changes the last bits of a sum."""
 
     device: str = "auto"
-    threads: int = Field(1, gt=0)  # a job; the front ends run several jobs side by side
-    # Further threads of a job that read photos ahead; on a GPU give 8 or more. No result depends on
-    # them, so they are no part of what makes an output stale.
+    threads: int = Field(1, gt=0)  # of one job; several jobs run at a time
+    # Threads that prefetch photos; with a GPU use 8 or more. No result depends on them, so a change
+    # makes nothing stale.
     loaders: int = Field(0, ge=0, exclude=True)
 
 
 class ClipSettings(Settings):
-    """The frozen CLIP and how its dense features are read (paper Sec. 3.1)."""
+    """The frozen CLIP and its dense features (paper Sec. 3.1)."""
 
     model: str = "ViT-B-16"  # paper Sec. 4.1
     pretrained: str | None = None  # open_clip tag, e.g. "openai"
-    # A weights file instead of a tag: OpenAI's .pt, open_clip's .pt or safetensors.
+    # A weights file instead of a tag: OpenAI's .pt, open_clip's .pt or .safetensors.
     checkpoint: str | None = None
-    # "quick_gelu" is for both towers; "gelu" for the image tower alone, as in the official code.
+    # "quick_gelu" acts on both towers, "gelu" on the image tower alone (official).
     activation: Literal["default", "gelu", "quick_gelu"] = "default"
-    block_ln_eps: float | None = None  # official: 1e-6 in the visual blocks; None: the model's own
+    block_ln_eps: float | None = None  # official: 1e-6, image tower; None: the model's
     residual: bool = True  # official (after MaskCLIP): the last block keeps its residual
     mlp: bool = True  # official (after MaskCLIP): ... and its MLP
     norm: Literal["clip", "imagenet"] = "clip"  # official CVPR recipe: imagenet
@@ -48,10 +48,10 @@ class ClipSettings(Settings):
 
 
 class ImageSettings(Settings):
-    """How a photo is read: resized so that the short side is `short_side` (None: own size).
+    """How a photo is read: resized to a short side of `short_side` pixels (None: not resized).
 
-    protocol: "whole" reads it in one piece; "slide" in windows of side `window` every `stride`
-    pixels, their logits averaged where they overlap (as later open-vocabulary work evaluates).
+    protocol: "whole" reads it in one piece. "slide" reads windows of `window` pixels every `stride`
+        pixels and averages logits where they overlap, as later open-vocabulary work does.
     """
 
     short_side: int | None = Field(None, gt=0)
@@ -59,14 +59,14 @@ class ImageSettings(Settings):
     protocol: Literal["whole", "slide"] = "whole"  # official
     window: int = Field(224, gt=0)  # SCLIP's
     stride: int = Field(112, gt=0)  # SCLIP's
-    # Cells that reach over the edge: "cut" where the image ends; "squeezed": the whole grid is
-    # resized to the image, which moves everything by up to a cell.
+    # Patches that reach over the image's edge. "cut": their logits are cut at the edge. "squeezed":
+    # the whole grid is resized to the image, which moves logits by up to a patch.
     overhang: Literal["cut", "squeezed"] = "cut"  # official: squeezed
 
     @model_validator(mode="after")
     def _windows_touch(self) -> ImageSettings:
         if self.stride > self.window:
-            raise ValueError("`stride` must not exceed `window`, or pixels are left out")
+            raise ValueError("`stride` must not exceed `window`, or pixels have no prediction")
         return self
 
 
@@ -75,9 +75,9 @@ class PromptSettings(Settings):
 
 
 class ViewSettings(Settings):
-    """Seeded augmented views of the training images, cached once and cycled through."""
+    """Seeded augmented views of the training images, cached once and used in turn."""
 
-    count: int = Field(4, gt=0)  # ours: a bounded set stands for endless redraws
+    count: int = Field(4, gt=0)  # ours: official draws new views in every epoch
     seed: Seed = 0
     crop: int = Field(512, gt=0)  # official, VOC
     scale: Annotated[tuple[float, float], AfterValidator(_ascending)] = (0.5, 2.0)  # official
@@ -86,11 +86,11 @@ class ViewSettings(Settings):
 
 
 class HypothesisSettings(Settings):
-    """Which classes an image may hold (paper Sec. 3.4)."""
+    """Image-level hypotheses: the classes that an image may hold (paper Sec. 3.4)."""
 
     threshold: float = 23.0  # official, VOC: 100 × cosine
-    fallback_k: int = Field(2, gt=0)  # official, VOC: the top K where none passes
-    image: Literal["whole", "centre_crop"] = "whole"  # official: centre crop; paper: the image
+    fallback_k: int = Field(2, gt=0)  # official, VOC: the top K if none passes
+    image: Literal["whole", "centre_crop"] = "whole"  # paper; official: centre_crop
 
 
 class OptimiserSettings(Settings):
@@ -108,23 +108,23 @@ class RectifySettings(OptimiserSettings):
 
     reference: bool = True
     learn_query: bool = False  # Table 3's variant
-    query_words: str = "a photo of a"  # where a learnable Query starts; ours, after CoOp
+    query_words: str = "a photo of a"  # initial words of a learnable Query; ours, after CoOp
     positional: bool = True
     combine: Literal["subtract", "add"] = "subtract"  # Table 5
     prompt_length: int = Field(73, gt=0)  # paper Sec. 3.2
-    class_slots: Literal["any", "official"] = "any"  # official: three token slots for a name
+    class_slots: Literal["any", "official"] = "any"  # official: three tokens for a class name
     normalise_reference: Literal["frobenius", "row", "none"] = "frobenius"  # official
     positional_channels: Literal["class", "one"] = "class"  # official; "one" (paper) cancels
     positional_hidden: tuple[int, int] = (512, 256)  # official
-    positional_final_relu: bool = False  # paper Sec. 3.3: normalisation comes last; official: true
+    positional_final_relu: bool = False  # paper Sec. 3.3: normalisation is last; official: true
     positional_init: float = Field(1.0, gt=0)  # initial weight of the last normalisation; official
     gumbel_scale: float = Field(1000.0, gt=0)  # official
     gumbel_tau: float = Field(1.0, gt=0)  # official
     tau: float = Field(0.01, gt=0)  # Eq. 5; official: one over CLIP's logit scale of 100
     pool_over: Literal["all", "mask"] = "all"  # paper: global average pooling of Z_g
-    padding: Literal["ignored", "counted"] = "ignored"  # official: padded cells enter mask and pool
+    padding: Literal["ignored", "counted"] = "ignored"  # official: counted
     epochs: int = Field(200, gt=0)  # official, VOC
-    batch: int = Field(16, gt=0)  # official's file says 16; its loader ran 1
+    batch: int = Field(16, gt=0)  # official: the file says 16, the loader used 1
 
 
 class DistillSettings(OptimiserSettings):
@@ -139,11 +139,11 @@ class DistillSettings(OptimiserSettings):
         "query_reference"  # paper Table 6
     )
     branch_relu: bool = False  # ours: CLIP's features have both signs; official: true
-    detach_feature: bool = False  # official: its feature and text losses reach no weight
+    detach_feature: bool = False  # official: true, so feature and text losses train no weight
     alpha: float = Field(0.5, ge=0)  # paper Sec. 3.5: weight of the feature loss
     beta: float = Field(0.5, ge=0)  # paper Sec. 3.5: weight of the text loss
-    logit_scale: float = Field(1.0, gt=0)  # official: cosines enter the mask loss unscaled
-    tau: float = Field(0.01, gt=0)  # of the text loss, as in rectification
+    logit_scale: float = Field(1.0, gt=0)  # official: the mask loss takes unscaled cosines
+    tau: float = Field(0.01, gt=0)  # temperature of the text loss, as in rectification
     feature_resolution: Literal["image", "grid"] = "image"  # paper: resized to the image
     gumbel_scale: float = Field(1000.0, gt=0)
     gumbel_tau: float = Field(1.0, gt=0)
@@ -152,7 +152,7 @@ class DistillSettings(OptimiserSettings):
 
 
 class ProbeSettings(OptimiserSettings):
-    """Linear classification on the frozen student feature (after MaskContrast; paper Sec. 4.2)."""
+    """Linear classification on the frozen student's features (after MaskContrast; Sec. 4.2)."""
 
     lr: float = Field(0.1, gt=0)  # MaskContrast
     weight_decay: float = Field(1e-4, ge=0)  # MaskContrast
@@ -161,9 +161,9 @@ class ProbeSettings(OptimiserSettings):
 
 
 class DenoisingSettings(Settings):
-    """Prompt denoising: a class whose best softmax over the whole image is low is left out.
+    """Prompt denoising: remove a class whose highest softmax over the whole image is low.
 
-    After MaskCLIP; the paper never mentions it, the official code has it with thresholds that were
+    From MaskCLIP. The paper never mentions it; the official code has it, with thresholds that were
     tuned on labels. The softmax is over classes, of `denoising_scale` times the logits.
     """
 
@@ -175,34 +175,34 @@ class DenoisingSettings(Settings):
 class PseudoMaskSettings(DenoisingSettings):
     """The teacher's masks of the training images (paper Sec. 3.5)."""
 
-    denoising_scale: float = Field(10.0, gt=0)  # official, for the masks that teach
+    denoising_scale: float = Field(10.0, gt=0)  # official, for masks that teach a student
 
 
 class EvaluateSettings(DenoisingSettings):
-    """Prediction on the val split; denoising is for the Query and rectified CLIP, not students."""
+    """Prediction on the val split. Denoising is for CLIP and rectified CLIP, not for students."""
 
-    distance_bins: int = Field(8, gt=1)  # ours: Fig. 1(a) does not say
+    distance_bins: int = Field(8, gt=1)  # ours: Fig. 1(a) gives no number
 
 
 class TrackingSettings(Settings):
-    """Where MLflow mirrors the results; `MLFLOW_TRACKING_URI` overrides `uri`."""
+    """MLflow's store; the environment variable `MLFLOW_TRACKING_URI` overrides `uri`."""
 
     enabled: bool = True
     uri: Annotated[str, without_password("set MLFLOW_TRACKING_URI instead")] = "sqlite:///mlflow.db"
-    # When Snakemake's jobs are logged: each as it ends, or all when the run ends or fails, which
-    # saves two seconds (MLflow's import) a job. A stage by hand or under DVC is logged as it ends.
+    # When Snakemake's jobs are logged: each as it ends, or all when Snakemake ends or fails, which
+    # saves the import of MLflow (2 s) in each job. Stages run by hand or by DVC are logged at once.
     when: Literal["stage", "end"] = "stage"
 
 
 class SeedSettings(Settings):
-    """Seeds of each kind of run; a table cell is the mean over them."""
+    """Seeds of each method; a table cell is the mean over them."""
 
     rectify: Seeds = (0, 1, 2)
     distill: Seeds = (0,)
     probe: Seeds = (0,)
 
 
-# Sections that a dataset may override for all of its runs.
+# Sections that a dataset may override for all its runs.
 DATASET_SECTIONS: dict[str, type[Settings]] = {
     "image": ImageSettings,
     "prompts": PromptSettings,
@@ -214,7 +214,7 @@ DATASET_SECTIONS: dict[str, type[Settings]] = {
     "probe": ProbeSettings,
     "evaluate": EvaluateSettings,
 }
-# Those that a run may override again.
+# Sections that a run may override.
 RUN_SECTIONS = ("rectify", "pseudo_mask", "distill", "probe", "evaluate")
 
 
@@ -247,14 +247,14 @@ class RunSettings(Settings):
 
 
 class Cell(Settings):
-    """A value of a table: the paper's, and the run that measures ours (none: cited only)."""
+    """A value of a table: the paper's, and the run that measures ours (None: cited only)."""
 
     paper: float | None = None
     run: str | None = None
 
 
 class Row(Settings):
-    """protocol: how a cited number was measured where that differs from ours."""
+    """A row of a table. protocol: how a cited number was measured, if not as ours."""
 
     row: str
     protocol: str | None = None
@@ -275,7 +275,7 @@ class Table(Settings):
 
 
 class Check(Settings):
-    """What `snakemake mini_check` compares, seed by seed."""
+    """The runs that `snakemake <experiment>_check` compares, seed by seed."""
 
     query: str
     rectified: str
@@ -283,11 +283,11 @@ class Check(Settings):
 
 
 class Params(Settings):
-    """The whole of `params.yaml`."""
+    """The settings file."""
 
     experiment: Name
-    compat: Literal["paper", "official"] = "paper"  # which of the two where they contradict
-    downloads: str = "downloads"  # official archives are looked for, and downloaded, here
+    compat: Literal["paper", "official"] = "paper"  # which to follow where they contradict
+    downloads: str = "downloads"  # folder of official archives; missing ones are downloaded to it
     compute: ComputeSettings = ComputeSettings()
     clip: ClipSettings
     image: ImageSettings = ImageSettings()

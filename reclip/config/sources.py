@@ -1,4 +1,4 @@
-"""Where a dataset comes from: drawn, an archive in its official layout, or a person's folder."""
+"""Sources of datasets: a drawn world, an official archive, or a folder of the user's photos."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Place = Annotated[
 
 
 class WorldSource(Settings):
-    """A procedurally drawn dataset (`reclip.data.world.scenes`)."""
+    """A drawn dataset (`reclip.data.world`)."""
 
     kind: Literal["world"]
     world: Literal["voc", "context", "ade"]
@@ -30,11 +30,11 @@ class WorldSource(Settings):
 class ArchiveSource(Settings):
     """A dataset in its official layout, from an archive or an unpacked folder.
 
-    With neither, the official archive is looked for in `downloads`, and downloaded if need be.
+    With neither, the official archive is read from `downloads`, or downloaded to it.
     """
 
     archive: Place | None = None
-    sha256: str | None = None  # of the archive; checked before anything is unpacked
+    sha256: str | None = None  # of the archive, checked before unpacking
     folder: str | None = Field(None, min_length=1)
     limit: int | None = Field(None, gt=0)  # use the first N photos of each split (a quick trial)
 
@@ -52,11 +52,11 @@ class VocSource(ArchiveSource):
 
 
 class ContextSource(ArchiveSource):
-    """PASCAL Context, 59 classes: the photos of VOC 2010 and label maps that come apart.
+    """PASCAL Context, 59 classes: the photos of VOC 2010, with separate label maps.
 
     labels: `trainval_merged.json` (4,996 + 5,104 photos), or a folder or archive of label maps
-        (4,998 + 5,105 photos, by the lists of VOC 2010): .mat or .png with the 459 classes, or
-        .png with 0 for none and 1..59. None: the official json.
+        (4,998 + 5,105 photos, by the lists of VOC 2010). Maps are .mat or .png with the 459
+        classes, or .png with 0 for no class and 1 to 59. None means the official json.
     """
 
     kind: Literal["context"]
@@ -71,18 +71,18 @@ class AdeSource(ArchiveSource):
 
 
 def _with_synonyms(classes: Any) -> Any:
-    """A class that has one name may be written as it, without brackets."""
+    """Accept `cat` for `[cat]`: a class with a single name."""
     if not isinstance(classes, (list, tuple)):
         return classes
     return [[names] if isinstance(names, str) else names for names in classes]
 
 
 class FolderSource(Settings):
-    """A person's photos and class names (`reclip.data.folder`).
+    """The user's photos and class names (`reclip.data.folder`).
 
-    images, val_images: folders, whose photos are found however deep they lie.
-    val_labels: `<photo's path in val_images>.png` with class ids in the order of `classes`, from
-        0; 255 is no class. Without them nothing is evaluated, and all else is the same.
+    images, val_images: folders, searched with all their subfolders.
+    val_labels: folder of label maps `<photo's path in val_images>.png`. Class ids count from 0 in
+        the order of `classes`; 255 is no class. Without labels nothing is evaluated.
     """
 
     kind: Literal["folder"]
@@ -96,7 +96,7 @@ class FolderSource(Settings):
     def _photos_with_labels(self) -> FolderSource:
         if (self.val_images is None) != (self.val_labels is None):
             missing = "val_labels" if self.val_labels is None else "val_images"
-            raise ValueError(f"`{missing}` is missing: give photos and labels, or neither")
+            raise ValueError(f"`{missing}` is missing: give both photos and labels, or neither")
         return self
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from reclip.common.errors import ReclipError
-from reclip.common.prefetch import ahead
+from reclip.common.prefetch import prefetch
 from reclip.common.tables import write_table
 from reclip.common.text import listed
 from reclip.config.classes import in_other_scripts
@@ -88,7 +88,7 @@ def _readable(
             f"files there, or name another folder"
         )
     items, bad = [], []
-    for path, found in ahead(paths, _size, loaders):
+    for path, found in prefetch(paths, _size, loaders):
         if isinstance(found, str):
             bad.append((path, found))
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import text_sha256
-from reclip.common.hashing import remembered_sha256s
+from reclip.common.hashing import cached_sha256s
 
 READ = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jp2")
 NOT_READ = (".heic", ".heif", ".avif")  # of telephones: left out aloud rather than overlooked
@@ -78,7 +78,7 @@ def digest_of_photos(folder: str | Path, option: str, limit: int | None = None) 
     paths = list_photos(folder, option)[:limit]
     # A pipe is no file: who opens one waits.
     readable = [os.path.isfile(path) and os.access(path, os.R_OK) for path in paths]
-    sums = iter(remembered_sha256s([p for p, can in zip(paths, readable, strict=True) if can]))
+    sums = iter(cached_sha256s([p for p, can in zip(paths, readable, strict=True) if can]))
     lines = [
         f"{path.relative_to(folder).as_posix()}\0{next(sums) if can else 'unreadable'}\n"
         for path, can in zip(paths, readable, strict=True)

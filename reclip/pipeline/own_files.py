@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reclip.common.hashing import remembered_sha256
+from reclip.common.hashing import cached_sha256
 from reclip.config.sources import FolderSource
 from reclip.data.photos import digest_of_photos
 
@@ -23,4 +23,4 @@ def given_files(source: Any) -> dict[str, str]:
     """sha256 of the files that a source names; those that are URLs or not there say nothing."""
     named = {key: getattr(source, key, None) for key in ("archive", "labels")}
     paths = {key: Path(where).expanduser() for key, where in named.items() if where}
-    return {key: remembered_sha256(path) for key, path in paths.items() if path.is_file()}
+    return {key: cached_sha256(path) for key, path in paths.items() if path.is_file()}

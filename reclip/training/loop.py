@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
-from reclip.common.prefetch import ahead
+from reclip.common.prefetch import prefetch
 from reclip.common.tables import write_table
 from reclip.config.models import OptimiserSettings
 from reclip.training.checkpoint import Checkpoint, TrainingState
@@ -91,7 +91,7 @@ def train(
     steps = list(batches(count, settings.batch, settings.epochs, seed))
     model.train()
     bar = tqdm(desc=label, total=len(steps), initial=progress.step, disable=None)
-    loaded = ahead(steps[progress.step :], lambda step: load(*step), loaders)
+    loaded = prefetch(steps[progress.step :], lambda step: load(*step), loaders)
     for step, ((epoch, _), batch) in enumerate(loaded, start=progress.step):
         lr = poly_lr(step, len(steps), settings.lr, settings.power, settings.min_lr)
         for group in optimiser.param_groups:

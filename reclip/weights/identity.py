@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
-from reclip.common.hashing import remembered_sha256
+from reclip.common.hashing import cached_sha256
 from reclip.config.models import ClipSettings, DistillSettings
 from reclip.weights.releases import (
     OPEN_MMLAB,
@@ -38,7 +38,7 @@ def weights_sha256(file: str, key: str, wanted: Release | None = None) -> str:
         release = release_named(path.name) or wanted
         fetch = f"download {release.url} and put it" if release else "put the weights"
         raise ReclipError(f"params: '{key}': no file '{path}': {fetch} there or change the path")
-    sha256 = remembered_sha256(path)
+    sha256 = cached_sha256(path)
     check_name(path, sha256, key)
     return sha256
 

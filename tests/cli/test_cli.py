@@ -54,7 +54,7 @@ def test_every_stage_is_a_command() -> None:
     [
         (["rectify", "--run", "ref-ep"], "no run 'ref-ep' for rectify; did you mean 'ref-pe'?"),
         (["fetch", "--dataset", "voc"], "no dataset 'voc' for fetch; there are none"),
-        (["status", "--params", "nowhere.yaml"], "no params file at 'nowhere.yaml'"),
+        (["status", "--params", "nowhere.yaml"], "no settings file 'nowhere.yaml'"),
         (["rectify", "--run", "ref-pe"], "rectify ref-pe needs prepare voc, which is stale"),
         (["init", "mini"], "'params.yaml' is there already"),
         (["init", "voc", "--output", "x.yaml", "--archive", "no.tar"], "no archive 'no.tar'"),
@@ -75,7 +75,7 @@ def test_a_mistake_is_said_even_where_no_log_can_be_written(project: Path) -> No
     (project / "logs").write_text("a file in the folder's place")
     done = reclip("status", "--params", "nowhere.yaml")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: no params file") and "traceback" not in done.stderr
+    assert done.stderr.startswith("error: no settings file") and "traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

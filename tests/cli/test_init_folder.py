@@ -214,7 +214,7 @@ WRONG = [
     (("--classes", "cat, cat"), "listed twice: keep it once"),
     (("--classes", "cat, 猫, собака"), "masks of '猫', 'собака' would be noise: write it in"),
     (("--classes", f"cat, {'very ' * 70}dog"), "makes prompts of 82 tokens and CLIP reads 77"),
-    (("--classes", "lost.txt"), "'lost.txt' cannot be read (No such file or directory)"),
+    (("--classes", "lost.txt"), "Cannot read 'lost.txt': No such file or directory"),
     (("--images", ""), "--images is missing"),
     (("--images", "nowhere"), "--images: there is no folder 'nowhere'"),
     (("--images", "photos/0.jpg"), "'photos/0.jpg' is a file: name the folder"),

@@ -10,7 +10,7 @@ import pytest
 
 from reclip.common import hashing
 from reclip.common.files import file_sha256
-from reclip.common.hashing import MEMORY, remembered_sha256
+from reclip.common.hashing import CACHE, cached_sha256
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_a_file_is_read_once(tmp_path: Path, reads) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"one")
-    assert remembered_sha256(path) == remembered_sha256(Path("weights.pt")) == file_sha256(path)
+    assert cached_sha256(path) == cached_sha256(Path("weights.pt")) == file_sha256(path)
     assert len(reads) == 1
 
 
@@ -38,20 +38,20 @@ def test_a_file_is_read_once(tmp_path: Path, reads) -> None:
 def test_a_changed_file_is_read_again_even_if_of_the_same_time(tmp_path, reads, later) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"one")
-    first, mtime = remembered_sha256(path), path.stat().st_mtime_ns
+    first, mtime = cached_sha256(path), path.stat().st_mtime_ns
     time.sleep(0.05)  # the clock of file systems ticks every few milliseconds
     path.write_bytes(b"two")
     os.utime(path, ns=(mtime + later, mtime + later))
-    assert remembered_sha256(path) == file_sha256(path) != first
+    assert cached_sha256(path) == file_sha256(path) != first
 
 
 @pytest.mark.parametrize("memory", [b"", b"{", None])
 def test_a_lost_or_damaged_memory_costs_time_alone(tmp_path: Path, reads, memory) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"one")
-    remembered_sha256(path)
-    MEMORY.unlink() if memory is None else MEMORY.write_bytes(memory)
-    assert remembered_sha256(path) == file_sha256(path)
+    cached_sha256(path)
+    CACHE.unlink() if memory is None else CACHE.write_bytes(memory)
+    assert cached_sha256(path) == file_sha256(path)
     assert len(reads) == 2
 
 
@@ -59,4 +59,4 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(tmp_path: Path, reads)
     (tmp_path / "results").write_text("no folder")
     path = tmp_path / "weights.pt"
     path.write_bytes(b"one")
-    assert remembered_sha256(path) == file_sha256(path)
+    assert cached_sha256(path) == file_sha256(path)

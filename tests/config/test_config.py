@@ -40,9 +40,9 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path, tiny_params) ->
         ({"rectify": {"epochs": 0}}, ["'rectify.epochs'", "greater than 0", "(got 0)"]),
         ({"rectify": {"combine": "sub"}}, ["'rectify.combine'", "'subtract' or 'add'"]),
         ({"hypotheses": {"threshold": float("nan")}}, ["'hypotheses.threshold'", "finite"]),
-        ({"views": {"scale": [2.0, 0.5]}}, ["'views.scale'", "the least and the greatest"]),
+        ({"views": {"scale": [2.0, 0.5]}}, ["'views.scale'", "the smallest and the largest"]),
         ({"views": {"seed": -1}}, ["'views.seed'", "greater than or equal to 0"]),
-        ({"seeds": {"rectify": [0, 0]}}, ["'seeds.rectify'", "only once"]),
+        ({"seeds": {"rectify": [0, 0]}}, ["'seeds.rectify'", "is given twice"]),
         ({"seeds": {"rectify": []}}, ["'seeds.rectify'", "at least 1 item"]),
         ({"seeds": {"rectify": [-1]}}, ["'seeds.rectify.0'", "greater than or equal to 0"]),
         ({"experiment": "a b"}, ["'experiment'"]),
@@ -93,8 +93,8 @@ def test_settings_cannot_be_changed(tiny_params) -> None:
         (b"a: [1\nb: 2\n", "not valid YAML at line"),
         (b"a: 1\nb: {c: 1}\na: 2\n", r"at line 3 \(key 'a' is given twice\)"),
         (b"runs:\n  x: {lr: 1}\n  x: {lr: 2}\n", r"at line 3 \(key 'x' is given twice\)"),
-        (b"", "holds no settings"),
-        (b"- 1\n", "holds no settings"),
+        (b"", "has no settings"),
+        (b"- 1\n", "has no settings"),
         (b"\xff\xfe\x00", "params.yaml"),
     ],
 )
@@ -107,7 +107,7 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path, content, words) -> N
 
 
 def test_a_folder_is_no_params_file(tmp_path: Path) -> None:
-    with pytest.raises(ReclipError, match="cannot be read"):
+    with pytest.raises(ReclipError, match="Cannot read the settings file"):
         load_params(tmp_path)
 
 

@@ -307,7 +307,7 @@ def test_a_bad_pair_is_one_sentence(labelled: Path, bad: str) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"val_images": "val"}, "`val_labels` is missing: give photos and labels, or neither"),
+        ({"val_images": "val"}, "`val_labels` is missing: give both photos and labels, or neither"),
         ({"val_labels": "labels"}, "`val_images` is missing"),
     ],
 )

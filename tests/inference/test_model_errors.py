@@ -225,4 +225,4 @@ def test_a_model_of_other_settings_is_refused(copy: Path) -> None:
 def test_no_settings_file_is_needed_for_a_model_and_named_for_a_run(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = one_sentence(reclip("predict", "photo.png", "--run", "distill"))
-    assert "no params file at 'params.yaml'" in line
+    assert "no settings file 'params.yaml'" in line

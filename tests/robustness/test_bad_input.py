@@ -157,11 +157,11 @@ def test_a_student_of_another_architecture(good: Project) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "'params.yaml' holds no settings"),
+        ("", "'params.yaml' has no settings"),
         ("views: {cuont: 2}", "unknown key 'views.cuont'; did you mean 'count'?"),
         ("clip: {model: [}", "'params.yaml' is not valid YAML at line"),
         ("\x00", "'params.yaml' is not valid YAML"),
-        (None, "no params file at 'params.yaml': run from the project's folder"),
+        (None, "no settings file 'params.yaml': run from the project's folder"),
     ],
 )
 def test_bad_settings(good: Project, text: str | None, words: str) -> None:
