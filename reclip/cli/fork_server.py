@@ -1,10 +1,10 @@
-"""Jobs that start at once: a process with the heavy libraries imported, which forks one for each.
+"""Fork server: a process with torch already imported; every job is a fork of it.
 
-A stage's process needs two to five seconds to import torch, timm and open_clip, many times what a
-short job computes. A long Snakemake run therefore keeps a warm process; `python -m reclip` hands it
-its arguments, environment, folder and open files, and waits. Nothing of reclip is imported there,
-so an edited module counts from the next job on. Where nobody answers (another machine, a process
-that was killed, one that still imports) a job starts as usual; results are the same.
+A new process needs two to five seconds to import torch, timm and open_clip, much longer than a
+short job computes. So a long Snakemake run keeps a fork server. `python -m reclip` sends it the
+arguments, environment, folder and open files, and waits. The server imports nothing of reclip, so
+an edited module takes effect from the next job on. If no server answers (another machine, a killed
+or still importing server), the job runs in its own process, with the same results.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
-RUN = "RECLIP_WARM"  # environment variable: the process whose jobs are handed over
-# From the project's folder, as a socket's path must be short. Python of another environment, which
-# may have other versions of the libraries, looks elsewhere.
+RUN = "RECLIP_WARM"  # environment variable: the process id of the Snakemake run
+# Relative to the project's folder, because a socket's path must be short. Python of another
+# environment, with other library versions, uses another socket.
 SOCKET = f".snakemake/warm-{crc32(sys.prefix.encode()):08x}-{{run}}"
 LIBRARIES = (
     "click", "yaml", "pydantic", "tqdm", "psutil", "PIL.Image", "numpy", "scipy.special",
     "safetensors.torch", "torch", "open_clip", "timm", "matplotlib.figure",
 )  # fmt: skip
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PR_SET_PDEATHSIG = 1  # prctl: a signal for this process once its parent is gone
-REQUEST_BYTES = 2**20  # arguments and environment; Linux allows as much in all
+PR_SET_PDEATHSIG = 1  # prctl: signal this process when its parent ends
+REQUEST_BYTES = 2**20  # of arguments and environment; Linux allows no more in all
 
 
 def start() -> None:
-    """Start the warm process, which ends with the present one."""
+    """Start the fork server. It ends when the current process ends."""
     Path(SOCKET).parent.mkdir(parents=True, exist_ok=True)
-    # A session of its own: a Ctrl-C reaches a job through the command that waits for it, once.
+    # A new session: Ctrl-C reaches a job once, through the command that waits for it.
     subprocess.Popen(
         [sys.executable, "-m", "reclip.cli.fork_server", str(os.getpid())],
         stdin=subprocess.DEVNULL,
@@ -52,12 +52,12 @@ def start() -> None:
 
 
 def run() -> int | None:
-    """Have the command line that this process was given run there; None if nobody answers.
+    """Run this process's command line in a fork of the server; None if no server answers.
 
-    Returns its exit code; that of a shell, 128 + n, where signal n ended it.
+    Returns the exit code; 128 + n if signal n ended the job, as a shell does.
     """
     with socket.socket(socket.AF_UNIX) as connection:
-        # A signal that comes while the job is asked for waits until it can be handed on.
+        # A signal during the request waits until it can be passed on.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
         try:
             connection.connect(SOCKET.format(run=os.environ[RUN]))
@@ -75,7 +75,7 @@ def run() -> int | None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = connection.recv(4)
     if not status:
-        print("the warm process of this run was killed: run again", file=sys.stderr)
+        print("the fork server of this run was killed: run again", file=sys.stderr)
         return 1
     code = int.from_bytes(status, "big", signed=True)
     return code if code >= 0 else 128 - code
@@ -83,7 +83,7 @@ def run() -> int | None:
 
 @dataclass
 class Request:
-    """What a client sends: all that its process would have given to a job."""
+    """A client's request: everything that a job would inherit from its process."""
 
     arguments: list[str]
     folder: str
@@ -91,8 +91,8 @@ class Request:
     files: list[int]  # its standard input, output and error
 
 
-class Warm:
-    """The warm process: accepts requests, forks, and tells each client how its job ended."""
+class Server:
+    """Accepts requests, forks a job for each, and sends its exit code to the client."""
 
     def __init__(self, run: int) -> None:
         self._run = run
@@ -106,7 +106,7 @@ class Warm:
         self._listener.listen(64)
         os.replace(ready, self._path)
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._ended, self._wake = socket.socketpair()  # a byte for every job that ends
+        self._ended, self._wake = socket.socketpair()  # gets a byte when a job ends
         for end in (self._ended, self._wake):
             end.setblocking(False)
         self._selector.register(self._ended, selectors.EVENT_READ)
@@ -114,7 +114,10 @@ class Warm:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def wait(self) -> Callable[[], None] | None:
-        """Returns in a forked job, with what makes it one; None once the run is over."""
+        """Serve until the run ends, then return None.
+
+        In a forked job, return the function that sets up its process.
+        """
         while os.getppid() == self._run:
             for key, _ in self._selector.select(timeout=1):
                 if key.fileobj is self._listener:
@@ -136,7 +139,7 @@ class Warm:
             size = int.from_bytes(_receive(connection, 4), "big")
             data, files, *_ = socket.recv_fds(connection, 1, 3)
             request = Request(files=files, **json.loads(data + _receive(connection, size - 1)))
-        except (OSError, TypeError, ValueError):  # killed while it asked
+        except (OSError, TypeError, ValueError):  # the client was killed during the request
             connection.close()
             return None
         pid = os.fork()
@@ -149,7 +152,7 @@ class Warm:
         return None
 
     def _become(self, request: Request) -> None:
-        """In the job: have what a process has that was started by the client."""
+        """Give the forked job what a process started by the client would have."""
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
@@ -166,7 +169,7 @@ class Warm:
         sys.argv = ["reclip", *request.arguments]
 
     def _hear(self, connection: socket.socket, pid: int) -> None:
-        """A signal for the job; or the end of its client, and then of it."""
+        """Pass the client's signals to the job; kill the job if the client has ended."""
         try:
             signs = connection.recv(16)
         except OSError:
@@ -178,6 +181,7 @@ class Warm:
             self._selector.unregister(connection)
 
     def _reap(self) -> None:
+        """Send the exit codes of ended jobs to their clients."""
         self._ended.recv(4096)
         while self._jobs:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -192,7 +196,7 @@ class Warm:
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
-    """Exactly so many bytes."""
+    """Read exactly `size` bytes. Raises ValueError: the connection ended, or size is too large."""
     if not 0 <= size <= REQUEST_BYTES:
         raise ValueError(size)
     data = b""
@@ -205,10 +209,11 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def main() -> None:
+    """Run the fork server of the process `sys.argv[1]`."""
     for library in LIBRARIES:
         importlib.import_module(library)
-    gc.freeze()  # or the first collection in a job would copy all of their memory
-    job = Warm(int(sys.argv[1])).wait()
+    gc.freeze()  # else the first garbage collection in a job would copy all shared memory
+    job = Server(int(sys.argv[1])).wait()
     code = 0
     try:
         if job:
@@ -221,7 +226,7 @@ def main() -> None:
     except BaseException:
         traceback.print_exc()
         code = 1
-    # As an exit does, but without taking the libraries apart, which takes most of a second.
+    # As on a normal exit, but without unloading the libraries, which takes most of a second.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(code)

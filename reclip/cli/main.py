@@ -1,7 +1,4 @@
-"""The command line: one subcommand a stage, and a few that look at or write the whole.
-
-Nothing heavy is imported before a command needs it: `reclip --help` must answer at once.
-"""
+"""The command line. Commands import heavy libraries when they run, so `reclip --help` is fast."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from reclip.pipeline.stages import STAGES
 def cli() -> None:
     """Rectify the bias of CLIP for unsupervised semantic segmentation.
 
-    Each stage of the pipeline is a command; `snakemake` runs them all in order.
+    Each stage of the pipeline is a command. `snakemake` runs all stages in order.
     """
 
 
@@ -50,7 +47,7 @@ for _command in (
 
 
 def _log_traceback() -> str:
-    """Append the traceback to a log and say where; nothing where no log can be written."""
+    """Append the traceback to a log. Return where it is, or nothing if the log is not writable."""
     path = Path("logs") / "reclip-errors.log"
     try:
         path.parent.mkdir(exist_ok=True)
@@ -62,7 +59,7 @@ def _log_traceback() -> str:
 
 
 def main() -> None:
-    """Entry point: a ReclipError is one sentence on stderr, its traceback goes to a log."""
+    """Run the command line. Print a ReclipError as one sentence, its traceback goes to a log."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     try:
@@ -74,7 +71,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        click.echo("stopped; run the same command again to go on", err=True)
+        click.echo("stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except ReclipError as error:
         click.echo(f"error: {without_password(str(error))}{_log_traceback()}", err=True)

@@ -1,4 +1,4 @@
-"""Jobs in forks of a warm process do what they do in processes of their own."""
+"""Jobs in forks of a fork server do what they do in processes of their own."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def environment(folder: Path, run: int | None = None) -> dict[str, str]:
 
 
 def keep(package: Path, folder: Path) -> subprocess.Popen:
-    """What Snakemake is to the warm process: it starts it and lives as long as the run."""
+    """What Snakemake is to the fork server: it starts it and lives as long as the run."""
     code = "from reclip.cli import fork_server; import time; fork_server.start(); time.sleep(600)"
     run = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment(package))
     wait_until((folder / fork_server.SOCKET.format(run=run.pid)).exists)
@@ -236,7 +236,7 @@ def test_jobs_die_with_a_warm_process_that_is_killed(folder, tmp_path):
     process, job = started(run, folder, tmp_path)
     job.parent().kill()
     _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (1, "the warm process of this run was killed: run again\n")
+    assert (process.returncode, said) == (1, "the fork server of this run was killed: run again\n")
     wait_until(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE)
     run.kill()
     run.wait()

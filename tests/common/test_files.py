@@ -41,7 +41,10 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ReclipError, match="Cannot write .*: the disk is full"), atomic(tmp_path / "a"):
+    with (
+        pytest.raises(ReclipError, match="Cannot write .*: the disk is full"),
+        atomic(tmp_path / "a"),
+    ):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -59,7 +59,8 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 FOLDERS = {
     "fetch": "raw/{}", "prepare": "data/{}", "embed-text": "text/{}",
-    "cache-features": "features/{}", "hypothesise": "hypotheses/{}", "plot": "figures",
+    "cache-features": "features/{}", "hypothesise": "hypotheses/{}", "package": "runs/{}/model",
+    "plot": "figures",
 }  # fmt: skip
 
 

@@ -43,11 +43,6 @@ def why_stale(job):
     times = [path.stat().st_mtime_ns for path in read if path.is_file()]
     return "older than its inputs" if max(times) > job.receipt.stat().st_mtime_ns else None
 """,
-    "reclip/pipeline/staleness.py": """
-
-def _set_time(path, ns):
-    pass
-""",
 }
 LOST_OUTPUTS_IGNORED = {
     "reclip/pipeline/receipts.py": """

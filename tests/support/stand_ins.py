@@ -20,6 +20,7 @@ RAN = "logs/ran.txt"
 STAGE = f'''
 from pathlib import Path
 from reclip.common.files import write_json, write_text
+from reclip.pipeline.receipts import finish
 
 
 def main(job):
@@ -143,7 +144,7 @@ def make_project(folder: Path, params: dict) -> Project:
     """git and DVC set up, dvc.yaml written, all committed, nothing run."""
     folder.mkdir(exist_ok=True)
     make_checkout(folder, params)
-    for module, _ in STAGES.values():
+    for module in (stage.module for stage in STAGES.values()):
         (folder / module.replace(".", "/")).with_suffix(".py").write_text(STAGE, encoding="utf-8")
     use_dvc(folder)
     return Project(folder)

@@ -24,15 +24,20 @@ if os.environ.get(fork_server.RUN, len(STALE) > 20):
 def needs(stage):
     """Input function: the job's plan file and the receipts of its inputs.
 
-    A fresh job does not name a stale input. Its input's output was lost after the job ran; naming it
-    would run both again.
+    The inputs of a fresh job are `ancient`: their times do not matter. It names no stale input. Such
+    an input was lost after the job ran, and naming it would run both again.
     """
     kind = STAGES[stage].kind
 
     def paths(wildcards):
         job = PLAN.job(stage, getattr(wildcards, kind, PLAN.params.experiment))
-        read = [i for i in job.inputs.values() if job in STALE or i not in STALE]
-        return [job.plan_file.as_posix(), *(i.receipt.as_posix() for i in read)]
+        if job in STALE:
+            return [
+                job.plan_file.as_posix(),
+                *(i.receipt.as_posix() for i in job.inputs.values()),
+            ]
+        fresh = [i.receipt for i in job.inputs.values() if i not in STALE]
+        return [ancient(path.as_posix()) for path in (job.plan_file, *fresh)]
 
     return paths
 
