@@ -35,8 +35,8 @@ def main():
     elif what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "sleep":
-        print(os.getpid(), flush=True)
         try:
+            print(os.getpid(), flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             sys.exit(130)

@@ -69,7 +69,7 @@ def seconds_of(checkout: Checkout, stage: str) -> float:
 
 
 class Started:
-    """A run of Snakemake in a session of its own, whose jobs are forks of a warm process or not."""
+    """A run of Snakemake in a session of its own, whose jobs are forks of a fork server or not."""
 
     def __init__(self, checkout: Checkout, warm: bool) -> None:
         self.output = checkout.folder / "said.txt"
