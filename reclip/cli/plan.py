@@ -1,4 +1,4 @@
-"""`reclip plan`, `compat`: settings files, and what they come to."""
+"""`reclip plan` and `reclip compat`: what a settings file asks for."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ import click
 
 from reclip.cli.options import params_option
 from reclip.cost.machines import DEFAULT_GPU, GPUS
-from reclip.pipeline.receipts import write_plan_file
 
 
 @click.command()
 @params_option
-@click.option("--cost", is_flag=True, help="Say instead what the jobs cost: FLOP, disk, hours.")
+@click.option("--cost", is_flag=True, help="Print the cost of the jobs: FLOP, disk, hours.")
 @click.option(
     "--gpu",
     type=click.Choice(list(GPUS)),
-    help=f"With --cost: the GPU whose hours are estimated.  [default: {DEFAULT_GPU}]",
+    help=f"With --cost: the GPU to estimate hours for.  [default: {DEFAULT_GPU}]",
 )
 @click.option(
     "--calibrate/--no-calibrate",
     default=None,
-    help="With --cost: time this machine for some seconds, or not.  [default: calibrate]",
+    help="With --cost: measure this machine for some seconds, or not.  [default: calibrate]",
 )
-@click.option("--markdown", is_flag=True, help="With --cost: Markdown, nothing of this machine.")
+@click.option(
+    "--markdown", is_flag=True, help="With --cost: print Markdown, without hours of this machine."
+)
 def plan(
     params_path: str, cost: bool, gpu: str | None, calibrate: bool | None, markdown: bool
 ) -> None:
-    """Resolve the settings of every job into results/<experiment>/plan/, or say what they cost."""
+    """Write the plan files, or print the cost.
+
+    A plan file holds the resolved settings of a job. They lie in results/<experiment>/plan/.
+    """
     from reclip.pipeline.plan import Plan
+    from reclip.pipeline.staleness import write_plan_files
 
     if markdown and calibrate:
-        raise click.UsageError("--markdown says nothing of this machine: leave out --calibrate")
+        raise click.UsageError("--markdown prints nothing about this machine: remove --calibrate")
     if cost:
         from reclip.cost.report import cost_markdown, cost_text
 
@@ -42,21 +47,23 @@ def plan(
         return
     if markdown or gpu or calibrate is not None:
         raise click.UsageError("--gpu, --calibrate and --markdown need --cost")
-    jobs = Plan.load(params_path).jobs
-    for job in jobs:
-        write_plan_file(job)
-    click.echo(f"{len(jobs)} jobs")
+    planned = Plan.load(params_path)
+    write_plan_files(planned)
+    click.echo(f"{len(planned.jobs)} jobs")
 
 
 @click.command()
 @params_option
 def compat(params_path: str) -> None:
-    """List what paper and official code contradict each other on, and which is taken."""
-    from reclip.config.compat import DIFFERENCES
-    from reclip.config.resolve import Experiment
+    """List where paper and official code differ.
 
-    experiment = Experiment.load(params_path)
-    click.echo(f"compat: {experiment.params.compat}; where settings say something else, they win")
+    Each line has our default, the official code's value, and the values of these settings.
+    """
+    from reclip.config.compat import DIFFERENCES
+    from reclip.pipeline.plan import Plan
+
+    experiment = Plan.load(params_path).experiment
+    click.echo(f"compat: {experiment.params.compat}; a value in the settings file wins over it")
     for option in DIFFERENCES:
         default, taken = experiment.choices(option.section, option.key)
         click.echo(

@@ -355,7 +355,7 @@ def test_command(project: Path) -> None:
         (["--gpu", "h100"], "need --cost"),
         (["--no-calibrate"], "need --cost"),
         (["--markdown"], "need --cost"),
-        (["--cost", "--markdown", "--calibrate"], "leave out --calibrate"),
+        (["--cost", "--markdown", "--calibrate"], "remove --calibrate"),
         (["--cost", "--gpu", "h2000"], "'h2000' is not one of"),
     ],
 )
