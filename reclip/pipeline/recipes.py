@@ -1,8 +1,13 @@
-"""One function a stage: the settings, inputs, folder and outputs of its jobs."""
+"""One recipe a stage: the folder, inputs, settings and outputs of its jobs.
+
+A recipe names its folder and the inputs that are jobs on its dataset, as role to stage. The
+function returns the settings that the stage may read, and the other inputs and outputs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +35,8 @@ FIGURES = (
     "bias.png",
 )
 """The figures of the report, drawn by `reclip.stages.plot`."""
+
+TABLE_KINDS = ("csv", "md", "html")
 
 
 class Jobs(Protocol):
@@ -66,116 +73,55 @@ def ids(experiment: Experiment, stage: str) -> list[str]:
     return [params.experiment] if needed[stage] else []
 
 
-def metrics_file(root: Path, run: str) -> Path:
-    """Return the file with a run's metrics."""
-    return root / "runs" / run / "metrics.json"
+def metrics_file(run: str) -> str:
+    """Return the path of a run's metrics below the results."""
+    return f"runs/{run}/metrics.json"
 
 
-def _make(jobs: Jobs, stage: str, id: str, folder: str, settings: dict, **more: Any) -> Job:
-    return Job(stage, id, jobs.root / folder, jobs.root / "plan", settings, **more)
+@dataclass
+class Recipe:
+    """The variable parts of a job; see `Job` for their meaning."""
+
+    settings: dict[str, Any]
+    inputs: dict[str, Job] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
-def _clip(experiment: Experiment) -> dict[str, Any]:
-    return {"clip": experiment.clip, "weights": checkpoint_sha256(experiment.clip)}
+RECIPES: dict[str, Callable[[Jobs, str], Job]] = {}
+"""By stage: a function of the plan and the id of a dataset, run, table or experiment."""
 
 
-def _reads(jobs: Jobs, dataset: str, **stages: str) -> dict[str, Job]:
-    """Return jobs on a dataset, by their role: role to stage."""
-    return {role: jobs.job(stage, dataset) for role, stage in stages.items()}
+def recipe(folder: str, **inputs: str) -> Callable[[Callable[[Jobs, str], Recipe]], Callable]:
+    """Register a function as the recipe of the stage of its name.
 
+    Args:
+        folder: of the job below the results, with `{}` for its id. Without it, all ids share it.
+        inputs: role to stage, of jobs on the job's dataset.
+    """
 
-def fetch(jobs: Jobs, dataset: str) -> Job:
-    experiment = jobs.experiment
-    source = experiment.source(dataset)
-    source = source.model_copy(update={"limit": None})  # all photos are unpacked, however many used
-    return _make(
-        jobs, "fetch", dataset, f"raw/{dataset}",
-        {"source": source, "given": given_files(source)},
-        # The archives' checksums decide, not their folder.
-        environment={"downloads": experiment.params.downloads},
-    )  # fmt: skip
+    def register(function: Callable[[Jobs, str], Recipe]) -> Callable:
+        stage = STAGES[function.__name__.replace("_", "-")]
 
+        def make(jobs: Jobs, id: str) -> Job:
+            dataset = jobs.experiment.params.runs[id].dataset if stage.kind == "run" else id
+            own = function(jobs, id)
+            return Job(
+                stage=stage.name,
+                id=id,
+                folder=jobs.root / folder.format(id),
+                plan_folder=jobs.root / "plan",
+                settings=own.settings,
+                inputs={r: jobs.job(s, dataset) for r, s in inputs.items()} | own.inputs,
+                outputs=tuple(jobs.root / path for path in own.outputs),
+                environment=own.environment,
+                shares_folder=stage.kind == "table",
+            )
 
-def prepare(jobs: Jobs, dataset: str) -> Job:
-    source = jobs.experiment.source(dataset)
-    settings: dict[str, Any] = {"source": source}
-    if source.kind == "folder":
-        settings["photos"] = digests_of_folders(source)
-    return _make(
-        jobs, "prepare", dataset, f"data/{dataset}", settings,
-        inputs={} if source.kind in IN_PLACE else _reads(jobs, dataset, raw="fetch"),
-        environment={"loaders": jobs.experiment.params.compute.loaders},
-    )  # fmt: skip
+        RECIPES[stage.name] = make
+        return function
 
-
-def embed_text(jobs: Jobs, dataset: str) -> Job:
-    experiment = jobs.experiment
-    return _make(
-        jobs, "embed-text", dataset, f"text/{dataset}",
-        {
-            **_clip(experiment),
-            "prompts": experiment.section(dataset, "prompts"),
-            "compute": experiment.params.compute,
-        },
-        inputs=_reads(jobs, dataset, data="prepare"),
-    )  # fmt: skip
-
-
-def cache_features(jobs: Jobs, dataset: str) -> Job:
-    experiment = jobs.experiment
-    return _make(
-        jobs, "cache-features", dataset, f"features/{dataset}",
-        {
-            **_clip(experiment),
-            "image": experiment.section(dataset, "image"),
-            "views": experiment.section(dataset, "views"),
-            "hypothesis_image": experiment.section(dataset, "hypotheses").image,
-            "compute": experiment.params.compute,
-        },
-        inputs=_reads(jobs, dataset, data="prepare"),
-    )  # fmt: skip
-
-
-def hypothesise(jobs: Jobs, dataset: str) -> Job:
-    return _make(
-        jobs, "hypothesise", dataset, f"hypotheses/{dataset}",
-        {"hypotheses": jobs.experiment.section(dataset, "hypotheses")},
-        inputs=_reads(jobs, dataset, features="cache-features", text="embed-text"),
-    )  # fmt: skip
-
-
-def rectify(jobs: Jobs, run: str) -> Job:
-    experiment = jobs.experiment
-    return _make(
-        jobs, "rectify", run, f"runs/{run}/rectify",
-        {
-            **_clip(experiment),
-            "rectify": experiment.rectify(run),
-            "seeds": experiment.seeds(run),
-            "compute": experiment.params.compute,
-        },
-        inputs=_reads(
-            jobs, experiment.params.runs[run].dataset,
-            data="prepare", features="cache-features", text="embed-text", hypotheses="hypothesise",
-        ),
-    )  # fmt: skip
-
-
-def pseudo_mask(jobs: Jobs, run: str) -> Job:
-    experiment = jobs.experiment
-    dataset = experiment.params.runs[run].dataset
-    return _make(
-        jobs, "pseudo-mask", run, f"runs/{run}/pseudo-mask",
-        {
-            "pseudo_mask": experiment.run_section(run, "pseudo_mask"),
-            "seeds": experiment.taught_seeds(run),
-            "compute": experiment.params.compute,
-        },
-        inputs={
-            **_reads(jobs, dataset, data="prepare", features="cache-features"),
-            "teacher": trained(jobs, run),
-        },
-    )  # fmt: skip
+    return register
 
 
 def trained(jobs: Jobs, run: str) -> Job:
@@ -186,100 +132,150 @@ def trained(jobs: Jobs, run: str) -> Job:
     return jobs.job(settings.method, run)
 
 
-def distill(jobs: Jobs, run: str) -> Job:
+def _clip(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "clip": experiment.clip,
+        "weights": checkpoint_sha256(experiment.clip),
+        "compute": experiment.params.compute,
+    }
+
+
+@recipe("raw/{}")
+def fetch(jobs: Jobs, dataset: str) -> Recipe:
+    source = jobs.experiment.source(dataset)
+    source = source.model_copy(update={"limit": None})  # all photos are unpacked, however many used
+    # The archives' checksums decide, not their folder.
+    downloads = {"downloads": jobs.experiment.params.downloads}
+    return Recipe({"source": source, "given": given_files(source)}, environment=downloads)
+
+
+@recipe("data/{}")
+def prepare(jobs: Jobs, dataset: str) -> Recipe:
+    source = jobs.experiment.source(dataset)
+    photos = {"photos": digests_of_folders(source)} if source.kind == "folder" else {}
+    inputs = {} if source.kind in IN_PLACE else {"raw": jobs.job("fetch", dataset)}
+    loaders = {"loaders": jobs.experiment.params.compute.loaders}
+    return Recipe({"source": source, **photos}, inputs, environment=loaders)
+
+
+@recipe("text/{}", data="prepare")
+def embed_text(jobs: Jobs, dataset: str) -> Recipe:
+    prompts = jobs.experiment.section(dataset, "prompts")
+    return Recipe({**_clip(jobs.experiment), "prompts": prompts})
+
+
+@recipe("features/{}", data="prepare")
+def cache_features(jobs: Jobs, dataset: str) -> Recipe:
     experiment = jobs.experiment
-    settings = experiment.params.runs[run]
+    return Recipe(
+        {
+            **_clip(experiment),
+            "image": experiment.section(dataset, "image"),
+            "views": experiment.section(dataset, "views"),
+            "hypothesis_image": experiment.section(dataset, "hypotheses").image,
+        }
+    )
+
+
+@recipe("hypotheses/{}", features="cache-features", text="embed-text")
+def hypothesise(jobs: Jobs, dataset: str) -> Recipe:
+    return Recipe({"hypotheses": jobs.experiment.section(dataset, "hypotheses")})
+
+
+@recipe(
+    "runs/{}/rectify",
+    data="prepare",
+    features="cache-features",
+    text="embed-text",
+    hypotheses="hypothesise",
+)
+def rectify(jobs: Jobs, run: str) -> Recipe:
+    experiment = jobs.experiment
+    own = {"rectify": experiment.rectify(run), "seeds": experiment.seeds(run)}
+    return Recipe({**_clip(experiment), **own})
+
+
+@recipe("runs/{}/pseudo-mask", data="prepare", features="cache-features")
+def pseudo_mask(jobs: Jobs, run: str) -> Recipe:
+    experiment = jobs.experiment
+    settings = {
+        "pseudo_mask": experiment.run_section(run, "pseudo_mask"),
+        "seeds": experiment.taught_seeds(run),
+        "compute": experiment.params.compute,
+    }
+    return Recipe(settings, {"teacher": trained(jobs, run)})
+
+
+@recipe("runs/{}/distill", data="prepare", features="cache-features", hypotheses="hypothesise")
+def distill(jobs: Jobs, run: str) -> Recipe:
+    experiment = jobs.experiment
+    teacher = experiment.params.runs[run].teacher
     sha256 = backbone_sha256(experiment.distill(run))
-    return _make(
-        jobs, "distill", run, f"runs/{run}/distill",
-        {
-            "distill": experiment.distill(run),
-            **({"weights": sha256} if sha256 else {}),
-            "seeds": experiment.seeds(run),
-            "seeded_teacher": experiment.params.runs[settings.teacher].method == "rectify",
-            "compute": experiment.params.compute,
-        },
-        inputs={
-            **_reads(
-                jobs, settings.dataset,
-                data="prepare", features="cache-features", hypotheses="hypothesise",
-            ),
-            "masks": jobs.job("pseudo-mask", settings.teacher),
-            "teacher": trained(jobs, settings.teacher),
-        },
-    )  # fmt: skip
+    settings = {
+        "distill": experiment.distill(run),
+        **({"weights": sha256} if sha256 else {}),
+        "seeds": experiment.seeds(run),
+        "seeded_teacher": experiment.params.runs[teacher].method == "rectify",
+        "compute": experiment.params.compute,
+    }
+    return Recipe(
+        settings, {"masks": jobs.job("pseudo-mask", teacher), "teacher": trained(jobs, teacher)}
+    )
 
 
-def probe(jobs: Jobs, run: str) -> Job:
+@recipe("runs/{}/probe", data="prepare", features="cache-features")
+def probe(jobs: Jobs, run: str) -> Recipe:
     experiment = jobs.experiment
-    settings = experiment.params.runs[run]
-    return _make(
-        jobs, "probe", run, f"runs/{run}/probe",
-        {
-            "probe": experiment.run_section(run, "probe"),
-            "seeds": experiment.seeds(run),
-            "compute": experiment.params.compute,
-        },
-        inputs={
-            **_reads(jobs, settings.dataset, data="prepare", features="cache-features"),
-            "student": jobs.job("distill", settings.student),
-        },
-    )  # fmt: skip
+    settings = {
+        "probe": experiment.run_section(run, "probe"),
+        "seeds": experiment.seeds(run),
+        "compute": experiment.params.compute,
+    }
+    return Recipe(settings, {"student": jobs.job("distill", experiment.params.runs[run].student)})
 
 
-def evaluate(jobs: Jobs, run: str) -> Job:
+@recipe("runs/{}/evaluate", data="prepare", features="cache-features", hypotheses="hypothesise")
+def evaluate(jobs: Jobs, run: str) -> Recipe:
     experiment = jobs.experiment
-    settings = experiment.params.runs[run]
-    return _make(
-        jobs, "evaluate", run, f"runs/{run}/evaluate",
-        {
-            "dataset": settings.dataset,
-            "method": settings.method,
-            "seeds": experiment.seeds(run),
-            "evaluate": experiment.run_section(run, "evaluate"),
-            "compute": experiment.params.compute,
-        },
-        inputs={
-            **_reads(
-                jobs, settings.dataset,
-                data="prepare", features="cache-features", hypotheses="hypothesise",
-            ),
-            "model": trained(jobs, run),
-        },
-        outputs=(metrics_file(jobs.root, run),),
-    )  # fmt: skip
+    own = experiment.params.runs[run]
+    settings = {
+        "dataset": own.dataset,
+        "method": own.method,
+        "seeds": experiment.seeds(run),
+        "evaluate": experiment.run_section(run, "evaluate"),
+        "compute": experiment.params.compute,
+    }
+    return Recipe(settings, {"model": trained(jobs, run)}, (metrics_file(run),))
 
 
-def package(jobs: Jobs, run: str) -> Job:
+@recipe("runs/{}/model", data="prepare")
+def package(jobs: Jobs, run: str) -> Recipe:
     """Package the first seed's model: to choose another by its metrics would use labels."""
     experiment = jobs.experiment
-    settings = experiment.params.runs[run]
-    dataset = settings.dataset
-    rectified = settings.method == "rectify"
+    own = experiment.params.runs[run]
+    rectified = own.method == "rectify"
     weights = [describe(experiment.clip)]
     if not rectified:
         weights.append(describe_backbone(experiment.distill(run)))
     denoising = experiment.run_section(run, "evaluate").model_dump(exclude={"distance_bins"})
-    inputs = {"data": jobs.job("prepare", dataset), "model": trained(jobs, run)}
-    if experiment.labelled(dataset):
+    inputs = {"model": trained(jobs, run)}
+    if experiment.labelled(own.dataset):
         inputs["metrics"] = jobs.job("evaluate", run)
-    return _make(
-        jobs, "package", run, f"runs/{run}/model",
-        {
-            **_clip(experiment),
-            "experiment": experiment.params.experiment,
-            "dataset": dataset,
-            "photos": experiment.source(dataset).kind,
-            "method": settings.method,
-            "teacher": settings.teacher,
-            "seed": experiment.seeds(run)[0],
-            "image": experiment.section(dataset, "image"),
-            "denoising": denoising if rectified else {},
-            "trained": experiment.run_section(run, settings.method),
-            "weights_of": weights,
-        },
-        inputs=inputs,
-    )  # fmt: skip
+    settings = {
+        "clip": experiment.clip,
+        "weights": checkpoint_sha256(experiment.clip),
+        "experiment": experiment.params.experiment,
+        "dataset": own.dataset,
+        "photos": experiment.source(own.dataset).kind,
+        "method": own.method,
+        "teacher": own.teacher,
+        "seed": experiment.seeds(run)[0],
+        "image": experiment.section(own.dataset, "image"),
+        "denoising": denoising if rectified else {},
+        "trained": experiment.run_section(run, own.method),
+        "weights_of": weights,
+    }
+    return Recipe(settings, inputs)
 
 
 def weights_of(experiment: Experiment, table: str) -> list[str]:
@@ -291,59 +287,53 @@ def weights_of(experiment: Experiment, table: str) -> list[str]:
     return said + sorted({describe_backbone(experiment.distill(run)) for run in students})
 
 
-def tabulate(jobs: Jobs, table: str) -> Job:
+@recipe("tables")
+def tabulate(jobs: Jobs, table: str) -> Recipe:
     experiment = jobs.experiment
     params = experiment.params
-    return _make(
-        jobs, "tabulate", table, "tables",
-        {
-            "table": params.tables[table],
-            "experiment": params.experiment,
-            "datasets": list(params.datasets),
-            "weights": weights_of(experiment, table),
-        },
-        inputs={run: jobs.job("evaluate", run) for run in experiment.table_runs(table)},
-        outputs=tuple(jobs.root / "tables" / f"{table}.{kind}" for kind in ("csv", "md", "html")),
-        shares_folder=True,
-    )  # fmt: skip
+    settings = {
+        "table": params.tables[table],
+        "experiment": params.experiment,
+        "datasets": list(params.datasets),
+        "weights": weights_of(experiment, table),
+    }
+    inputs = {run: jobs.job("evaluate", run) for run in experiment.table_runs(table)}
+    return Recipe(settings, inputs, tuple(f"tables/{table}.{kind}" for kind in TABLE_KINDS))
 
 
-def plot(jobs: Jobs, name: str) -> Job:
+@recipe("figures")
+def plot(jobs: Jobs, name: str) -> Recipe:
     experiment = jobs.experiment
     params = experiment.params
     labelled = filter(experiment.labelled, params.datasets)
     compared = {d: runs for d in labelled if (runs := experiment.compared(d))}
-    check = params.check
-    pictured = params.runs[check.query].dataset if check else next(iter(compared), None)
+    pictured = next(iter(compared), None)
+    if params.check:
+        pictured = params.runs[params.check.query].dataset
     inputs = {}
     for run in (run for runs in compared.values() for run in runs.values()):
         evaluation = jobs.job("evaluate", run)
         # The figures predict again, from the inputs of the evaluation.
         for job in (evaluation, *evaluation.inputs.values()):
             inputs[job.name] = job
-    return _make(
-        jobs, "plot", name, "figures",
-        {
-            "compared": compared,
-            "pictured": pictured,
-            "clip": experiment.clip,
-            "compute": params.compute,
-        },
-        inputs=inputs,
-        outputs=tuple(jobs.root / "figures" / file for file in (*FIGURES, "bias.csv")),
-    )  # fmt: skip
+    settings = {
+        "compared": compared,
+        "pictured": pictured,
+        "clip": experiment.clip,
+        "compute": params.compute,
+    }
+    return Recipe(settings, inputs, tuple(f"figures/{file}" for file in (*FIGURES, "bias.csv")))
 
 
-def check(jobs: Jobs, name: str) -> Job:
+@recipe("check")
+def check(jobs: Jobs, name: str) -> Recipe:
     settings = jobs.experiment.params.check
-    return _make(
-        jobs, "check", name, "check", {"check": settings},
-        inputs={run: jobs.job("evaluate", run) for run in settings.model_dump().values()},
-        outputs=(jobs.root / "check/check.md",),
-    )  # fmt: skip
+    inputs = {run: jobs.job("evaluate", run) for run in settings.model_dump().values()}
+    return Recipe({"check": settings}, inputs, ("check/check.md",))
 
 
-def summarise(jobs: Jobs, name: str) -> Job:
+@recipe("summary")
+def summarise(jobs: Jobs, name: str) -> Recipe:
     experiment = jobs.experiment
     inputs, settings = {}, {}
     for dataset, run in experiment.own_photos.items():
@@ -355,18 +345,5 @@ def summarise(jobs: Jobs, name: str) -> Job:
             "seed": experiment.taught_seeds(run)[0],
             "hypotheses": experiment.section(dataset, "hypotheses"),
         }
-    return _make(
-        jobs, "summarise", name, "summary",
-        {"datasets": settings, "compute": experiment.params.compute},
-        inputs=inputs,
-        outputs=tuple(jobs.root / "summary" / file for file in ("summary.md", "summary.json")),
-    )  # fmt: skip
-
-
-RECIPES: dict[str, Callable[[Jobs, str], Job]] = {
-    recipe.__name__.replace("_", "-"): recipe
-    for recipe in (
-        fetch, prepare, embed_text, cache_features, hypothesise, rectify, pseudo_mask, distill,
-        probe, evaluate, package, tabulate, plot, check, summarise,
-    )
-}  # fmt: skip
+    settings = {"datasets": settings, "compute": experiment.params.compute}
+    return Recipe(settings, inputs, ("summary/summary.md", "summary/summary.json"))

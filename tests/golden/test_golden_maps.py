@@ -143,7 +143,7 @@ def test_miou_of_the_prepared_masks(ran, expected) -> None:
 
 
 def test_metrics_name_the_protocol(ran) -> None:
-    found = {run: read_json(metrics_file(ran.root, run)) for run in MAPS}
+    found = {run: read_json(ran.root / metrics_file(run)) for run in MAPS}
     assert {m["protocol"] for m in found.values()} == {"whole, short side 336"}
     assert found["pd0-5"]["post_processing"] == "prompt denoising 0.5"
     assert found["nopd"]["post_processing"] == "none"
