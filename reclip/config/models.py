@@ -218,32 +218,34 @@ DATASET_SECTIONS: dict[str, type[Settings]] = {
 RUN_SECTIONS = ("rectify", "pseudo_mask", "distill", "probe", "evaluate")
 
 
-class DatasetSettings(Settings):
+class Overrides(Settings):
+    """Values that replace those of the sections above, by section."""
+
+    rectify: dict[str, Any] = {}
+    pseudo_mask: dict[str, Any] = {}
+    distill: dict[str, Any] = {}
+    probe: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
+
+
+class DatasetSettings(Overrides):
+    """A dataset: its source, and overrides for all its runs."""
+
     source: Source = Field(discriminator="kind")
     image: dict[str, Any] = {}
     prompts: dict[str, Any] = {}
     views: dict[str, Any] = {}
     hypotheses: dict[str, Any] = {}
-    rectify: dict[str, Any] = {}
-    pseudo_mask: dict[str, Any] = {}
-    distill: dict[str, Any] = {}
-    probe: dict[str, Any] = {}
-    evaluate: dict[str, Any] = {}
 
 
-class RunSettings(Settings):
-    """One row of one table: a dataset, a method, and what differs from the sections above."""
+class RunSettings(Overrides):
+    """A row of a table: a dataset, a method, and overrides."""
 
     dataset: str
     method: Literal["query", "rectify", "distill", "probe"]
     teacher: str | None = None  # distill: the run whose masks teach
-    student: str | None = None  # probe: the run whose feature is probed
+    student: str | None = None  # probe: the run whose features are probed
     seeds: Seeds | None = None
-    rectify: dict[str, Any] = {}
-    pseudo_mask: dict[str, Any] = {}
-    distill: dict[str, Any] = {}
-    probe: dict[str, Any] = {}
-    evaluate: dict[str, Any] = {}
 
 
 class Cell(Settings):
