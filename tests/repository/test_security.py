@@ -50,8 +50,12 @@ def running_code(text: str) -> list[str]:
 
 
 # A subclass of pickle.Unpickler that builds nothing but tensors (test_state_dict), the name of an
-# error, and a subclass of yaml.SafeLoader.
+# error, a subclass of yaml.SafeLoader, and members that are checked first (test_unpack).
 KNOWN = {
+    "reclip/data/download/unpack.py": [
+        "tar.extractall(folder, _with_progress(members), filter='data')",
+        "bundle.extractall(folder, _with_progress(_checked(found, archive, folder)))",
+    ],
     "reclip/weights/torchscript.py": ["pickle"],
     "reclip/weights/state_dict.py": ["pickle"],
     "reclip/config/load.py": ["yaml.load(text, _Loader)"],

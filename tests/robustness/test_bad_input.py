@@ -61,13 +61,13 @@ def bomb(path: Path) -> None:
 
 
 BAD_ARCHIVES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "cut in a member": (lambda p: cut(p, 3000), "cut short or damaged"),
-    "cut between members": (cut_between_members, "cut short or damaged"),
+    "cut in a member": (lambda p: cut(p, 3000), "truncated or damaged"),
+    "cut between members": (cut_between_members, "truncated or damaged"),
     "bomb": (bomb, "unpacks to over 1.0 GiB: check the archive"),
     "declares too much": (lambda p: p.write_bytes(header("a", 2**33 - 1)), "check the archive"),
     "holds more than it declares": (
         lambda p: zip_patched(p, {"a": bytes(9999)}, {22: b"\x09\0\0\0"}),
-        "cut short or damaged",
+        "truncated or damaged",
     ),
     "leaves its folder": (lambda p: tar_of(p, {"../evil": b"x"}), "do not trust it"),
     "web page": (lambda p: p.write_text("<!DOCTYPE html><html>Log in"), "get it again"),

@@ -1,7 +1,7 @@
-"""Files from elsewhere: from the first mirror that gives the right one, whole or not at all.
+"""Fetch a file from the first mirror that gives the right one.
 
-`<folder>/<name>` is always a whole file whose checksum held; until then what has come is hidden
-beside it, and the next call goes on from there.
+`<folder>/<name>` is always complete and verified. Until then its bytes lie in a hidden part file
+beside it, and the next call resumes from there.
 """
 
 from __future__ import annotations
@@ -9,35 +9,30 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pooch
 from filelock import FileLock, Timeout
 
 from reclip.common.errors import ReclipError
 from reclip.data.download.official import RemoteFile
-from reclip.data.download.part import Part
-from reclip.data.download.transfer import Unavailable, transfer
+from reclip.data.download.transfer import Part, Unavailable, transfer
 
 log = logging.getLogger(__name__)
-pooch.get_logger().setLevel(logging.WARNING)  # what it would say is said here
 
 
 def fetch_file(remote: RemoteFile, folder: Path) -> Path:
-    """`<folder>/<name>`: what lies there already if it is the right file, else downloaded.
+    """Return `<folder>/<name>`, downloaded unless it already exists, with its checksum verified.
 
-    Raises ReclipError: what lies there is another file, no mirror gives the file, or it cannot be
-    written.
+    Raises ReclipError: the existing file is another one, no mirror gives the file, or it cannot be
+    read or written.
     """
     path = folder / remote.name
     try:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            with _alone(path):
+            with _locked(path):
                 if not path.exists():
                     return _download(remote, folder)
         found = checksum(path, remote.checksum)
@@ -45,10 +40,10 @@ def fetch_file(remote: RemoteFile, folder: Path) -> Path:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ReclipError(
                 f"the disk is full while downloading '{path}': free some space and run again, "
-                f"it goes on from there"
+                f"the download will resume"
             ) from error
         raise ReclipError(
-            f"'{path}' cannot be read or written ({error.strerror or error}): mend that, or "
+            f"'{path}' cannot be read or written ({error.strerror or error}): fix that, or "
             f"change `downloads`"
         ) from error
     if found != remote.checksum:
@@ -60,7 +55,7 @@ def fetch_file(remote: RemoteFile, folder: Path) -> Path:
 
 
 def checksum(path: Path, like: str | None) -> str | None:
-    """`<algorithm>:<hex>` of a file, by the algorithm of `like`; None if that is None."""
+    """Return `<algorithm>:<hex>` of a file, with the algorithm of `like`; None if that is None."""
     if like is None:
         return None
     algorithm = like.partition(":")[0]
@@ -69,8 +64,8 @@ def checksum(path: Path, like: str | None) -> str | None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """No other process downloads `path`: two datasets may want one archive at the same time."""
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes from downloading `path`: two datasets may need the same archive."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -86,53 +81,38 @@ def _alone(path: Path) -> Iterator[None]:
 def _download(remote: RemoteFile, folder: Path) -> Path:
     part = Part(folder, remote.name)
     if remote.size is not None:
-        part.require_room(remote.size)
+        part.require_space(remote.size)
     refusals = []
     for url in remote.urls:
         log.info("downloading %s", url)
         try:
-            _from_mirror(url, remote, part)
+            _transfer_verified(url, remote, part)
         except Unavailable as reason:
             log.warning("%s %s", url, reason)
             refusals.append(f"{url} {reason}")
         else:
+            part.file.replace(folder / remote.name)
+            part.remove()
             return folder / remote.name
-    go_on = "run again to go on from what has come, or " if part.size else ""
+    resume = "run again to resume the download, or " if part.size else ""
     raise ReclipError(
-        f"'{remote.name}' could not be downloaded ({'; '.join(refusals)}): {go_on}download "
+        f"'{remote.name}' could not be downloaded ({'; '.join(refusals)}): {resume}download "
         f"{remote.name} by other means and put it into '{folder}', or name it as {remote.setting}"
     )
 
 
-def _from_mirror(url: str, remote: RemoteFile, part: Part) -> None:
-    """The right file under its name, by pooch. Raises Unavailable, and keeps no wrong bytes."""
+def _transfer_verified(url: str, remote: RemoteFile, part: Part) -> None:
+    """Complete `part` from `url` and verify its checksum.
+
+    Raises Unavailable: the URL gives no file or another one; the wrong bytes are removed.
+    """
     resumed = part.size > 0
-
-    def resuming(url: str, output: str, _: object) -> None:
-        """A downloader for pooch, whose own keeps nothing of a download that fails."""
-        transfer(url, remote, part)
-        os.unlink(output)
-        try:
-            os.link(part.file, output)  # the part stays until the checksum is known to hold
-        except OSError:  # a file system without links
-            shutil.copyfile(part.file, output)
-
-    # A folder of pooch's own, so that a kill leaves none of its temporary names among the data.
-    checked = part.file.with_suffix(".checked")
-    shutil.rmtree(checked, ignore_errors=True)
-    try:
-        pooch.retrieve(url, remote.checksum, remote.name, checked, downloader=resuming)
-    except ValueError as error:  # pooch's word for a wrong checksum
-        found = checksum(part.file, remote.checksum)
-        part.remove()
-        if not resumed:
-            reason = f"gives another file ({found} in place of {remote.checksum})"
-            raise Unavailable(reason) from error
-    else:
-        os.replace(checked / remote.name, part.file.parent / remote.name)
-        part.remove()
+    transfer(url, remote, part)
+    found = checksum(part.file, remote.checksum)
+    if found == remote.checksum:
         return
-    finally:
-        shutil.rmtree(checked, ignore_errors=True)
-    log.warning("%s: wrong checksum, perhaps from an earlier try: once more from the start", url)
-    _from_mirror(url, remote, part)
+    part.remove()
+    if not resumed:
+        raise Unavailable(f"gives another file ({found} instead of {remote.checksum})")
+    log.warning("%s: wrong checksum, maybe from an earlier try: starting again from byte 0", url)
+    _transfer_verified(url, remote, part)

@@ -1,112 +1,175 @@
-"""One address into one part: resumed where it broke off, retried while that may help, never stuck.
-
-pooch's own downloaders keep nothing of one that fails; at 2 GB a file that is most of an evening.
-"""
+"""Transfer one URL into a part file: resume broken transfers, and retry while that may help."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+import shutil
 import time
 from itertools import chain
+from pathlib import Path
 
 import requests
 from tqdm import tqdm
-from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError, ReadTimeoutError
+from urllib3 import HTTPResponse, Retry
+from urllib3.exceptions import (
+    HTTPError,
+    InvalidHeader,
+    NameResolutionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 
+from reclip.common.errors import ReclipError
+from reclip.common.files import read_json, write_json
 from reclip.data.download.official import RemoteFile
-from reclip.data.download.part import Part
 
 log = logging.getLogger(__name__)
 
-# ours, all of them
+# Our choices.
 CHUNK = 2**16  # bytes written at once
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and to wait for the next bytes
 WAITS = (1.0, 3.0, 10.0)  # seconds before the second, third and last try
-MAX_WAIT = 60.0  # seconds; a server that asks for more is left
-PROGRESS = 2**20  # bytes; a try that brings so many starts the count of tries anew
+MAX_WAIT = 60.0  # seconds; a server that asks for a longer wait is given up
+PROGRESS = 2**20  # bytes; after this many new bytes, tries are counted from 0 again
 
-PASSING = {408, 425, 429, 500, 502, 503, 504}
+BUSY = (408, 425, 429, 500, 502, 503, 504)  # status codes after which another try may succeed
 
 
 class Unavailable(Exception):
-    """Why an address does not give the file, as the rest of a sentence that begins with it."""
+    """Why a URL does not give the file: the rest of a sentence that begins with the URL."""
 
 
-class _Passing(Exception):
-    """The same, where another try may go better, after `wait` seconds or more."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
+class _Broken(HTTPError):
+    """A reply that is not usable, where another try may go better."""
 
 
-class _Unreached(_Passing):
-    """There was no connection at all."""
+class Part:
+    """The first bytes of `<folder>/<name>`, kept in `.<name>.part` for the next try or call.
+
+    A note beside it records their URL and version (ETag or date of the last change).
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.file = folder / f".{name}.part"
+        self.note = folder / f".{name}.part.json"
+
+    @property
+    def size(self) -> int:
+        return self.file.stat().st_size if self.file.exists() else 0
+
+    def version(self, url: str) -> str | None:
+        """Return the version of the file at `url` that the bytes are from; None if unknown."""
+        try:
+            note = read_json(self.note)
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return note["version"] if note["url"] == url else None
+
+    def begin(self, url: str, version: str | None) -> None:
+        """Empty the part, and note where its next bytes come from."""
+        self.file.write_bytes(b"")  # first: a kill must not leave old bytes with a new note
+        write_json(self.note, {"url": url, "version": version})
+
+    def remove(self) -> None:
+        self.file.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+    def require_space(self, size: int) -> None:
+        """Raise ReclipError if the disk has no space for the rest of `size` bytes."""
+        free, folder = shutil.disk_usage(self.file.parent).free, self.file.parent
+        if size - self.size > free:
+            raise ReclipError(
+                f"'{folder}' has {free / 2**30:.1f} GiB free, the download needs "
+                f"{(size - self.size) / 2**30:.1f} GiB: free some space or change `downloads`"
+            )
+
+
+class _Retry(Retry):
+    """Ask a busy server again: after WAITS, or later if its Retry-After header says so."""
+
+    def sleep(self, response: HTTPResponse) -> None:
+        try:
+            asked = self.get_retry_after(response) or 0.0
+        except InvalidHeader:
+            asked = 0.0
+        if asked > MAX_WAIT:
+            raise Unavailable(f"answers {response.status} and asks for a wait of {asked:.0f} s")
+        _wait(f"answers {response.status}", max(WAITS[len(self.history) - 1], asked))
+
+
+def _wait(reason: str, seconds: float) -> None:
+    log.warning("the server %s: trying again in %.0f s", reason, seconds)
+    time.sleep(seconds)
 
 
 def transfer(url: str, remote: RemoteFile, part: Part) -> None:
-    """Bring `part` to the whole of `remote`, from `url`, going on from what it holds.
+    """Download the rest of `remote` from `url` into `part`.
 
-    Whether it is the right file is for its checksum to say.
+    The caller verifies the checksum. After an error the part keeps its bytes.
 
-    Raises Unavailable; what has come stays in the part.
+    Raises Unavailable: the URL does not give the file.
+    Raises ReclipError: the disk has no space for it.
     """
     first = most = part.size
     failures = 0
-    while True:
-        try:
-            return _attempt(url, remote, part)
-        except _Passing as error:
-            if isinstance(error, _Unreached) and part.size == first:
-                raise Unavailable(str(error)) from error  # no network, or the host is gone
-            if part.size >= most + PROGRESS:
-                failures, most = 0, part.size
-            if failures == len(WAITS):
-                raise Unavailable(f"{error}, {failures + 1} times") from error
-            wait = max(WAITS[failures], error.wait)
-            failures += 1
-            log.warning("%s %s: trying again in %.0f s", url, error, wait)
-            time.sleep(wait)
+    retry = _Retry(
+        len(WAITS), connect=0, read=False, other=0, status_forcelist=BUSY, raise_on_status=False
+    )
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
+        while True:
+            try:
+                return _attempt(session, url, remote, part)
+            except (requests.RequestException, HTTPError) as error:
+                reason, connected = _explain(error)
+                if not connected and part.size == first:
+                    raise Unavailable(reason) from error  # no network, or the host is gone
+                if part.size >= most + PROGRESS:
+                    failures, most = 0, part.size
+                if failures == len(WAITS):
+                    raise Unavailable(f"{reason}, {failures + 1} times") from error
+                _wait(reason, WAITS[failures])
+                failures += 1
 
 
-def _attempt(url: str, remote: RemoteFile, part: Part) -> None:
+def _attempt(session: requests.Session, url: str, remote: RemoteFile, part: Part) -> None:
     if remote.size is not None and part.size >= remote.size:
         if part.size == remote.size:
             return
         part.remove()
     version = part.version(url)
     if not version and not remote.checksum:
-        part.remove()  # nothing would tell if the rest were of another version
+        part.remove()  # the rest may be from another version, and no checksum would show it
     headers = {"Accept-Encoding": "identity"}
     if part.size:
         headers["Range"] = f"bytes={part.size}-"
         if version:
             headers["If-Range"] = version
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == 416 and part.size:
-                return _require_whole(response, remote, part)
-            _require_success(response)
-            _receive(response, url, remote, part)
-    except (requests.RequestException, HTTPError) as error:
-        raise _reason(error) from error
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416 and part.size:
+            return _require_complete(response, remote, part)
+        _require_success(response)
+        _receive(response, url, remote, part)
 
 
 def _receive(response: requests.Response, url: str, remote: RemoteFile, part: Part) -> None:
     offset, total = _extent(response, part)
     if None not in (total, remote.size) and total != remote.size:
-        raise Unavailable(f"has a file of {total:,} bytes in place of {remote.size:,}")
+        raise Unavailable(f"has a file of {total:,} bytes instead of {remote.size:,}")
     total = remote.size if total is None else total
     if total is not None:
-        part.require_room(total)
-    # Raw: a server may call the packing of a .tar.gz an encoding, which would be taken off.
+        part.require_space(total)
+    # Raw bytes: a server may call the compression of a .tar.gz an encoding, and requests would
+    # decode it.
     chunks = response.raw.stream(CHUNK, decode_content=False)
     first = next(chunks, b"")
     if not offset:
         if first.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-            raise Unavailable("answers with a web page in place of the file")
-        part.begin(url, _version(response))  # not before: a page must not cost what has come
+            raise Unavailable("answers with a web page instead of the file")
+        part.begin(url, _version(response))  # not earlier: a web page must not empty the part
     with (
         open(part.file, "ab") as stream,
         tqdm(
@@ -120,35 +183,31 @@ def _receive(response: requests.Response, url: str, remote: RemoteFile, part: Pa
                 part.remove()
                 raise Unavailable(f"sends more than the {total:,} bytes of the file")
     if total is not None and offset < total:
-        raise _Passing(f"breaks off after {offset:,} of {total:,} bytes")
+        raise _Broken(f"stops after {offset:,} of {total:,} bytes")
 
 
 def _require_success(response: requests.Response) -> None:
     status = response.status_code
-    if status in PASSING:
-        asked = response.headers.get("Retry-After", "")
-        wait = float(asked) if asked.isdecimal() else 0.0
-        if wait > MAX_WAIT:
-            raise Unavailable(f"answers {status} and asks to come back in {wait:.0f} s")
-        raise _Passing(f"answers {status}", wait)
+    if status in BUSY:
+        raise Unavailable(f"answers {status}, {len(WAITS) + 1} times")
     if status not in (200, 206):
         raise Unavailable(f"answers {status}")
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise Unavailable("answers with a web page in place of the file")
+        raise Unavailable("answers with a web page instead of the file")
 
 
-def _require_whole(response: requests.Response, remote: RemoteFile, part: Part) -> None:
-    """416 says that nothing follows the part: it is whole, or of a longer file."""
+def _require_complete(response: requests.Response, remote: RemoteFile, part: Part) -> None:
+    """Check a 416, which says that no byte follows the part: is it complete, or too long?"""
     if remote.size is not None:
         raise Unavailable(f"has a file shorter than {remote.size:,} bytes")
     if response.headers.get("Content-Range", "").strip() != f"bytes */{part.size}":
         part.remove()
-        raise _Passing("has a file shorter than what was kept of an earlier try")
+        raise _Broken("has a file shorter than the part of an earlier try")
 
 
 def _extent(response: requests.Response, part: Part) -> tuple[int, int | None]:
-    """(where the body begins, length of the whole file if the server says so)."""
-    if response.status_code == 200:  # it ignores ranges, or its file is another one by now
+    """Return the offset of the body in the file, and the file's size if the server gives it."""
+    if response.status_code == 200:  # the server ignores ranges, or the file has changed
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
     found = re.fullmatch(
@@ -156,27 +215,30 @@ def _extent(response: requests.Response, part: Part) -> tuple[int, int | None]:
     )
     if not found or int(found[1]) != part.size:
         part.remove()
-        raise _Passing("answers with another range than was asked for")
+        raise _Broken("answers with another range than requested")
     return part.size, None if found[2] == "*" else int(found[2])
 
 
 def _version(response: requests.Response) -> str | None:
-    """What If-Range takes: a strong ETag, else the date of the last change."""
+    """Return a value for If-Range: a strong ETag, else the date of the last change."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
-def _reason(error: Exception) -> Exception:
+def _explain(error: Exception) -> tuple[str, bool]:
+    """Return the error in words, without the URL, and whether there was a connection.
+
+    Raises Unavailable: another try would fail in the same way.
+    """
     cause = error.args[0] if error.args else None
     if isinstance(error, (requests.ReadTimeout, ReadTimeoutError)):
-        return _Passing(f"sends nothing for {TIMEOUT[1]:.0f} s")
+        return f"sends nothing for {TIMEOUT[1]:.0f} s", True
     if isinstance(getattr(cause, "reason", None), NameResolutionError):
-        return _Unreached("has a host that is not known here (is there a network?)")
+        return "has an unknown host (is there a network?)", False
     if isinstance(error, requests.exceptions.SSLError):
-        return _Unreached("does not prove who it is (its certificate does not hold)")
+        return "has no valid certificate", False
     if isinstance(error, requests.ConnectionError) and not isinstance(cause, ProtocolError):
-        return _Unreached("cannot be reached")
-    # Addresses that cannot be read are ValueErrors too.
-    if isinstance(error, (ValueError, requests.TooManyRedirects)):
-        return Unavailable(f"cannot be read ({type(error).__name__})")
-    return _Passing("hangs up")
+        return "cannot be reached", False
+    if isinstance(error, (ValueError, requests.TooManyRedirects)):  # ValueError: unreadable URLs
+        raise Unavailable(f"cannot be read ({type(error).__name__})") from error
+    return str(error) if isinstance(error, _Broken) else "closes the connection", True

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from reclip.common.errors import ReclipError
-from reclip.data.download import part, transfer
+from reclip.data.download import transfer
 from reclip.data.download.mirrors import fetch_file
 from reclip.data.download.official import ADE, CONTEXT_LABELS, VOC2010, VOC2012, RemoteFile
 from support.hostile_server import HostileServer, Reply, serving
@@ -170,7 +170,7 @@ def test_a_body_of_no_claimed_length_that_ends_early_goes_on(tmp_path: Path, ser
 def test_a_later_call_goes_on_from_an_earlier_one(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, cut=100_000), *[Reply(status=503)] * 3, Reply(status=503))
     text = sentence(lambda: fetch_file(remote(url), tmp_path))
-    assert "run again to go on" in text
+    assert "run again to resume" in text
     assert (tmp_path / f".{NAME}.part").read_bytes() == FILE[:100_000]
     assert not (tmp_path / NAME).exists()
     server.url("/file", Reply(FILE))
@@ -256,9 +256,10 @@ def test_bytes_of_a_bad_mirror_do_not_spoil_a_good_one(tmp_path: Path, server) -
 def test_a_killed_download_goes_on_in_the_next_process(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, stall=200_000), Reply(FILE))
     script = (
-        "import sys; from pathlib import Path; from reclip.data import remote, transfer; "
+        "import sys; from pathlib import Path; "
+        "from reclip.data.download import official, transfer; "
         "from reclip.data.download.mirrors import fetch_file; transfer.CHUNK = 10_000; "
-        "fetch_file(remote.RemoteFile(*sys.argv[1:2], tuple(sys.argv[2:3]), int(sys.argv[3]), "
+        "fetch_file(official.RemoteFile(*sys.argv[1:2], tuple(sys.argv[2:3]), int(sys.argv[3]), "
         "sys.argv[4]), Path(sys.argv[5]))"
     )
     wanted = remote(url)
@@ -323,7 +324,7 @@ def test_a_file_that_is_gone_is_not_asked_for_again(tmp_path: Path, server, stat
 PAGE = b"\n <!DOCTYPE html><p>Please log in"
 WRONG = {
     "corrupted": (Reply(OTHER), "gives another file"),
-    "of another length": (Reply(FILE + b"x"), "has a file of 300,001 bytes in place of 300,000"),
+    "of another length": (Reply(FILE + b"x"), "has a file of 300,001 bytes instead of 300,000"),
     "endless": (Reply(FILE + FILE, length=-1), "sends more than the 300,000 bytes"),
     "a page by its type": (Reply(PAGE, ranges=False, type="text/html; charset=x"), "a web page"),
     "a page by its bytes": (Reply(PAGE, ranges=False, length=-1), "a web page"),
@@ -384,7 +385,7 @@ def test_the_last_word_names_every_mirror_and_what_to_do(tmp_path: Path, server)
     ]
     text = sentence(lambda: fetch_file(remote(*urls), tmp_path))
     for url, reason in zip(
-        urls, ["answers 404", "a web page", "breaks off|hangs up", "reached", "host"], strict=True
+        urls, ["answers 404", "a web page", "stops after|closes", "reached", "host"], strict=True
     ):
         said = text[text.index(url) :]
         assert any(word in said[: len(url) + 80] for word in reason.split("|"))
@@ -396,7 +397,7 @@ def test_the_last_word_names_every_mirror_and_what_to_do(tmp_path: Path, server)
 
 
 def test_the_room_is_checked_before_anything_is_asked(tmp_path: Path, server, monkeypatch) -> None:
-    monkeypatch.setattr(part.shutil, "disk_usage", lambda path: SimpleNamespace(free=150_000))
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: SimpleNamespace(free=150_000))
     url = server.url("/file", Reply(FILE))
     assert "free some space" in sentence(lambda: fetch_file(remote(url), tmp_path))
     assert server.sent("/file") == []
@@ -408,7 +409,7 @@ def test_the_room_is_checked_before_anything_is_asked(tmp_path: Path, server, mo
 def test_a_size_that_only_the_server_knows_is_checked_too(
     tmp_path: Path, server, monkeypatch
 ) -> None:
-    monkeypatch.setattr(part.shutil, "disk_usage", lambda path: SimpleNamespace(free=150_000))
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: SimpleNamespace(free=150_000))
     url = server.url("/file", Reply(FILE))
     assert "free some space" in sentence(lambda: fetch_file(remote(url, size=None), tmp_path))
 

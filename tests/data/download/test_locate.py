@@ -69,14 +69,14 @@ def test_a_web_address_is_downloaded_once_and_checked(tmp_path: Path, server, ca
     url = server.url("/path/data%20set.tar", Reply(DATA))
     path = local_or_download(url, SUM.upper(), tmp_path / "downloads")
     assert path.read_bytes() == DATA and path.parent == tmp_path / "downloads"
-    assert path.name.endswith("-dataset.tar")
+    assert path.name.endswith("-data_set.tar")
     assert local_or_download(url, SUM, tmp_path / "downloads") == path
     assert len(server.sent("/path/data%20set.tar")) == 1
     assert not caplog.records
 
 
 def test_a_web_address_that_gives_another_file_is_one_sentence(tmp_path: Path, server) -> None:
-    with pytest.raises(ReclipError, match=f"sha256:{SUM} in place of sha256:{'0' * 64}"):
+    with pytest.raises(ReclipError, match=f"sha256:{SUM} instead of sha256:{'0' * 64}"):
         local_or_download(server.url("/a.tar", Reply(DATA)), "0" * 64, tmp_path)
     assert not list(tmp_path.glob("*a.tar"))
 
