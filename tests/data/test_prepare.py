@@ -14,7 +14,6 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import write_json
 from reclip.config.models import ComputeSettings
 from reclip.config.sources import AdeSource, ContextSource, VocSource, WorldSource
-from reclip.data import prepare
 from reclip.data.images import read_image, read_label
 from reclip.data.index import DataSet
 from reclip.data.layouts import voc
@@ -22,7 +21,7 @@ from reclip.data.layouts.layout import Layout
 from reclip.data.prepare import prepare_photos
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
-from reclip.stages import probe
+from reclip.stages import prepare, probe
 from support.tiny_ade import make_ade
 from support.tiny_context import make_json, make_voc2010
 from support.tiny_voc import TRAIN, VAL, make_voc, write_mask

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from reclip.common.errors import ReclipError
 from reclip.data.images import read_label
 from reclip.data.layouts.class_names import ADE_CLASSES
@@ -23,21 +21,18 @@ FOLDERS = {"train": "training", "val": "validation"}
 OFFICIAL = {"train": 20210, "val": 2000}
 TABLE = IdTable(range(1, len(ADE_CLASSES) + 1), (0,), "0..150")
 
-
-def find_root(folder: Path) -> Path:
-    """The folder that holds `images/training`, at or below `folder`.
-
-    Raises ReclipError if there is none.
-    """
-    return find_marked(folder, "images/training", "ADE20K benchmark", "ADEChallengeData2016")
+find_root = partial(
+    find_marked, marker="images/training", wanted="ADE20K benchmark", usual="ADEChallengeData2016"
+)
 
 
 def read(root: Path) -> Layout:
-    """All photos of `images/{training,validation}`, by name.
+    """Return all photos of `images/{training,validation}`, sorted by name.
 
-    The official code takes them as the file system lists them, so that its order differs from
-    machine to machine.
-    Raises ReclipError: a missing folder, or `objectInfo150.txt` numbers the classes otherwise.
+    The official code takes them as the file system lists them, so its order differs between
+    machines.
+
+    Raises ReclipError: a folder is missing, or `objectInfo150.txt` numbers the classes otherwise.
     """
     check_class_order(root / "objectInfo150.txt")
     photos = {split: _photos_of(root, name) for split, name in FOLDERS.items()}
@@ -46,28 +41,20 @@ def read(root: Path) -> Layout:
 
 
 def _photos_of(root: Path, name: str) -> list[Photo]:
-    folder = root / "images" / name
+    folder, masks = root / "images" / name, root / "annotations" / name
     if not folder.is_dir():
         raise ReclipError(f"there is no folder '{folder}': restore it")
-    photos = []
-    for path in sorted(path for path in folder.iterdir() if path.suffix in PHOTO_SUFFIXES):
-        mask = root / "annotations" / name / f"{path.stem}.png"
-        photos.append(Photo(checked_id(path.stem, folder), path, mask, partial(read_mask, mask)))
-    return photos
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Class indices 0..149, uint8 (H, W); pixels without a class are IGNORED.
-
-    Raises ReclipError: no such image, or another id.
-    """
-    return TABLE.convert(read_label(path), path)
+    paths = sorted(path for path in folder.iterdir() if path.suffix in PHOTO_SUFFIXES)
+    return [
+        Photo(checked_id(p.stem, folder), p, masks / f"{p.stem}.png", read_label, TABLE)
+        for p in paths
+    ]
 
 
 def check_class_order(path: Path) -> None:
-    """Compare our names with the official table of names, where there is one.
+    """Compare our class names with the official table of names, if it exists.
 
-    Raises ReclipError: a class's row lacks our name for it.
+    Raises ReclipError: the row of a class lacks our name.
     """
     if not path.is_file():
         return

@@ -1,19 +1,20 @@
-"""Proofs that a set of PASCAL Context label maps numbers its classes as we do.
+"""Checks that a set of PASCAL Context label maps numbers its classes as we do.
 
-Copies in another order are about (VOC's 20 classes first, as in the dataset's own file of 59
-classes); read as ours they give an mIoU near zero without any error.
+Copies in another order exist (VOC's 20 classes first, as in the dataset's own file of 59 classes).
+Read in our order they give an mIoU near zero without any error.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from reclip.common.errors import ReclipError
-from reclip.data.images import IGNORED
+from reclip.data.images import IGNORED, read_label
 from reclip.data.layouts import voc
 from reclip.data.layouts.class_names import (
     CONTEXT_CLASSES,
@@ -25,8 +26,8 @@ from reclip.data.layouts.layout import Photo
 
 log = logging.getLogger(__name__)
 
-# Ours: enough photos to see all of VOC's classes, and tolerance for the few of which annotators
-# may have seen another object, as a cloth on a table.
+# Our choices: enough photos to see all of VOC's classes, and tolerance for the few classes where
+# the annotators may have labelled another object, such as a cloth on a table.
 COMPARED = 200
 LEAST_PIXELS = 100
 AGREEING = 0.8
@@ -35,9 +36,9 @@ AS_VOC = {"dining table": "table"}  # all others have the same name in both
 
 
 def check_names(names: dict[int, str], ids: Sequence[int], path: Path) -> None:
-    """Compare the names that a file gives our ids (of class 0, 1, ...) with ours.
+    """Compare a file's names of `ids` (the ids of class 0, 1, ...) with ours.
 
-    Raises ReclipError: another name, or none.
+    Raises ReclipError: a name is missing or another one.
     """
     for id, ours in zip(ids, CONTEXT_NAMES, strict=True):
         theirs = names.get(id, "").replace(" ", "").lower()
@@ -49,17 +50,22 @@ def check_names(names: dict[int, str], ids: Sequence[int], path: Path) -> None:
 
 
 def check_against_voc(photos: Sequence[Photo], root: Path) -> None:
-    """Compare the labels with VOC's own masks of the same photos, where there are some.
+    """Compare the labels with VOC's own masks of the same photos, if they exist.
 
-    On the pixels of most of VOC's classes the most frequent class must be the one of that name.
-    Raises ReclipError: it is another one. Without masks the log warns.
+    On the pixels of most of VOC's classes, the most frequent class must have the same name. Without
+    masks the log warns.
+
+    Raises ReclipError: the names differ.
     """
-    pairs = [(photo, voc.masked_photo(root, photo.id, photo.path)) for photo in photos]
-    pairs = [pair for pair in pairs if all(photo.labelled for photo in pair)]
+    pairs = [
+        (photo, replace(photo, source=mask, read_ids=read_label, table=voc.TABLE))
+        for photo in photos
+        if photo.labelled and (mask := voc.mask_of(root, photo.id)).is_file()
+    ]
     if not pairs:
         log.warning(
-            "'%s' has no masks of VOC's own (SegmentationClass) for these photos, so that the "
-            "order of the classes could not be checked",
+            "'%s' has none of VOC's own masks (SegmentationClass) for these photos: the order of "
+            "the classes could not be checked",
             root,
         )
         return
@@ -80,13 +86,13 @@ def check_against_voc(photos: Sequence[Photo], root: Path) -> None:
 
 
 def expected_classes() -> np.ndarray:
-    """Index of each of VOC's classes among Context's, (20,)."""
+    """Return the index of each of VOC's classes among Context's, (20,)."""
     ours = [name for (name,) in CONTEXT_CLASSES]
     return np.array([ours.index(AS_VOC.get(name, name)) for (name,) in VOC_CLASSES])
 
 
 def count_pixels(pairs: Sequence[tuple[Photo, Photo]]) -> np.ndarray:
-    """Pixels of each pair of classes, (20, 59), of photos with Context's and with VOC's label."""
+    """Return the number of pixels of each pair of classes in VOC and in Context, (20, 59)."""
     votes = np.zeros((len(VOC_CLASSES), len(CONTEXT_CLASSES)), np.int64)
     for in_context, in_voc in pairs:
         columns, rows = in_context.label().astype(int), in_voc.label().astype(int)

@@ -1,7 +1,8 @@
-"""PASCAL Context, 59 classes: the photos of VOC 2010, and labels that come apart from them."""
+"""PASCAL Context, 59 classes: the photos of VOC 2010, and labels from another place."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from reclip.common.errors import ReclipError
@@ -9,32 +10,28 @@ from reclip.data.images import IGNORED
 from reclip.data.layouts import context_json, context_maps
 from reclip.data.layouts.class_names import CONTEXT_ALL, CONTEXT_CLASSES, CONTEXT_IDS
 from reclip.data.layouts.class_order import check_against_voc, check_names
-from reclip.data.layouts.layout import SPLITS, IdTable, Layout, find_marked
+from reclip.data.layouts.layout import SPLITS, IdTable, Layout, find_marked, listed_photos
 
 JSON = "trainval_merged.json"
 
 ALL = IdTable(CONTEXT_IDS, sorted({*range(CONTEXT_ALL + 1)} - {*CONTEXT_IDS}), "0..459")
 FEW = IdTable(range(1, len(CONTEXT_CLASSES) + 1), (0, IGNORED), "0..59")
 
-# The detail API's file has three photos less than the paper counts, which are VOC 2010's.
+# The detail API's file has three photos fewer than the paper, which counts those of VOC 2010.
 OFFICIAL_JSON = {"train": 4996, "val": 5104}
 OFFICIAL_MAPS = {"train": 4998, "val": 5105}
 
-
-def find_root(folder: Path) -> Path:
-    """The folder that holds VOC's `JPEGImages`, at or below `folder`; of several, VOC2010.
-
-    Raises ReclipError if there is none.
-    """
-    return find_marked(folder, "JPEGImages", "photos of VOC 2010", "VOCdevkit/VOC2010")
+find_root = partial(
+    find_marked, marker="JPEGImages", wanted="photos of VOC 2010", usual="VOCdevkit/VOC2010"
+)
 
 
 def read(root: Path, labels: Path) -> Layout:
-    """The photos under `root` with the labels of `labels`, the order of their classes proved.
+    """Return the photos under `root` with their labels; the order of the classes is checked.
 
-    labels: the detail API's json file (or a folder with it), whose phases are then the splits; or a
-    folder of label maps (`context_maps`), with the lists of VOC 2010.
-    Raises ReclipError: neither, a missing photo or list, or another order of the classes.
+    labels: the detail API's json file (or its folder), whose phases are the splits; or a folder of
+        label maps (`context_maps`), used with the lists of VOC 2010.
+    Raises ReclipError: labels, a photo or a list are missing, or the classes have another order.
     """
     file = labels / JSON if (labels / JSON).is_file() else labels
     if file.is_file():
@@ -49,7 +46,14 @@ def read(root: Path, labels: Path) -> Layout:
         named = context_maps.read_names(maps) if has_all else None
         if named:
             check_names(named[1], CONTEXT_IDS, named[0])
-        photos = context_maps.read_photos(maps, root, ALL if has_all else FEW)
+        suffix = maps[0].suffix
+        photos = listed_photos(
+            root,
+            "ImageSets/Main",
+            lambda id: maps[0].with_name(id + suffix),
+            context_maps.READERS[suffix],
+            ALL if has_all else FEW,
+        )
         lists, official = "ImageSets/Main of VOC 2010", OFFICIAL_MAPS
     else:
         raise ReclipError(f"there is no '{labels}': change the dataset's source.labels")

@@ -1,7 +1,7 @@
 """PASCAL Context's labels in the file of its detail API, `trainval_merged.json`.
 
-Beside much else it holds the photos with their phase (`images`), names (`categories`) and regions
-as run-length masks (`annos_segmentation`). A label map is painted region after region in the file's
+The parts read are the photos with their phase (`images`), names (`categories`) and regions as
+run-length masks (`annos_segmentation`). A label map is painted region by region in the file's
 order: where two overlap the later one counts, as in the API.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -38,8 +39,8 @@ class Category(BaseModel):
 class RunLengths(BaseModel):
     """A mask in the compressed form of the COCO and detail APIs.
 
-    pycocotools trusts what it decodes: a string that ends within a number would make it read
-    foreign memory. The characters `0` to `O` end a number.
+    pycocotools does not check the string: one that ends within a number would make it read beyond
+    its memory. The characters `0` to `O` end a number.
     """
 
     size: tuple[int, int]  # height, width
@@ -58,19 +59,17 @@ class Annotations(BaseModel):
     annos_segmentation: list[Region]
 
 
-KEPT = {
-    name
-    for model in (Annotations, Image, Category, Region, RunLengths)
-    for name in model.model_fields
-}
+MODELS = (Annotations, Image, Category, Region, RunLengths)
+KEPT = {name for model in MODELS for name in model.model_fields}
 
 
 def load(path: Path) -> Annotations:
     """Parse the file; its masks stay compressed.
 
-    It has several hundred MB. What we do not need is dropped while it is parsed, so that the peak
-    is at twice the file's size instead of five times.
-    Raises ReclipError: cut short, or of another structure.
+    The file has several hundred MB. Unused keys are dropped during parsing, so the peak memory is
+    twice the file's size instead of five times.
+
+    Raises ReclipError: the file is truncated or has another structure.
     """
     try:
         with open(path, encoding="utf-8") as stream:
@@ -84,15 +83,15 @@ def load(path: Path) -> Annotations:
             f"get it again"
         ) from error
     except ValueError as error:
-        raise ReclipError(f"'{path}' is cut short or no JSON ({error}): get it again") from error
+        raise ReclipError(f"'{path}' is truncated or no JSON ({error}): get it again") from error
 
 
 def read_photos(
     annotations: Annotations, path: Path, root: Path, table: IdTable
 ) -> dict[str, list[Photo]]:
-    """The photos of each phase, sorted by id. A photo without a region has no class anywhere.
+    """Return the photos of each phase, sorted by id. A photo without a region has no class.
 
-    Raises ReclipError: a photo is missing under `root`, or a region is of no photo.
+    Raises ReclipError: a photo is missing under `root`, or a region belongs to no photo.
     """
     regions: dict[int, list[Region]] = defaultdict(list)
     for region in annotations.annos_segmentation:
@@ -105,39 +104,33 @@ def read_photos(
     for image in annotations.images:
         if image.phase in photos:
             id = checked_id(image.file_name.removesuffix(".jpg"), path)
-            photo = listed_photo(root / "JPEGImages", id, path)
-            read = partial(read_label, regions[image.image_id], photo, path, table)
-            photos[image.phase].append(Photo(id, photo, path, read))
+            photo = listed_photo(root, id, path)
+            paint = partial(_paint_ids, regions[image.image_id], photo)
+            photos[image.phase].append(Photo(id, photo, path, paint, table))
     return {split: sorted(listed, key=lambda photo: photo.id) for split, listed in photos.items()}
 
 
-def read_label(regions: Sequence[Region], photo: Path, path: Path, table: IdTable) -> np.ndarray:
-    """Class indices, uint8 (H, W), painted from a photo's regions.
+def _paint_ids(regions: Sequence[Region], photo: Path, path: Path) -> np.ndarray:
+    """Return ids, uint16 (H, W), painted from a photo's regions; `path` is for errors.
 
-    Raises ReclipError: a region is not of the photo's size, or its mask is damaged.
+    Raises ReclipError: a region has not the photo's size, or its mask is damaged.
     """
     ids = np.zeros(image_size(photo), np.uint16)
     for region in regions:
-        if region.segmentation.size != ids.shape:
-            height, width = region.segmentation.size
+        packed = region.segmentation
+        if packed.size != ids.shape:
+            height, width = packed.size
             raise ReclipError(
                 f"'{path}' has a mask of {width}×{height} for '{photo}', which is "
                 f"{ids.shape[1]}×{ids.shape[0]}: restore the pair"
             )
-        ids[_decode(region, path)] = region.category_id
-    return table.convert(ids, path)
-
-
-def _decode(region: Region, path: Path) -> np.ndarray:
-    """bool (H, W)."""
-    compressed = region.segmentation.model_dump()
-    try:
-        mask = run_lengths.decode(compressed)
-    except ValueError:
         mask = None
-    # A mask that is too short leaves the rest as it was in memory.
-    if mask is None or int(mask.sum(dtype=np.int64)) != run_lengths.area(compressed):
-        raise ReclipError(
-            f"'{path}' has a damaged mask of image {region.image_id}: get the file again"
-        )
-    return mask.astype(bool)
+        with suppress(ValueError):
+            mask = run_lengths.decode(packed.model_dump())
+        # pycocotools leaves the rest of a mask that is too short as it was in memory.
+        if mask is None or mask.sum(dtype=np.int64) != run_lengths.area(packed.model_dump()):
+            raise ReclipError(
+                f"'{path}' has a damaged mask of image {region.image_id}: get the file again"
+            )
+        ids[mask.astype(bool)] = region.category_id
+    return ids

@@ -1,15 +1,14 @@
-"""PASCAL Context's labels as a folder of label maps, a file a photo.
+"""PASCAL Context's labels as a folder of label maps, one file per photo.
 
-Two numberings are in use, and the maps themselves say which one theirs is:
+Two numberings exist, and the maps themselves show which one they use:
 
     0..459   all classes of the dataset: its own `<id>.mat` (variable LabelMap), or `<id>.png`
-    0..59    as mmsegmentation's `SegmentationClassContext`: `<id>.png`, 0 for none and the 59
-             classes in alphabetical order; 255 for none is accepted, too
+    0..59    as mmsegmentation's `SegmentationClassContext`: `<id>.png`, 0 for no class and the 59
+             classes in alphabetical order; 255 for no class is accepted, too
 """
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,16 @@ from scipy.io import loadmat
 from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED
 from reclip.data.layouts.class_names import CONTEXT_CLASSES
-from reclip.data.layouts.layout import SPLITS, IdTable, Photo, listed_photo, read_ids, read_list
+from reclip.data.layouts.layout import read_ids
 
 USUAL = ("SegmentationClassContext", "trainval")  # mmsegmentation's name, and the dataset's own
-LOOKED_AT = 200  # maps: a set of 459 classes in which so many hold none above 59 is no real one
+SAMPLE = 200  # maps; in a real set of 459 classes, so many maps hold an id above 59
 
 
 def find_maps(folder: Path) -> list[Path]:
-    """The maps, sorted, of the folder that holds some, at `folder` or up to two levels below.
+    """Return the sorted label maps of `folder`, or of the folder up to two levels below.
 
-    Raises ReclipError: no such folder, or several of which none or more than one has a usual name.
+    Raises ReclipError: no folder holds maps, or several do and their names do not decide.
     """
     if maps := _maps_in(folder):
         return maps
@@ -48,30 +47,26 @@ def find_maps(folder: Path) -> list[Path]:
 
 
 def _maps_in(folder: Path) -> list[Path]:
-    """The .mat, or if there are none the .png; sorted."""
     return sorted(folder.glob("*.mat")) or sorted(folder.glob("*.png"))
 
 
 def hold_all_classes(maps: list[Path]) -> bool:
-    """Whether the maps are numbered 0..459, not 0..59.
+    """Return whether the maps are numbered 0..459, not 0..59.
 
-    If some map holds an id above 59 they are; .mat files always are. Only some maps are looked at:
-    should another one hold such an id after all, reading it fails.
+    They are if a map holds an id above 59; .mat files always are. Only a sample is read. If another
+    map holds such an id, reading it fails later.
     """
     if maps[0].suffix == ".mat":
         return True
-    step = -(-len(maps) // LOOKED_AT)
-    for path in maps[::step]:
-        ids = read_ids(path)
-        if (ids[ids != IGNORED] > len(CONTEXT_CLASSES)).any():
-            return True
-    return False
+    samples = map(read_ids, maps[:: -(-len(maps) // SAMPLE)])
+    return any((ids[ids != IGNORED] > len(CONTEXT_CLASSES)).any() for ids in samples)
 
 
 def read_names(maps: list[Path]) -> tuple[Path, dict[int, str]] | None:
-    """The dataset's list of all its classes, lines `12: name`, beside the maps or their folder.
+    """Return the dataset's `labels.txt` (lines `12: name`) and its names; None if missing.
 
-    Raises ReclipError: a line of another form.
+    It lies beside the maps or beside their folder.
+    Raises ReclipError: a line has another form.
     """
     for folder in maps[0].parents[:2]:
         path = folder / "labels.txt"
@@ -87,34 +82,10 @@ def read_names(maps: list[Path]) -> tuple[Path, dict[int, str]] | None:
     return None
 
 
-def read_photos(maps: list[Path], root: Path, table: IdTable) -> dict[str, list[Photo]]:
-    """The photos that `ImageSets/Main/{train,val}.txt` of VOC 2010 list, in their order.
-
-    Raises ReclipError: no such list, or a listed photo is missing.
-    """
-    photos = {}
-    for split in SPLITS:
-        listing = root / "ImageSets" / "Main" / f"{split}.txt"
-        photos[split] = []
-        for id in read_list(listing):
-            path = maps[0].with_name(id + maps[0].suffix)
-            photo = listed_photo(root / "JPEGImages", id, listing)
-            photos[split].append(Photo(id, photo, path, partial(read_label, path, table)))
-    return photos
-
-
-def read_label(path: Path, table: IdTable) -> np.ndarray:
-    """Class indices, uint8 (H, W).
-
-    Raises ReclipError: no such file, or an id that the numbering lacks.
-    """
-    return table.convert(read_mat(path) if path.suffix == ".mat" else read_ids(path), path)
-
-
 def read_mat(path: Path) -> np.ndarray:
-    """The integer ids (H, W) of a MATLAB file's variable LabelMap.
+    """Return the integer ids (H, W) in the variable LabelMap of a MATLAB file.
 
-    Raises ReclipError: no such file.
+    Raises ReclipError: the file holds no such variable.
     """
     try:
         ids = loadmat(path, variable_names=["LabelMap"])["LabelMap"]
@@ -125,3 +96,6 @@ def read_mat(path: Path) -> np.ndarray:
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         raise ReclipError(f"the LabelMap of '{path}' is not one whole number a pixel: get it again")
     return ids
+
+
+READERS = {".mat": read_mat, ".png": read_ids}

@@ -1,4 +1,4 @@
-"""What the readers of the official layouts (`voc`, `context`, `ade`) have in common."""
+"""The common parts of the readers of official layouts (`voc`, `context`, `ade`)."""
 
 from __future__ import annotations
 
@@ -15,86 +15,26 @@ from reclip.common.errors import ReclipError
 from reclip.data.images import FORMATS, IGNORED, image_size, read_label
 
 SPLITS = ("train", "val")
-PHOTO_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG")  # official first; others come of copying about
+PHOTO_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG")  # official first; some copies have the others
 MAX_ID = 100  # characters; ids of official datasets have up to 18
-PIXELS_AT_ONCE = 2**18  # of a label map, in 64 bits: a whole one would take 25 times its size
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A listed photo and where its label map comes from.
-
-    Attributes:
-        id: unique within the dataset; names the files made from the photo.
-        path: the photo.
-        source: the file that holds its label map; it need not exist.
-        read: reads the map as class indices, uint8 (H, W), IGNORED where there is no class.
-    """
-
-    id: str
-    path: Path
-    source: Path
-    read: Callable[[], np.ndarray]
-
-    @property
-    def labelled(self) -> bool:
-        return self.source.is_file()
-
-    def label(self) -> np.ndarray:
-        """The label map, uint8 (H, W), of the size that `images.read_image` gives the photo.
-
-        Raises ReclipError: no map, or one of another size. Photos are read upright, so the map of
-        one that its EXIF data turns has to be upright; no official photo is turned.
-        """
-        if not self.labelled:
-            raise ReclipError(
-                f"photo '{self.path}' has no label map '{self.source}': "
-                f"restore it or take the photo off the list"
-            )
-        label = self.read()
-        height, width = image_size(self.path)
-        if label.shape != (height, width):
-            raise ReclipError(
-                f"the label map of '{self.path}' is {label.shape[1]}×{label.shape[0]}, the photo, "
-                f"upright by its EXIF data, {width}×{height}: restore the pair"
-            )
-        return label
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A dataset found in its official layout.
-
-    Attributes:
-        kind: "voc", "context" or "ade".
-        class_names: the names of each class, by index.
-        lists: which lists the splits come from, in words.
-        official: the number of photos that these lists have officially, by split.
-        photos: the photos that were found, by split, in the lists' order.
-    """
-
-    kind: str
-    class_names: Sequence[Sequence[str]]
-    lists: str
-    official: dict[str, int]
-    photos: dict[str, list[Photo]]
+PIXELS_AT_ONCE = 2**18  # of a label map in 64 bits: a whole map would take 25 times its size
 
 
 class IdTable:
-    """From the ids of a dataset's label maps to class indices."""
+    """Converts the ids of a dataset's label maps to class indices."""
 
     def __init__(self, ids: Sequence[int], ignored: Collection[int], known: str) -> None:
-        """ids: the id of each class; ignored: ids of no class; known: all of them, in words."""
+        """Take the id of each class, the ids of no class, and all of them in words (`known`)."""
         self.known = known
-        # One entry more than the largest id: where all ids lead that the table does not know.
+        # One entry more than the largest id: it stands for all unknown ids.
         self.classes = np.full(max(*ids, *ignored) + 2, -1, np.int16)
         self.classes[list(ignored)] = IGNORED
         self.classes[list(ids)] = np.arange(len(ids))
 
     def convert(self, ids: np.ndarray, path: Path) -> np.ndarray:
-        """Class indices, uint8, of integer ids of any shape; `path` is for the message.
+        """Return class indices, uint8, of integer ids of any shape.
 
-        Raises ReclipError: an id that the dataset does not have.
+        Raises ReclipError: the dataset has no such id; the error names the file `path`.
         """
         unknown = len(self.classes) - 1
         flat = ids.reshape(-1)
@@ -111,24 +51,78 @@ class IdTable:
         return classes.reshape(ids.shape)
 
 
-def read_ids(path: Path) -> np.ndarray:
-    """Ids (H, W) as stored in a palette or grey PNG of up to 16 bits: uint8 or uint16.
+@dataclass(frozen=True)
+class Photo:
+    """A photo and the source of its label map.
 
-    Raises ReclipError: not such an image.
+    Attributes:
+        id: unique within the dataset; names the files made from the photo.
+        path: the photo.
+        source: the file that holds its label map; it may be missing.
+        read_ids: reads the map from `source` as integer ids (H, W).
+        table: converts these ids to class indices.
     """
-    # What is wrong with a file, `read_label` says in a sentence.
-    with suppress(Exception), Image.open(path, formats=FORMATS) as image:
-        if image.mode.startswith("I;16"):
-            return np.array(image)
-    return read_label(path)
+
+    id: str
+    path: Path
+    source: Path
+    read_ids: Callable[[Path], np.ndarray]
+    table: IdTable
+
+    @property
+    def labelled(self) -> bool:
+        return self.source.is_file()
+
+    def label(self) -> np.ndarray:
+        """Return the label map, uint8 (H, W): class indices, IGNORED where there is no class.
+
+        It has the size that `images.read_image` gives the photo. Photos are read upright, so the
+        map of a photo that its EXIF data turns must be upright; no official photo is turned.
+
+        Raises ReclipError: the map is missing, or has another size or an unknown id.
+        """
+        if not self.labelled:
+            raise ReclipError(
+                f"photo '{self.path}' has no label map '{self.source}': "
+                f"restore it or take the photo off the list"
+            )
+        label = self.table.convert(self.read_ids(self.source), self.source)
+        height, width = image_size(self.path)
+        if label.shape != (height, width):
+            raise ReclipError(
+                f"the label map of '{self.path}' is {label.shape[1]}×{label.shape[0]}, the photo, "
+                f"upright by its EXIF data, {width}×{height}: restore the pair"
+            )
+        return label
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset in its official layout.
+
+    Attributes:
+        kind: "voc", "context" or "ade".
+        class_names: the names of each class, by index.
+        lists: the lists that the splits come from, in words.
+        official: the official number of photos of each split.
+        photos: the photos found, by split, in the lists' order.
+    """
+
+    kind: str
+    class_names: Sequence[Sequence[str]]
+    lists: str
+    official: dict[str, int]
+    photos: dict[str, list[Photo]]
 
 
 def find_marked(folder: Path, marker: str, wanted: str, usual: str) -> Path:
-    """The folder that holds `marker`, a file or folder, at `folder` or up to two levels below.
+    """Return the folder that holds `marker`: `folder`, or one up to two levels below.
 
-    wanted: what is looked for, in words; usual: where it usually lies. Of several folders the one
-    with the last name of `usual` is taken.
-    Raises ReclipError if there is none.
+    Args:
+        marker: a file or folder.
+        wanted: the data that is searched for, in words.
+        usual: its usual place; of several folders, the one with its last name is taken.
+    Raises ReclipError: there is none.
     """
     if (folder / marker).exists():
         return folder
@@ -142,11 +136,46 @@ def find_marked(folder: Path, marker: str, wanted: str, usual: str) -> Path:
     return next((root for root in roots if root.name == Path(usual).name), roots[0])
 
 
-def read_list(path: Path) -> list[str]:
-    """The ids that a list file names, one a line, in its order; blank lines are skipped.
+def read_ids(path: Path) -> np.ndarray:
+    """Return the ids (H, W), uint8 or uint16, of a palette or grey PNG of up to 16 bits.
 
-    It may have been saved under Windows, which puts a mark before UTF-8, or writes UTF-16.
-    Raises ReclipError: no such file, none in it, or a line that is no id.
+    Raises ReclipError: it is no such image.
+    """
+    # `read_label` reports an error in the file.
+    with suppress(Exception), Image.open(path, formats=FORMATS) as image:
+        if image.mode.startswith("I;16"):
+            return np.array(image)
+    return read_label(path)
+
+
+def listed_photos(
+    root: Path,
+    lists: str,
+    label_of: Callable[[str], Path],
+    read_ids: Callable[[Path], np.ndarray],
+    table: IdTable,
+) -> dict[str, list[Photo]]:
+    """Return the photos in VOC's layout that `<lists>/{train,val}.txt` name, in their order.
+
+    label_of: gives the file of an id's label map.
+    Raises ReclipError: a list or a listed photo is missing.
+    """
+    photos = {}
+    for split in SPLITS:
+        listing = root / lists / f"{split}.txt"
+        photos[split] = [
+            Photo(id, listed_photo(root, id, listing), label_of(id), read_ids, table)
+            for id in read_list(listing)
+        ]
+    return photos
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the ids in a list file, one a line, in its order; blank lines are skipped.
+
+    Windows may have saved it with a mark before UTF-8, or as UTF-16.
+
+    Raises ReclipError: the file is missing or empty, or a line is no id.
     """
     if not path.is_file():
         raise ReclipError(f"there is no '{path}': restore this list of photos")
@@ -160,9 +189,9 @@ def read_list(path: Path) -> list[str]:
 
 
 def checked_id(id: str, listing: Path) -> str:
-    """`id`, if it can name a file in any folder.
+    """Return `id` if it can name a file in any folder.
 
-    Raises ReclipError: a path or several words, or what is too long for a name or no text.
+    Raises ReclipError: it is a path, several words, too long or not printable.
     """
     if id != Path(id).name or len(id.split()) != 1 or len(id) > MAX_ID or not id.isprintable():
         raise ReclipError(
@@ -171,12 +200,12 @@ def checked_id(id: str, listing: Path) -> str:
     return id
 
 
-def listed_photo(folder: Path, id: str, listing: Path) -> Path:
-    """`<folder>/<id>.jpg`, or another of PHOTO_SUFFIXES.
+def listed_photo(root: Path, id: str, listing: Path) -> Path:
+    """Return `<root>/JPEGImages/<id>.jpg`, or the file with another of PHOTO_SUFFIXES.
 
-    Raises ReclipError if it is missing.
+    Raises ReclipError: there is none.
     """
-    photos = [folder / f"{id}{suffix}" for suffix in PHOTO_SUFFIXES]
+    photos = [root / "JPEGImages" / f"{id}{suffix}" for suffix in PHOTO_SUFFIXES]
     found = next((photo for photo in photos if photo.is_file()), None)
     if found is None:
         raise ReclipError(f"'{listing}' lists '{id}' but there is no '{photos[0]}': restore it")

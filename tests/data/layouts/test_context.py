@@ -193,13 +193,13 @@ def test_the_json_is_found_in_a_folder(root: Path, tmp_path: Path) -> None:
 def test_a_json_cut_short_is_one_sentence(root: Path, tmp_path: Path, keep: float) -> None:
     path = make_json(tmp_path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    with pytest.raises(ReclipError, match="is cut short or no JSON"):
+    with pytest.raises(ReclipError, match="is truncated or no JSON"):
         context.read(root, path)
 
 
 def test_bytes_that_are_no_text_are_one_sentence(root: Path, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\x80\x81")
-    with pytest.raises(ReclipError, match="is cut short or no JSON"):
+    with pytest.raises(ReclipError, match="is truncated or no JSON"):
         context.read(root, tmp_path / "a.json")
 
 
