@@ -1,13 +1,10 @@
-"""A person's folder of photos, with or without labels for some others (see `FolderSource`)."""
+"""The user's own folder of photos, with or without labelled val photos (see `FolderSource`)."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from reclip.common.errors import ReclipError
 from reclip.common.prefetch import prefetch
@@ -27,18 +24,19 @@ LEFT_OUT_COLUMNS = ("image", "reason")
 
 
 def prepare_folder(source: FolderSource, folder: Path, loaders: int = 0) -> list[Path]:
-    """Index the photos where they are; every one is read, and what cannot be is left out.
+    """Index the photos in place; return all files written.
 
-    Which ones, and why, the log says and `left-out.csv` beside the index. The train split has no
-    labels at all.
+    Every photo is read. An unreadable photo is left out; the log and `left-out.csv` say which and
+    why. The train split has no labels.
+
     loaders: threads that read photos.
-    Raises ReclipError: no photo is left, or a val photo and a label that do not belong together.
+    Raises ReclipError: no photo can be read, or a val photo and its label do not match.
     """
     if foreign := in_other_scripts(source.classes):
         log.warning("CLIP has learned English captions, hardly %s", listed(foreign))
     left_out: list[tuple[Path, str]] = []
-    train = _readable(source.images, "source.images", source.limit, left_out, loaders)
-    val = [] if source.val_images is None else _labelled(source, folder, left_out, loaders)
+    train = _readable(source, "images", left_out, loaders)
+    val = _labelled(source, folder, left_out, loaders) if source.labelled else []
     for path, reason in left_out:
         log.warning("left out %s: %s", path, reason)
     write_table(folder / LEFT_OUT, LEFT_OUT_COLUMNS, left_out)
@@ -46,45 +44,43 @@ def prepare_folder(source: FolderSource, folder: Path, loaders: int = 0) -> list
         "names": [list(names) for names in source.classes],
         "kind": "folder",
         "lists": f"the files in '{source.images}'",
-        "counts": {"train": len(train), "val": len(val)},
         "left_out": len(left_out),
     }
-    index = write_dataset(folder, facts, train, val, [], labelled=source.labelled)
-    return [*(item.label for item in val), *index, folder / LEFT_OUT]
+    outputs = write_dataset(folder, facts, train, val, labelled=source.labelled)
+    return [*outputs, folder / LEFT_OUT]
 
 
 def _labelled(
     source: FolderSource, folder: Path, left_out: list[tuple[Path, str]], loaders: int
 ) -> list[Item]:
-    """The val photos, with their label maps checked and written to `labels` in `folder`."""
+    """Return the val photos; check their label maps and write them to `labels` in `folder`."""
     folders = {"source.val_images": source.val_images, "source.val_labels": source.val_labels}
     require_apart(source.images, folders)
     last = len(source.classes) - 1
     table = IdTable(range(last + 1), (IGNORED,), f"0..{last} and {IGNORED}")
-    labels, items, known = label_pairs(source), [], False
-    for item in _readable(source.val_images, "source.val_images", source.limit, left_out, loaders):
-        label, path = labels[item.image], folder / "labels" / f"{item.id}.png"
-        pair = Photo(item.id, item.image, label, partial(_read_ids, label, table))
-        ids = pair.label()
-        known = known or bool((ids != IGNORED).any())
-        write_label(path, ids, len(source.classes))
-        items.append(replace(item, label=path))
-    if not known:
+    labels, items, any_class = label_pairs(source), [], False
+    for item in _readable(source, "val_images", left_out, loaders):
+        ids = Photo(item.id, item.image, labels[item.image], read_label, table).label()
+        any_class = any_class or bool((ids != IGNORED).any())
+        items.append(replace(item, label=folder / "labels" / f"{item.id}.png"))
+        write_label(items[-1].label, ids, len(source.classes))
+    if not any_class:
         raise ReclipError(
-            f"params: 'source.val_labels': the label maps in '{source.val_labels}' hold "
-            f"{IGNORED}, which is none, and no class: write class ids from 0 to {last} into them"
+            f"params: 'source.val_labels': the label maps in '{source.val_labels}' hold only "
+            f"{IGNORED}, which is no class: write class ids from 0 to {last} into them"
         )
     return items
 
 
 def _readable(
-    images: str, option: str, limit: int | None, left_out: list[tuple[Path, str]], loaders: int
+    source: FolderSource, key: str, left_out: list[tuple[Path, str]], loaders: int
 ) -> list[Item]:
-    """The photos of a folder that can be read, with their sizes; the others go to `left_out`."""
-    paths = list_photos(images, option)[:limit]
+    """Return the readable photos of the folder in `key`, with their sizes; extend `left_out`."""
+    images = getattr(source, key)
+    paths = list_photos(images, f"source.{key}")[: source.limit]
     if not paths:
         raise ReclipError(
-            f"params: '{option}': '{images}' holds no photo: put JPEG, PNG, TIFF, WEBP or BMP "
+            f"params: 'source.{key}': '{images}' holds no photo: put JPEG, PNG, TIFF, WEBP or BMP "
             f"files there, or name another folder"
         )
     items, bad = [], []
@@ -95,7 +91,7 @@ def _readable(
             items.append(Item(photo_id(path, images), path, *found))
     if not items:
         raise ReclipError(
-            f"params: '{option}': none of the {len(paths)} photos in '{images}' can be read "
+            f"params: 'source.{key}': none of the {len(paths)} photos in '{images}' can be read "
             f"(the first: {bad[0][1]}): replace them"
         )
     left_out += bad
@@ -103,7 +99,7 @@ def _readable(
 
 
 def _size(path: Path) -> tuple[int, int] | str:
-    """(H, W) of a photo that can be read to its last pixel, or what keeps it from being read."""
+    """Return (H, W) of a photo that is readable to its last pixel, else the error in words."""
     try:
         return read_image(path).shape[:2]
     except ReclipError as error:
@@ -111,9 +107,9 @@ def _size(path: Path) -> tuple[int, int] | str:
 
 
 def label_pairs(source: FolderSource) -> dict[Path, Path]:
-    """Each val photo with its label map's path.
+    """Return the label map's path of each val photo.
 
-    Raises ReclipError: a photo without a map, or a map without a photo.
+    Raises ReclipError: a photo has no map, a map has no photo, or two photos share one.
     """
     photos_in, labels_in = (Path(p).expanduser() for p in (source.val_images, source.val_labels))
     photos = list_photos(photos_in, "source.val_images")
@@ -122,12 +118,12 @@ def label_pairs(source: FolderSource) -> dict[Path, Path]:
     if missing := [path for path, label in wanted.items() if not label.is_file()]:
         raise ReclipError(
             f"{len(missing)} of {len(photos)} val photos have no label map, as '{missing[0]}', "
-            f"which needs '{wanted[missing[0]]}': add it or take the photo away"
+            f"which needs '{wanted[missing[0]]}': add it or remove the photo"
         )
     if alone := sorted(set(labels) - set(wanted.values())):
         raise ReclipError(
             f"{len(alone)} of {len(labels)} label maps belong to no val photo, as '{alone[0]}': "
-            f"add its photo to '{photos_in}' or take it away"
+            f"add its photo to '{photos_in}' or remove the map"
         )
     if twins := len(wanted) - len(set(wanted.values())):
         raise ReclipError(
@@ -135,7 +131,3 @@ def label_pairs(source: FolderSource) -> dict[Path, Path]:
             f"'{photos_in}': rename one of each pair"
         )
     return wanted
-
-
-def _read_ids(path: Path, table: IdTable) -> np.ndarray:
-    return table.convert(read_label(path), path)

@@ -1,4 +1,4 @@
-"""Reading photos and label maps, and writing label maps; every odd file gets one sentence."""
+"""Read photos and label maps, and write label maps; every odd file gives one clear sentence."""
 
 from __future__ import annotations
 
@@ -14,46 +14,45 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
 
-IGNORED = 255
-MAX_PIXELS = 200_000_000  # ours: beyond it, a file is more likely an attack than a photo
+IGNORED = 255  # the label of a pixel without a class
+MAX_PIXELS = 200_000_000  # our choice: a larger file is more likely an attack than a photo
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns above it, and refuses above twice as many
 
-# Whatever the name says; EPS, say, Pillow would hand to a program that runs what is in the file.
+# The formats that Pillow may try, whatever the file's name. For EPS it would run a program.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """What a decoder raises becomes a sentence; on damaged files it is of a dozen types."""
+    """Turn the errors of a decoder, of a dozen types, into a ReclipError that names `path`."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise ReclipError(f"no file '{path}': restore it or leave it out") from error
-    except PermissionError as error:
-        raise ReclipError(
-            f"'{path}' may not be read: give yourself the right to, or leave it out"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise ReclipError(
-            f"'{path}' cannot be read as an image (it is none of {', '.join(FORMATS)}): make a "
-            f"JPEG of it, replace it or leave it out"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ReclipError(
-            f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or leave it out"
-        ) from error
     except Exception as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        reason = reason or type(error).__name__
-        raise ReclipError(
-            f"'{path}' cannot be read as an image ({reason}): replace it or leave it out"
-        ) from error
+        raise ReclipError(_explain(error, path)) from error
+
+
+def _explain(error: Exception, path: str | Path) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"no file '{path}': restore it or remove it from the data"
+    if isinstance(error, PermissionError):
+        return f"'{path}' may not be read: change its permissions or remove it"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"'{path}' has more than {MAX_PIXELS:,} pixels: make it smaller or remove it"
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    fix = "replace it or remove it"
+    if isinstance(error, UnidentifiedImageError):
+        reason = f"it is none of {', '.join(FORMATS)}"
+        fix = f"make a JPEG of it, {fix}"
+    return f"'{path}' cannot be read as an image ({reason or type(error).__name__}): {fix}"
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Image.Image]:
-    """A file's image. Raises ReclipError as `reading`; a pipe would be waited for without end."""
+    """Open an image file. Raises ReclipError: as `reading`, or it is no regular file.
+
+    Opening a pipe would wait for ever.
+    """
     with reading(path):
         if os.path.exists(path) and not os.path.isfile(path):
             raise OSError("it is no file")
@@ -62,20 +61,20 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as in `rgb_pixels`."""
+    """Return RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as `rgb_pixels`."""
     with opened(path) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return rgb_pixels(image)
 
 
 def rgb_pixels(image: Image.Image) -> np.ndarray:
-    """RGB uint8 (H, W, 3) of an image that is upright; grey, CMYK, 16-bit, alpha converted.
+    """Return RGB uint8 (H, W, 3) of an upright grey, CMYK, 16-bit, 32-bit or transparent image.
 
-    Transparent pixels are laid on white. White is 65535 in a 16-bit image, and the brightest pixel
-    in one of 32 bits, which has no white of its own.
+    Transparent pixels lie on white. White is 65535 in a 16-bit image. A 32-bit image has no white
+    of its own, so its brightest pixel is white.
     """
     if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 is 255, rounded
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 becomes 255, rounded
         image = Image.fromarray(grey.astype(np.uint8))
     elif image.mode in ("I", "F"):
         grey = np.asarray(image, np.float64).clip(0)
@@ -84,13 +83,13 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
         rgba = image.convert("RGBA")
         image = Image.new("RGBA", rgba.size, "white")
         image.alpha_composite(rgba)
-    if image.mode != "RGB":  # or it would be copied: 160 MB of a photo of 40 megapixels
+    if image.mode != "RGB":  # converting RGB would copy it: 160 MB for 40 megapixels
         image = image.convert("RGB")
     return np.array(image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(H, W) as :func:`read_image` would return it, from the header alone."""
+    """Return (H, W) as of :func:`read_image`, from the header alone."""
     with opened(path) as image:
         width, height = image.size
         turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
@@ -98,7 +97,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_label(path: str | Path) -> np.ndarray:
-    """uint8 (H, W) class ids from a palette or grey PNG, as stored."""
+    """Return the stored class ids, uint8 (H, W), of a palette or grey PNG."""
     with opened(path) as image:
         image.load()
         mode, format, ids = image.mode, image.format, np.array(image, np.uint8)
@@ -107,14 +106,12 @@ def read_label(path: str | Path) -> np.ndarray:
             f"label '{path}' has mode {mode}, not one id a pixel: store it as a palette PNG"
         )
     if format == "JPEG":
-        raise ReclipError(
-            f"label '{path}' is a JPEG, which alters ids: make it again as a palette PNG"
-        )
+        raise ReclipError(f"label '{path}' is a JPEG, which alters ids: store it as a palette PNG")
     return ids
 
 
 def palette(num_classes: int) -> list[int]:
-    """A colour a class, evenly spread over the hues, 255 (ignored) white; 768 flat values."""
+    """Return 768 flat values: a colour per class, spread over the hues; white for the rest."""
     flat = [255, 255, 255] * 256
     for k in range(num_classes):
         hue, ring = k * 0.618034 % 1.0, k % 3
@@ -124,14 +121,15 @@ def palette(num_classes: int) -> list[int]:
 
 
 def write_label(path: str | Path, label: np.ndarray, num_classes: int) -> None:
-    """Class ids (H, W) as a palette PNG, in one step."""
-    image = Image.fromarray(label.astype(np.uint8), mode=None).convert("L")
-    image = Image.frombytes("P", image.size, image.tobytes())
+    """Write class ids (H, W) as a palette PNG, atomically."""
+    height, width = label.shape
+    image = Image.frombytes("P", (width, height), label.astype(np.uint8).tobytes())
     image.putpalette(palette(num_classes))
     with atomic(path) as partial:
         image.save(partial, "PNG", optimize=False)
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3) as a PNG, atomically."""
     with atomic(path) as partial:
         Image.fromarray(image).save(partial, "PNG", optimize=False)

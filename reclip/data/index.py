@@ -1,8 +1,8 @@
-"""A prepared dataset on disk: class names, and an index of files a split.
+"""A prepared dataset on disk: class names, and one index of files per split.
 
     classes.json       names (each a list of synonyms) and facts about the dataset
     train.csv          id, image, height, width          (no label column, by design)
-    val.csv            id, image, label, height, width   (no line where there are no labels)
+    val.csv            id, image, label, height, width   (no rows in an unlabelled dataset)
     train-labels.csv   id, label                         (read by the linear probe alone)
 
 Paths are relative to the project's folder.
@@ -20,11 +20,15 @@ from reclip.common.tables import read_table, write_table
 
 TRAIN_COLUMNS = ("id", "image", "height", "width")
 VAL_COLUMNS = ("id", "image", "label", "height", "width")
+LABEL_COLUMNS = ("id", "label")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A photo: its id, file, size in pixels, and in the val split its label file."""
+    """A photo: its id, file, size in pixels and label file.
+
+    An item of the train split that is read from an index never has a label.
+    """
 
     id: str
     image: Path
@@ -35,7 +39,7 @@ class Item:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A prepared dataset."""
+    """A prepared dataset in a folder."""
 
     folder: Path
 
@@ -55,50 +59,43 @@ class DataSet:
         return len(self.class_names)
 
     def items(self, split: str) -> list[Item]:
-        """Items of `train` (without labels) or `val`, in the index's order."""
+        """Return the items of `train` (without labels) or `val`, in the index's order."""
         columns = {"train": TRAIN_COLUMNS, "val": VAL_COLUMNS}[split]
-        return [
-            Item(
-                row["id"],
-                Path(row["image"]),
-                int(row["height"]),
-                int(row["width"]),
-                Path(row["label"]) if "label" in row else None,
-            )
-            for row in read_table(self.folder / f"{split}.csv", columns)
-        ]
+        items = []
+        for row in read_table(self.folder / f"{split}.csv", columns):
+            label = Path(row["label"]) if "label" in row else None
+            size = int(row["height"]), int(row["width"])
+            items.append(Item(row["id"], Path(row["image"]), *size, label))
+        return items
 
     def train_labels(self) -> dict[str, Path]:
-        """Label file of each training photo; only the linear probe may call this."""
-        rows = read_table(self.folder / "train-labels.csv", ("id", "label"))
+        """Return the label file of each training photo; only the linear probe may call this."""
+        rows = read_table(self.folder / "train-labels.csv", LABEL_COLUMNS)
         return {row["id"]: Path(row["label"]) for row in rows}
 
 
 def write_dataset(
-    folder: Path,
-    facts: dict[str, Any],
-    train: list[Item],
-    val: list[Item],
-    train_labels: list[tuple[str, Path]],
-    *,
-    labelled: bool = True,
+    folder: Path, facts: dict[str, Any], train: list[Item], val: list[Item], labelled: bool = True
 ) -> list[Path]:
-    """Write the index files; returns their paths.
+    """Write the index files; return their paths and the paths of the items' labels.
 
-    labelled: without labels, val is empty.
-    Raises ReclipError: an empty split.
+    facts: the content of `classes.json` but for the number of photos, which is added.
+    labelled: False allows an empty val split.
+    Raises ReclipError: a split is empty.
     """
-    for split, items in (("train", train), ("val", val)):
-        if not items and (labelled or split == "train"):
+    counts = {"train": len(train), "val": len(val)}
+    for split, count in counts.items():
+        if not count and (labelled or split == "train"):
             raise ReclipError(f"'{folder}': no {split} photos: check the source's lists")
-    write_json(folder / "classes.json", facts)
-    write_table(
-        folder / "train.csv", TRAIN_COLUMNS, [(i.id, i.image, i.height, i.width) for i in train]
-    )
-    write_table(
-        folder / "val.csv",
-        VAL_COLUMNS,
-        [(i.id, i.image, i.label, i.height, i.width) for i in val],
-    )
-    write_table(folder / "train-labels.csv", ("id", "label"), train_labels)
-    return [folder / n for n in ("classes.json", "train.csv", "val.csv", "train-labels.csv")]
+    write_json(folder / "classes.json", {**facts, "counts": counts})
+    labels = [item for item in train if item.label]
+    tables = {
+        "train.csv": (TRAIN_COLUMNS, train),
+        "val.csv": (VAL_COLUMNS, val),
+        "train-labels.csv": (LABEL_COLUMNS, labels),
+    }
+    for name, (columns, items) in tables.items():
+        rows = (tuple(getattr(item, column) for column in columns) for item in items)
+        write_table(folder / name, columns, rows)
+    outputs = [item.label for item in (*labels, *val)]
+    return [*outputs, *(folder / name for name in ("classes.json", *tables))]

@@ -1,4 +1,4 @@
-"""Stage `prepare`: from a source to an indexed dataset (see `reclip.data.index`)."""
+"""Stage `prepare`: index a dataset's photos and write its label maps (see `reclip.data.index`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reclip.pipeline.receipts import finish
 
 
 def main(job: Job) -> None:
-    """Draw the scenes, or index the photos where they are; label maps and index in `job.folder`."""
+    """Draw the scenes, or index the photos in place; write label maps and index to `job.folder`."""
     source = job.settings["source"]
     if source.kind == "world":
         outputs = prepare_world(source, job.folder)

@@ -71,7 +71,7 @@ def train(plan: Plan, run: str) -> None:
     facts = {"names": [[name] for name in NAMES]}
     labelled = plan.experiment.labelled(dataset)
     val = items["val"] if labelled else []
-    files = write_dataset(prepared.folder, facts, items["train"], val, [], labelled=labelled)
+    files = write_dataset(prepared.folder, facts, items["train"], val, labelled=labelled)
     finish(prepared, [*files, *prepared.folder.glob("*.png")])
     cached.folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "val"):

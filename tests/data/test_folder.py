@@ -291,7 +291,7 @@ def test_labels_without_a_class_are_refused(labelled: Path) -> None:
     """All results would be 0, and no word why."""
     for path in labelled.rglob("*.png"):
         write_label(path, np.full_like(read_label(path), 255), len(NAMES))
-    with pytest.raises(ReclipError, match="'labels' hold 255, which is none, and no class"):
+    with pytest.raises(ReclipError, match="'labels' hold only 255, which is no class"):
         prepared(**LABELLED)
 
 
@@ -402,6 +402,6 @@ def test_commands_say_that_there_are_no_labels() -> None:
     draw(Path("photos"), 2)
     Project(params())
     said = reclip("evaluate", "--run", "rectified")
-    assert said.code == 1 and "'rectified' cannot be measured, as dataset 'voc'" in said.err
+    assert said.code == 1 and "cannot evaluate run 'rectified', because dataset 'voc'" in said.err
     said = reclip("compare", "rectified", "distilled")
     assert said.code == 1 and "cannot be measured" in said.err

@@ -19,7 +19,7 @@ VAL = [
 
 def write(folder: Path, train=TRAIN, val=VAL) -> list[Path]:
     facts = {"names": [["dog"], ["cat", "kitten"]]}
-    return write_dataset(folder, facts, train, val, [("a", Path("labels/a.png"))])
+    return write_dataset(folder, facts, train, val)
 
 
 def test_a_data_set_is_read_as_written(tmp_path: Path) -> None:
@@ -29,7 +29,9 @@ def test_a_data_set_is_read_as_written(tmp_path: Path) -> None:
     assert data.num_classes == 2
     assert data.items("val") == VAL  # in the order of the list, not of the names
     assert data.train_labels() == {"a": Path("labels/a.png")}
-    assert sorted(paths) == sorted(p for p in tmp_path.iterdir())
+    labels = [Path(f"labels/{name}.png") for name in "abz"]
+    assert sorted(paths) == sorted([*labels, *tmp_path.iterdir()])
+    assert data.facts["counts"] == {"train": 1, "val": 2}
 
 
 def test_training_items_have_no_label(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def loop(path: Path) -> None:
 BAD_FILES: dict[str, tuple[Path, Callable[[Path], Any], str, str]] = {
     "photo cut short": (PHOTO, cut_photo, "cache-features", "truncated"),
     "photo of garbage": (PHOTO, lambda p: p.write_bytes(b"x" * 999), "prepare", "replace it or"),
-    "photo is empty": (PHOTO, lambda p: p.write_bytes(b""), "prepare", "replace it or leave"),
+    "photo is empty": (PHOTO, lambda p: p.write_bytes(b""), "prepare", "replace it or remove"),
     "photo is a program": (PHOTO, lambda p: p.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"
         "%%BoundingBox: 0 0 6 4\n%%EndComments\n"), "prepare", "cannot be read as an image"),
     "photo is gone": (PHOTO, Path.unlink, "prepare", "val.txt' lists"),
@@ -78,7 +78,7 @@ BAD_FILES: dict[str, tuple[Path, Callable[[Path], Any], str, str]] = {
         "prepare", "holds id 21, it should have 0..20 and 255"),
     "label of colours": (MASK, lambda p: Image.new("RGB", (6, 4)).save(p), "prepare",
         "has mode RGB, not one id a pixel: store it as a palette PNG"),
-    "label is a JPEG": (MASK, as_jpeg, "prepare", "alters ids: make it again as a palette PNG"),
+    "label is a JPEG": (MASK, as_jpeg, "prepare", "alters ids: store it as a palette PNG"),
     "list names no photo": (LIST, lambda p: p.write_text("\n \n"), "prepare", "lists no photo"),
     "list names a missing photo": (LIST, lambda p: p.write_text("2009_000001\n"), "prepare",
         "lists '2009_000001' but there is no 'VOCdevkit/VOC2012/JPEGImages/2009_000001.jpg'"),

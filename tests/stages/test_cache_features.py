@@ -35,7 +35,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         path = tmp_path / f"{k}.png"
         write_image(path, photo)
         items.append(Item(f"p{k}", path, *photo.shape[:2], path))
-    write_dataset(tmp_path / "data", {"names": [["a"], ["b"]]}, items, items, [])
+    write_dataset(tmp_path / "data", {"names": [["a"], ["b"]]}, items, items)
 
     def run(image=None, hypothesis_image="whole", dtype="float32"):
         job = SimpleNamespace(

@@ -13,7 +13,7 @@ import pytest
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256, read_json
 from reclip.config.sources import AdeSource, ContextSource, VocSource
-from reclip.data.download import official
+from reclip.data.download import official, sources
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
 from reclip.stages import fetch
@@ -74,14 +74,14 @@ def officials(tmp_path: Path, server, monkeypatch) -> dict[str, Path]:
     made["labels"].write_bytes(JSON)
     for kind, path in made.items():
         data = path.read_bytes()
-        table = official.CONTEXT_LABELS if kind == "labels" else fetch.KINDS[kind][0]
+        table = official.CONTEXT_LABELS if kind == "labels" else sources.KINDS[kind][0]
         url = server.url(f"/{table.name}", Reply(data))
         checksum = "sha1:" + hashlib.sha1(data).hexdigest()
         tiny = replace(table, urls=(url,), size=None, checksum=checksum)
         if kind == "labels":
             monkeypatch.setattr(official, "CONTEXT_LABELS", tiny)
         else:
-            monkeypatch.setitem(fetch.KINDS, kind, (tiny, fetch.KINDS[kind][1]))
+            monkeypatch.setitem(sources.KINDS, kind, (tiny, sources.KINDS[kind][1]))
     return made
 
 
@@ -116,7 +116,7 @@ def test_without_a_source_the_official_archive_is_downloaded(
     job = fetch_job(tmp_path, kind)
     assert found(job)["root"] == str(job.folder / "unpacked" / ROOTS[kind])
     labels = {official.CONTEXT_LABELS.name} if kind == "context" else set()
-    expected = {fetch.KINDS[kind][0].name} | labels
+    expected = {sources.KINDS[kind][0].name} | labels
     kept = {path.name for path in (tmp_path / "downloads").iterdir() if path.name[0] != "."}
     assert kept == expected == {path.strip("/") for path in server.requests}
 
