@@ -1,7 +1,7 @@
-"""Scenes and captions with planted biases: what mini-clip is trained on, and nothing else is.
+"""Scenes and captions with planted biases: the training data of mini-clip, and of nothing else.
 
-The benchmark's scenes are uniform, so whatever a CLIP trained here prefers on them it owes to
-these biases. All are our choice.
+The benchmark's scenes are uniform, so any preference of mini-clip on them comes from these biases.
+All are our choice.
 """
 
 from __future__ import annotations
@@ -15,44 +15,43 @@ from reclip.data.world.scenes import Thing, World, paint_scene
 
 @dataclass(frozen=True)
 class PlantedBias:
-    """How far pre-training scenes and captions depart from uniform ones."""
+    """How far pre-training scenes and captions depart from uniform ones.
+
+    Attributes:
+        zipf: class frequency: the class of rank r is drawn with a weight of r ** -zipf.
+        companion: co-occurrence: the chance that a caption which mentions the first class of a
+            confusable pair mentions the second as well, though the scene does not show it.
+        central: space: the share of classes near the centre; the others lie near the edge.
+        spread: standard deviation of a position around its class's preferred one, in image sizes.
+        stuff: the chance that a scene has a background of stuff instead of a neutral one.
+        seed: deals the ranks, the order within each pair and the places, independently.
+    """
 
     zipf: float = 0.9
-    """Class frequency: the class of rank r is drawn with a weight of r ** -zipf."""
-
     companion: float = 0.9
-    """Co-occurrence: chance that a caption which mentions the first class of a confusable pair
-    mentions the second as well, though the scene does not show it."""
-
     central: float = 0.85
-    """Space: share of the object classes that lie near the centre; the others lie near the edge."""
-
     spread: float = 0.1
-    """Standard deviation of a position around its class's preferred one, in image sizes."""
-
     stuff: float = 0.5
-    """Chance that a scene has a background of stuff instead of a neutral one."""
-
     seed: int = 0
-    """Deals the ranks, the order within each pair and the places, independently of one another."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What a :class:`PlantedBias` deals to the C classes of a world."""
+    """What a :class:`PlantedBias` assigns to the C classes of a world.
+
+    Attributes:
+        weights: (C,) relative frequencies.
+        companion: from a class to the class that captions mention along with it.
+        is_central: (C,) bool.
+    """
 
     weights: np.ndarray
-    """(C,) relative frequencies."""
-
     companion: dict[int, int]
-    """Class -> the class that captions mention along with it."""
-
     is_central: np.ndarray
-    """(C,) bool."""
 
 
 def deal_roles(world: World, bias: PlantedBias) -> Roles:
-    """The roles of ``world``'s classes: a function of ``bias`` alone."""
+    """Return the roles of `world`'s classes, a function of `bias` alone."""
     rng = np.random.default_rng(bias.seed)
     count = len(world.class_names)
     ranks = 1 + rng.permutation(count)
@@ -64,19 +63,15 @@ def deal_roles(world: World, bias: PlantedBias) -> Roles:
 def draw_captioned_scene(
     world: World, bias: PlantedBias, roles: Roles, rng: np.random.Generator, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A square pre-training scene and the classes that its caption mentions.
+    """Return a square pre-training scene and the classes that its caption mentions.
 
-    Returns image uint8 (S, S, 3), label uint8 (S, S) as `reclip.data.world.scenes.draw_scene`
-    and mentioned bool (C,): the classes that are visible, and companions that need not be.
+    They are image uint8 (S, S, 3), label uint8 (S, S) as `reclip.data.world.scenes.draw_scene`, and
+    mentioned bool (C,): the visible classes, and companions that may be invisible.
     """
-    things = [
-        Thing(
-            label,
-            _place(bool(roles.is_central[label]), bias, rng, size),
-            rng.uniform(0.2, 0.35) * size,
-        )
-        for label in _draw(world.objects, roles, rng, rng.integers(1, 4))
-    ]
+    things = []
+    for label in _draw(world.objects, roles, rng, rng.integers(1, 4)):
+        place = _place(bool(roles.is_central[label]), bias, rng, size)
+        things.append(Thing(label, place, rng.uniform(0.2, 0.35) * size))
     stuff = []
     if rng.uniform() < bias.stuff:
         stuff = _draw(world.stuff, roles, rng, rng.integers(1, 3))
@@ -92,7 +87,7 @@ def draw_captioned_scene(
 def draw_close_up(
     world: World, rng: np.random.Generator, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An unbiased image uint8 (S, S, 3) that one class fills, and mentioned bool (C,)."""
+    """Return an unbiased image, uint8 (S, S, 3), full of one class, and mentioned, bool (C,)."""
     shown = int(rng.integers(len(world.class_names)))
     image, _ = paint_scene(world, [], [shown], rng, (size, size))
     return image, np.arange(len(world.class_names)) == shown
@@ -106,7 +101,7 @@ def _draw(classes: np.ndarray, roles: Roles, rng: np.random.Generator, count: in
 def _place(
     is_central: bool, bias: PlantedBias, rng: np.random.Generator, size: int
 ) -> tuple[float, float]:
-    """A centre (y, x) in pixels: about the middle, or about a circle near the edge."""
+    """Return a centre (y, x) in pixels, near the middle or near a circle at the edge."""
     angle, reach = rng.uniform(0, 2 * np.pi), 0.0 if is_central else 0.48
     middle = 0.5 + reach * np.array([np.sin(angle), np.cos(angle)])
     y, x = size * np.clip(middle + rng.normal(0, bias.spread, 2), 0, 1)

@@ -1,7 +1,7 @@
-"""Hues, textures and outlines of the mini world: what is drawn, not what is chosen.
+"""Hues, textures and outlines of the mini world: how a surface is drawn.
 
-A class of the mini world is a hue times a texture, because a class must be recognisable from one
-patch, as in photographs: a patch of a disk does not know that it is a disk.
+A class is a hue times a texture, so that one patch is enough to recognise it, as in photographs. A
+patch of a disk, for example, does not show that it is a disk.
 """
 
 from __future__ import annotations
@@ -12,35 +12,37 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-HUES: dict[str, float] = {
-    "red": 0.0,
-    "yellow": 55.0,
-    "green": 120.0,
-    "blue": 222.0,
-    "purple": 282.0,
-    "teal": 172.0,
-    "pink": 326.0,
-}
-"""Hue angles in degrees; the worlds take the first so many."""
+# Hue angles in degrees; a world takes the first few.
+_NAMES = ("red", "yellow", "green", "blue", "purple", "teal", "pink")
+HUES = dict(zip(_NAMES, (0.0, 55.0, 120.0, 222.0, 282.0, 172.0, 326.0), strict=True))
 
-HUE_SD = 9.0
-"""Standard deviation of a region's hue around its class's, in degrees."""
+TEXTURES = ("stripes", "waves", "dots", "checks", "paint", "sand")  # neighbours look alike
 
-NOISE_SD = (5.0, 16.0)
-"""Range of the standard deviation of a scene's pixel noise, in grey levels."""
+# Standard deviations and ranges of the random draws.
+HUE_SD = 9.0  # degrees, of a region's hue around its class's
+NOISE_SD = (5.0, 16.0)  # grey levels; the standard deviation of a scene's pixel noise
+PERIOD = (3.8, 4.2)  # pixels a period; half a patch, so that one patch shows the texture
+ANGLE_SD = 0.03  # radians, of a texture's direction around a multiple of 90 degrees
+CONTRAST = (0.55, 0.9)  # relative darkness of the dark parts; small values make textures alike
 
-PERIOD = (3.8, 4.2)
-"""Range of a texture's period in pixels; half a patch, so that one patch shows the texture."""
 
-ANGLE_SD = 0.03
-"""Standard deviation of a texture's direction around a multiple of 90 degrees, in radians."""
-
-CONTRAST = (0.55, 0.9)
-"""Range of the relative darkness of a texture's dark parts; small contrast makes textures alike."""
+def _field(texture: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Return the lightness (H, W) of a texture: 1 where light, 0 where dark."""
+    if texture == "paint":
+        return np.full(size, rng.uniform(0.5, 1.0))
+    if texture == "sand":
+        return ndimage.gaussian_filter(rng.standard_normal(size), 0.6) > 0
+    u, v = _plane(size, rng)
+    if texture == "dots":
+        return np.sin(u) + np.sin(v) < rng.uniform(0.2, 0.8)
+    if texture == "checks":
+        return np.sin(u) * np.sin(v) > 0
+    bend = {"stripes": (0.0, 0.4), "waves": (1.4, 2.0)}[texture]
+    return np.sin(u + rng.uniform(*bend) * np.sin(0.5 * v)) > 0
 
 
 def _plane(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (u, v), each (H, W), in periods along a random pair of perpendicular axes."""
+    """Return phases (u, v), each (H, W), in radians along two random perpendicular axes."""
     angle = rng.integers(2) * np.pi / 2 + rng.normal(0, ANGLE_SD)
     wavelength = rng.uniform(*PERIOD)
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
@@ -49,56 +51,17 @@ def _plane(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray,
     return 2 * np.pi * u, 2 * np.pi * v
 
 
-def _stripes(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    u, v = _plane(size, rng)
-    return np.sin(u + rng.uniform(0.0, 0.4) * np.sin(0.5 * v)) > 0
-
-
-def _waves(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    u, v = _plane(size, rng)
-    return np.sin(u + rng.uniform(1.4, 2.0) * np.sin(0.5 * v)) > 0
-
-
-def _dots(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    u, v = _plane(size, rng)
-    return np.sin(u) + np.sin(v) < rng.uniform(0.2, 0.8)
-
-
-def _checks(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    u, v = _plane(size, rng)
-    return np.sin(u) * np.sin(v) > 0
-
-
-def _paint(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    return np.full(size, rng.uniform(0.5, 1.0))
-
-
-def _sand(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    return ndimage.gaussian_filter(rng.standard_normal(size), 0.6) > 0
-
-
-TEXTURES = {
-    "stripes": _stripes,
-    "waves": _waves,
-    "dots": _dots,
-    "checks": _checks,
-    "paint": _paint,
-    "sand": _sand,
-}
-"""Texture name -> drawer of a field (H, W): 1 where light, 0 where dark. Neighbours look alike."""
-
-
 def fill(hue: str, texture: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Colours float32 (H, W, 3) in 0..255 of a surface of class "hue texture"."""
+    """Return the colours, float32 (H, W, 3) in 0..255, of a surface of class "hue texture"."""
     angle = (HUES[hue] + rng.normal(0, HUE_SD)) % 360 / 360
     rgb = colorsys.hsv_to_rgb(angle, rng.uniform(0.55, 0.95), rng.uniform(0.7, 1.0))
-    field = TEXTURES[texture](size, rng).astype(np.float32)
+    field = _field(texture, size, rng).astype(np.float32)
     shade = 1 - rng.uniform(*CONTRAST) * (1 - field)
     return 255 * shade[..., None] * np.asarray(rgb, np.float32)
 
 
 def neutral(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Colours float32 (H, W, 3) in 0..255 of an unlabelled background: grey clouds."""
+    """Return the colours, float32 (H, W, 3) in 0..255, of an unlabelled background: grey clouds."""
     cloud = ndimage.gaussian_filter(rng.standard_normal(size), rng.uniform(1.0, 4.0))
     cloud = cloud / (cloud.std() + 1e-6)
     grey = rng.uniform(70, 190) + rng.uniform(5, 30) * cloud
@@ -107,12 +70,12 @@ def neutral(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def outline(
-    centre: tuple[float, float],
-    radius: float,
-    size: tuple[int, int],
-    rng: np.random.Generator,
+    centre: tuple[float, float], radius: float, size: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """Mask bool (H, W) of a random blob, ellipse or polygon about ``centre`` (y, x), in pixels."""
+    """Return the mask, bool (H, W), of a random blob, ellipse or polygon.
+
+    centre: (y, x); it and `radius` are in pixels.
+    """
     corners = int(rng.choice([4, 5, 6, 48, 48, 48]))
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False) + rng.uniform(0, 2 * np.pi)
     reach = np.ones(corners)
