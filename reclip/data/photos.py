@@ -1,6 +1,6 @@
-"""The photos in a person's folder: which files they are, their ids, and a digest of them all.
+"""The photos in a user's folder: their files, their ids, and a digest of them all.
 
-Imports nothing heavy: every command asks whether the photos are still those of the results.
+Imports nothing heavy, because every command checks whether the photos have changed.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from reclip.common.files import text_sha256
 from reclip.common.hashing import cached_sha256s
 
 READ = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jp2")
-NOT_READ = (".heic", ".heif", ".avif")  # of telephones: left out aloud rather than overlooked
+NOT_READ = (".heic", ".heif", ".avif")  # phone formats: reported as left out, not overlooked
 SUFFIXES = frozenset((*READ, *NOT_READ))
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SLUG = 60  # characters of a path that an id shows
 
 
 def list_photos(folder: str | Path, option: str) -> list[Path]:
-    """All photos at or below `folder`, by their names' suffix, in the order of their paths.
+    """Return all photos at or below `folder`, by their suffix, sorted by path.
 
-    Hidden files, and folders that are links, are left out. option: what named the folder, for the
-    errors.
-    Raises ReclipError: no such folder, one that may not be read, or one that holds the results.
+    Hidden files and linked folders are skipped.
+
+    option: the setting or option that names the folder, for errors.
+    Raises ReclipError: the folder is missing or unreadable, or it holds the results.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -33,8 +34,8 @@ def list_photos(folder: str | Path, option: str) -> list[Path]:
         raise ReclipError(f"{option}: {what}: name the folder that holds the photos")
     if Path("results").resolve().is_relative_to(folder.resolve()):
         raise ReclipError(
-            f"{option}: '{folder}' is where the results are put, too: move the photos into a "
-            f"folder of their own and name that"
+            f"{option}: '{folder}' also holds the results: move the photos into their own folder "
+            f"and name that"
         )
     found = []
     for parent, folders, names in os.walk(folder, onerror=_refuse):
@@ -49,16 +50,17 @@ def list_photos(folder: str | Path, option: str) -> list[Path]:
 
 def _refuse(error: OSError) -> None:
     raise ReclipError(
-        f"'{error.filename}' cannot be read ({error.strerror}): give yourself the right to, or "
-        f"move it out of the folder of photos"
+        f"'{error.filename}' cannot be read ({error.strerror}): change its permissions, or move "
+        f"it out of the folder of photos"
     ) from error
 
 
 def photo_id(path: Path, folder: str | Path) -> str:
-    """The photo's name in indices and of the files made from it.
+    """Return the photo's id, which also names the files made from it.
 
-    That of a file at the top of the folder if it is plain, else its path as far as it can be told,
-    and eight digits that tell apart `a/b.jpg` and `a_b.jpg`. It depends on no other photo.
+    It is the file's name, if that is plain and the file lies at the top of the folder. Else it is a
+    readable form of its path, and eight digits that keep `a/b.jpg` and `a_b.jpg` apart. It does not
+    depend on other photos.
     """
     inside = path.relative_to(Path(folder).expanduser()).as_posix()
     if PLAIN.fullmatch(inside):
@@ -68,26 +70,26 @@ def photo_id(path: Path, folder: str | Path) -> str:
 
 
 def digest_of_photos(folder: str | Path, option: str, limit: int | None = None) -> str:
-    """How many photos, and a digest of their paths and contents: differs iff one of these does.
+    """Return the number of photos and a digest of their paths and contents.
 
-    limit: the first so many count, and no other is read.
-    A file that cannot be read counts as such: it is left out of the data, and read once it can be.
-    Raises ReclipError as `list_photos`.
+    An unreadable file counts as "unreadable", so the digest changes when it becomes readable.
+
+    limit: only the first `limit` photos count, and no other is read.
+    Raises ReclipError: as `list_photos`.
     """
     folder = Path(folder).expanduser()
     paths = list_photos(folder, option)[:limit]
-    # A pipe is no file: who opens one waits.
-    readable = [os.path.isfile(path) and os.access(path, os.R_OK) for path in paths]
-    sums = iter(cached_sha256s([p for p, can in zip(paths, readable, strict=True) if can]))
+    # Opening a pipe, which is no regular file, would wait for ever.
+    readable = [path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)]
+    sums = dict(zip(readable, cached_sha256s(readable), strict=True))
     lines = [
-        f"{path.relative_to(folder).as_posix()}\0{next(sums) if can else 'unreadable'}\n"
-        for path, can in zip(paths, readable, strict=True)
+        f"{path.relative_to(folder).as_posix()}\0{sums.get(path, 'unreadable')}\n" for path in paths
     ]
     return f"{len(lines)} files, {text_sha256(''.join(lines))[:16]}"
 
 
 def require_apart(images: str, others: dict[str, str]) -> None:
-    """Raises ReclipError: a folder of `others` (option to folder) lies in `images`, or around it.
+    """Raise ReclipError if a folder of `others` (option to folder) lies in `images` or around it.
 
     Its files would be trained on.
     """
@@ -96,6 +98,6 @@ def require_apart(images: str, others: dict[str, str]) -> None:
         other = Path(folder).expanduser().resolve()
         if other.is_relative_to(inner) or inner.is_relative_to(other):
             raise ReclipError(
-                f"{option}: '{folder}' and the photos to learn from, '{images}', lie in one "
-                f"another: put them side by side"
+                f"{option}: '{folder}' and the training photos '{images}' lie in one another: put "
+                f"them side by side"
             )

@@ -1,4 +1,4 @@
-"""How a photo is read: at which size, in which windows, with which normalisation (no torch)."""
+"""How a photo is read: its size, its windows and its normalisation (without torch)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from reclip.config.models import ImageSettings
 from reclip.data.resize import resize_linear
 
-# Of RGB values 0 to 255, as the official configurations round them: CLIP's own, and ImageNet's,
-# which the CVPR-era recipe gives to CLIP too.
+# Mean and standard deviation of RGB values 0 to 255, rounded as in the official configurations.
+# The CVPR-era recipe gives ImageNet's to CLIP, too.
 MEAN_STD = {
     "clip": ((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
@@ -18,20 +18,20 @@ MEAN_STD = {
 
 
 def resized_size(height: int, width: int, short: float, long: float) -> tuple[int, int]:
-    """(H, W) with the aspect ratio kept, short side at most `short`, long side at most `long`."""
+    """Return the largest (H, W) of this aspect ratio with sides of at most `short` and `long`."""
     scale = min(short / min(height, width), long / max(height, width))
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
 def whole_size(height: int, width: int, settings: ImageSettings) -> tuple[int, int]:
-    """Size at which a whole image is read."""
+    """Return the size (H, W) at which a whole image is read."""
     if settings.short_side is None:
         return height, width
     return resized_size(height, width, settings.short_side, settings.long_side)
 
 
 class Window(NamedTuple):
-    """A piece of an image as read, in its pixels."""
+    """A part of an image, in pixels of the size at which it is read."""
 
     top: int
     left: int
@@ -40,9 +40,9 @@ class Window(NamedTuple):
 
 
 def windows(size: tuple[int, int], settings: ImageSettings) -> list[Window]:
-    """The pieces in which an image of `size` (H, W) is read: one, or those of the sliding window.
+    """Return the windows in which an image of `size` (H, W) is read: one, or a sliding window's.
 
-    The last window of a row or column is moved back to end at the edge; a side shorter than the
+    The last window of a row or column is moved back to end at the edge. A side shorter than the
     window is read whole.
     """
     if settings.protocol == "whole":
@@ -57,18 +57,18 @@ def windows(size: tuple[int, int], settings: ImageSettings) -> list[Window]:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear without antialiasing, as OpenCV has it: uint8 (H, W, 3)."""
+    """Resize uint8 (H, W, 3) bilinearly without antialiasing, as OpenCV does."""
     return image if image.shape[:2] == tuple(size) else resize_linear(image, *size)
 
 
 def read_in_windows(
     photo: np.ndarray, settings: ImageSettings
 ) -> tuple[tuple[int, int], list[tuple[Window, np.ndarray]]]:
-    """(H, W) at which a photo uint8 (h, w, 3) is read, and every window with its pixels of that."""
+    """Resize a photo, uint8 (h, w, 3); return its new (H, W), and each window with its pixels."""
     size = whole_size(*photo.shape[:2], settings)
     image = resize_image(photo, size)
-    cuts = []
-    for window in windows(size, settings):
-        top, left, height, width = window
-        cuts.append((window, image[top : top + height, left : left + width]))
+    cuts = [
+        (w, image[w.top : w.top + w.height, w.left : w.left + w.width])
+        for w in windows(size, settings)
+    ]
     return size, cuts

@@ -2,8 +2,8 @@
 
 It works in fixed point: weights of 11 bits, a horizontal pass whose sums lose 4 bits, a vertical
 pass whose products lose 16 bits each, and a last rounding shift by 2. Rounded floating-point
-bilinear interpolation differs from it by at most 1 in about 12 % of the values, Pillow's in 21 %.
-The official code, and with it every published number, reads its images through this function.
+bilinear interpolation differs by at most 1 in about 12 % of the values, Pillow's in 21 %. The
+official code reads its images with OpenCV's function, so every published number depends on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class _Taps(NamedTuple):
-    """For each pixel of one side of the target: the two of the source it lies between, weights."""
+    """For each pixel along one side of the target: its two source pixels and their weights."""
 
     low: np.ndarray
     high: np.ndarray
@@ -38,10 +38,10 @@ def resize_linear(
     rows: slice = slice(None),
     columns: slice = slice(None),
 ) -> np.ndarray:
-    """uint8 (h, w, 3) → uint8 (height, width, 3), or these rows and columns of it alone."""
+    """Resize uint8 (h, w, 3) to (height, width, 3); return its `rows` and `columns` alone."""
     y, x = _taps(image.shape[0], height, rows), _taps(image.shape[1], width, columns)
     left = x.low.min()
-    # Only what is read is widened to 32 bits: a photo may be large, the cut or the target small.
+    # Only the pixels used are widened to 32 bits: a photo may be large, the cut or target small.
     rows_read, at = np.unique(np.concatenate([y.low, y.high]), return_inverse=True)
     read = image[:, left : x.high.max() + 1][rows_read]
     across = read[:, x.low - left] * x.w_low[:, None] + read[:, x.high - left] * x.w_high[:, None]

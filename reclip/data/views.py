@@ -1,7 +1,7 @@
-"""Geometry and colour of the views of an image: seeded augmented crops.
+"""Views of an image: seeded augmented crops, with their geometry and colour.
 
-A view is described by numbers drawn from (seed, view, image id) alone, so it is the same whichever
-process asks and in whichever order; the same view can be applied to a photo and to its mask.
+The numbers of a view are drawn from (seed, view, image id) alone, so they do not depend on the
+process or the order of the calls. The same view can be applied to a photo and to its mask.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reclip.data.resize import resize_linear
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest neighbour, uint8 (H, W)."""
+    """Resize a label map, uint8 (H, W), by nearest neighbour."""
     if label.shape == tuple(size):
         return label
     pixels = torch.from_numpy(label.copy())[None, None].float()
@@ -27,7 +27,7 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def normalise(image: np.ndarray, norm: str) -> torch.Tensor:
-    """uint8 (H, W, 3) to float32 (3, H, W), by the mean and deviation of MEAN_STD[norm]."""
+    """Convert uint8 (H, W, 3) to float32 (3, H, W), normalised by MEAN_STD[norm]."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in MEAN_STD[norm])
     pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
     return pixels.sub_(mean).div_(std)
@@ -37,8 +37,11 @@ def normalise(image: np.ndarray, norm: str) -> torch.Tensor:
 class View:
     """One augmented crop: resize to `size`, cut `height`×`width` at (`top`, `left`), flip, colour.
 
-    Lengths are pixels of the resized image. The cut is smaller than the crop setting where the
-    resized image is; the rest of the crop is padding (see :func:`crop_image`).
+    Lengths are pixels of the resized image. The cut is smaller than the crop setting if the resized
+    image is; the rest of the crop is padding.
+
+    Attributes:
+        colour: brightness (added), contrast and saturation (factors), hue (added, OpenCV degrees).
     """
 
     size: tuple[int, int]
@@ -47,15 +50,18 @@ class View:
     height: int
     width: int
     flip: bool
-    colour: (
-        tuple[float, float, float, float] | None
-    )  # brightness +, contrast ×, saturation ×, hue +
+    colour: tuple[float, float, float, float] | None
+
+    @property
+    def cut(self) -> tuple[slice, slice]:
+        """Rows and columns of the resized image."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
 def draw_view(
     id: str, height: int, width: int, view: int, settings: ViewSettings, image: ImageSettings
 ) -> View:
-    """View number `view` of the image `id` of size (height, width)."""
+    """Draw view number `view` of the image `id` of size (height, width)."""
     rng = np.random.default_rng([settings.seed, view, zlib.crc32(id.encode())])
     ratio = rng.uniform(*settings.scale)
     base = whole_size(height, width, image)
@@ -65,7 +71,7 @@ def draw_view(
     flip = bool(rng.random() < settings.flip)
     colour = None
     if settings.photometric:
-        # official ranges (after mmsegmentation's PhotoMetricDistortion), each with probability .5
+        # official ranges (of mmsegmentation's PhotoMetricDistortion), each with probability 0.5
         on = rng.random(4) < 0.5
         drawn = (rng.uniform(-32, 32), *rng.uniform(0.5, 1.5, 2), rng.uniform(-18, 18))
         colour = tuple(
@@ -76,24 +82,21 @@ def draw_view(
 
 
 def crop_image(image: np.ndarray, view: View) -> np.ndarray:
-    """The view of a photo: uint8 (view.height, view.width, 3), without padding."""
-    rows = slice(view.top, view.top + view.height)
-    columns = slice(view.left, view.left + view.width)
-    cut = resize_linear(image, *view.size, rows, columns)
+    """Return the view of a photo: uint8 (view.height, view.width, 3), without padding."""
+    cut = resize_linear(image, *view.size, *view.cut)
     cut = cut[:, ::-1] if view.flip else cut
     return distort(cut, view.colour) if view.colour else np.ascontiguousarray(cut)
 
 
 def crop_label(label: np.ndarray, view: View) -> np.ndarray:
-    """The same view of a label map of the photo's size: uint8 (view.height, view.width)."""
-    cut = resize_label(label, view.size)
-    cut = cut[view.top : view.top + view.height, view.left : view.left + view.width]
-    # A copy: of a single column numpy leaves a flip's negative stride, which torch refuses.
+    """Return the same view of a label map of the photo's size: uint8 (view.height, view.width)."""
+    cut = resize_label(label, view.size)[view.cut]
+    # A copy: a flipped single column keeps a negative stride in numpy, which torch refuses.
     return (cut[:, ::-1] if view.flip else cut).copy()
 
 
 def distort(image: np.ndarray, colour: tuple[float, float, float, float]) -> np.ndarray:
-    """Brightness (added), contrast, saturation (factors), hue (OpenCV degrees, 180 a turn)."""
+    """Distort uint8 (H, W, 3) by `View.colour`; a full turn of hue is 180 OpenCV degrees."""
     brightness, contrast, saturation, hue = colour
     pixels = np.clip(image.astype(np.float32) + brightness, 0, 255)
     pixels = np.clip(pixels * contrast, 0, 255)
@@ -105,26 +108,19 @@ def distort(image: np.ndarray, colour: tuple[float, float, float, float]) -> np.
 
 
 def _hue_rotation(degrees: float) -> np.ndarray:
-    """Rotation of RGB about the grey axis: (3, 3)."""
+    """Return the rotation (3, 3) of RGB about the grey axis."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)) / np.sqrt(3)
     rest = (1 - cos) / 3
-    return np.array(
-        [
-            [cos + rest, rest - sin, rest + sin],
-            [rest + sin, cos + rest, rest - sin],
-            [rest - sin, rest + sin, cos + rest],
-        ],
-        np.float32,
-    )
+    row = [cos + rest, rest - sin, rest + sin]
+    return np.array([row, row[2:] + row[:2], row[1:] + row[:1]], np.float32)
 
 
 def pad_to(tensor: torch.Tensor, height: int, width: int, value: float = 0.0) -> torch.Tensor:
-    """Pad the last two axes at the right and bottom."""
-    return functional.pad(
-        tensor, (0, width - tensor.shape[-1], 0, height - tensor.shape[-2]), value=value
-    )
+    """Pad the last two axes to (height, width), at the right and bottom."""
+    right, bottom = width - tensor.shape[-1], height - tensor.shape[-2]
+    return functional.pad(tensor, (0, right, 0, bottom), value=value)
 
 
 def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bilinear resize of (B, D, h, w) to (B, D, *size) with aligned pixel areas."""
+    """Resize (B, D, h, w) to (B, D, *size) bilinearly, with aligned pixel areas."""
     return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

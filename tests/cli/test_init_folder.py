@@ -220,7 +220,7 @@ WRONG = [
     (("--images", "photos/0.jpg"), "'photos/0.jpg' is a file: name the folder"),
     (("--images", "empty"), "--images: 'empty' holds no photo"),
     (("--images", "corrupt"), "no photo in 'corrupt' can be read (the first: 'corrupt/0.jpg'"),
-    (("--images", "."), "'.' is where the results are put, too"),
+    (("--images", "."), "'.' also holds the results"),
     (("--val-images", "photos"), "--val-images needs --val-labels: give photos and their label"),
     (("--val-labels", "photos"), "--val-labels needs --val-images"),
     (("--val-images", "empty", "--val-labels", "corrupt"), "--val-images: 'empty' is empty"),

@@ -92,8 +92,8 @@ def test_ids_are_unique_and_name_files() -> None:
     [
         ("nowhere", "there is no folder 'nowhere'"),
         ("file.jpg", "'file.jpg' is a file"),
-        (".", "'.' is where the results are put, too"),
-        ("..", "'..' is where the results are put, too"),
+        (".", "'.' also holds the results"),
+        ("..", "'..' also holds the results"),
     ],
 )
 def test_a_folder_that_cannot_be_used(folder: str, words: str) -> None:

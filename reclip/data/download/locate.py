@@ -1,4 +1,4 @@
-"""A file that a setting names: a path, a `file:` URL, or a URL to download."""
+"""Locate the file in a setting: a path, a `file:` URL, or a URL to download."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def local_path(where: str) -> Path | None:
-    """The path that `where` names, there or not; None if it is to be downloaded.
+    """Return the local path in `where`, which may not exist; None for a URL to download.
 
-    Raises ReclipError: a URL of another kind, or none at all.
+    Raises ReclipError: the URL is invalid or of another kind.
     """
     try:
         parts = urlsplit(where)
@@ -39,17 +39,17 @@ def local_path(where: str) -> Path | None:
 
 
 def local_or_download(where: str, sha256: str | None, folder: Path) -> Path:
-    """The file that `where` names, its checksum verified; one from the web lies in `folder`.
+    """Return the file at `where`, downloaded to `folder` if need be, with its checksum verified.
 
-    Raises ReclipError: there is none, or its checksum is another one.
+    Raises ReclipError: there is no such file, or its checksum is wrong.
     """
     path = local_path(where)
     if path is None:
         path = fetch_file(_remote(where, sha256), folder)
         if sha256 is None:
             log.warning(
-                "%s was downloaded unchecked, its sha256 is %s: write that into the params if "
-                "it is the file that you mean",
+                "%s was downloaded without a check, its sha256 is %s: write that into the params "
+                "if it is the right file",
                 where,
                 file_sha256(path),
             )
@@ -61,9 +61,8 @@ def local_or_download(where: str, sha256: str | None, folder: Path) -> Path:
 
 
 def require_sha256(path: Path, sha256: str | None) -> None:
-    """Raises ReclipError if `sha256` is given and is not that of the file."""
-    found = file_sha256(path) if sha256 else None
-    if sha256 and found != sha256.lower():
+    """Raise ReclipError if the file has another checksum than `sha256`; None accepts any."""
+    if sha256 and (found := file_sha256(path)) != sha256.lower():
         raise ReclipError(
             f"'{path}' has sha256 {found}, params expect {sha256}: get the file again or write "
             f"its sum into the params"
@@ -71,7 +70,7 @@ def require_sha256(path: Path, sha256: str | None) -> None:
 
 
 def _remote(url: str, sha256: str | None) -> RemoteFile:
-    """The file at a person's URL; its name tells apart equal names at different addresses."""
+    """Return the file at a user's URL; a digest of the URL keeps equal names apart."""
     last = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])
     checksum = f"sha256:{sha256.lower()}" if sha256 else None
     return RemoteFile(f"{text_sha256(url)[:8]}-{last}", (url,), checksum=checksum)

@@ -1,7 +1,7 @@
-"""The official files: where they are, how large, and which checksum proves them whole.
+"""The official files: their URLs, sizes and checksums.
 
-Official address first, then mirrors. Who serves a file does not matter, for nothing is used before
-its checksum holds: a mirror that is gone or serves something else costs a try.
+The official URL comes first, then mirrors. Any server will do, because no file is used before its
+checksum is verified: a mirror that is gone or serves another file costs one try.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ class RemoteFile:
 
     Attributes:
         name: its name on disk.
-        urls: where it may be had, tried in this order.
-        size: in bytes, where it is known.
-        checksum: `<algorithm>:<hex>`, the algorithm by hashlib's name; None: not known.
-        setting: the setting that names a copy had by other means.
+        urls: tried in this order.
+        size: in bytes; None if unknown.
+        checksum: `<algorithm>:<hex>`, the algorithm by hashlib's name; None if unknown.
+        setting: the setting that can name a local copy.
     """
 
     name: str
@@ -28,7 +28,7 @@ class RemoteFile:
     setting: str = "source.archive"
 
 
-# sha256 as recorded by torchvision's dataset prototypes, sha1 by GluonCV and PyTorch-Encoding.
+# sha256 from torchvision's dataset prototypes, sha1 from GluonCV and PyTorch-Encoding.
 
 VOC2012 = RemoteFile(
     "VOCtrainval_11-May-2012.tar",
@@ -57,7 +57,7 @@ CONTEXT_LABELS = RemoteFile(
     "trainval_merged.json",
     (
         "https://codalabuser.blob.core.windows.net/public/trainval_merged.json",
-        # The Wayback Machine: the snapshot nearest to that year, its bytes unchanged (`id_`).
+        # The Wayback Machine: the snapshot nearest to 2020, its bytes unchanged (`id_`).
         "https://web.archive.org/web/2020id_/https://codalabuser.blob.core.windows.net/public/trainval_merged.json",
     ),
     checksum="sha1:169325d9f7e9047537fedca7b04de4dddf10b881",
