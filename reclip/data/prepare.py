@@ -69,12 +69,13 @@ def prepare_photos(layout: Layout, limit: int | None, folder: Path) -> list[Path
             )
     counts = {split: len(listed) for split, listed in photos.items()}
     if limit is None and counts != layout.official:
+        found, official = (
+            " and ".join(f"{count:,} {split}" for split, count in numbers.items())
+            for numbers in (counts, layout.official)
+        )
         log.warning(
-            "%s has %s photos, officially %s (%s): scores are not comparable with published ones",
-            layout.kind,
-            _in_words(counts),
-            _in_words(layout.official),
-            layout.lists,
+            f"{layout.kind} has {found} photos, officially {official} ({layout.lists}): scores are "
+            f"not comparable with published ones"
         )
     items: dict[str, list[Item]] = {}
     for split, listed in photos.items():
@@ -92,7 +93,3 @@ def prepare_photos(layout: Layout, limit: int | None, folder: Path) -> list[Path
         "lists": layout.lists,
     }
     return write_dataset(folder, facts, **items)
-
-
-def _in_words(counts: dict[str, int]) -> str:
-    return " and ".join(f"{count:,} {split}" for split, count in counts.items())

@@ -16,6 +16,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -44,6 +45,9 @@ DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError),
     *(struct.error, ValueError, LookupError, ArithmeticError, RecursionError),
 )
+
+
+_with_progress = partial(tqdm, desc="unpack", unit=" files", disable=None)
 
 
 class _Refused(Exception):
@@ -131,10 +135,6 @@ def _written(info: tarfile.TarInfo) -> int:
 def _is_plain(info: zipfile.ZipInfo) -> bool:
     """Return whether a member is a file or folder; writers other than Unix store no mode."""
     return stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
-
-
-def _with_progress(members: list) -> Iterable:
-    return tqdm(members, desc="unpack", unit=" files", disable=None)
 
 
 def _checked(found: Iterable[tuple], archive: Path, folder: Path) -> list:

@@ -69,8 +69,9 @@ def check_against_voc(photos: Sequence[Photo], root: Path) -> None:
             root,
         )
         return
-    votes = count_pixels(pairs[:: -(-len(pairs) // COMPARED)])
-    expected = expected_classes()
+    votes = _count_pixels(pairs[:: -(-len(pairs) // COMPARED)])
+    ours = [name for (name,) in CONTEXT_CLASSES]
+    expected = [ours.index(AS_VOC.get(name, name)) for (name,) in VOC_CLASSES]
     seen = np.flatnonzero(votes.sum(axis=1) >= LEAST_PIXELS)
     found = votes.argmax(axis=1)
     wrong = [k for k in seen if found[k] != expected[k]]
@@ -85,13 +86,7 @@ def check_against_voc(photos: Sequence[Photo], root: Path) -> None:
         )
 
 
-def expected_classes() -> np.ndarray:
-    """Return the index of each of VOC's classes among Context's, (20,)."""
-    ours = [name for (name,) in CONTEXT_CLASSES]
-    return np.array([ours.index(AS_VOC.get(name, name)) for (name,) in VOC_CLASSES])
-
-
-def count_pixels(pairs: Sequence[tuple[Photo, Photo]]) -> np.ndarray:
+def _count_pixels(pairs: Sequence[tuple[Photo, Photo]]) -> np.ndarray:
     """Return the number of pixels of each pair of classes in VOC and in Context, (20, 59)."""
     votes = np.zeros((len(VOC_CLASSES), len(CONTEXT_CLASSES)), np.int64)
     for in_context, in_voc in pairs:
