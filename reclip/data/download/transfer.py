@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -67,8 +68,10 @@ class Part:
             return None
         return note["version"] if note["url"] == url else None
 
-    def begin(self, url: str, version: str | None) -> None:
-        """Empty the part, and note where its next bytes come from."""
+    def begin(self, url: str, headers: Mapping[str, str]) -> None:
+        """Empty the part, and note the URL and version of its next bytes: strong ETag or date."""
+        tag = headers.get("ETag", "")
+        version = tag if tag.startswith('"') else headers.get("Last-Modified")
         self.file.write_bytes(b"")  # first: a kill must not leave old bytes with a new note
         write_json(self.note, {"url": url, "version": version})
 
@@ -169,7 +172,7 @@ def _receive(response: requests.Response, url: str, remote: RemoteFile, part: Pa
     if not offset:
         if first.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
             raise Unavailable("answers with a web page instead of the file")
-        part.begin(url, _version(response))  # not earlier: a web page must not empty the part
+        part.begin(url, response.headers)  # not earlier: a web page must not empty the part
     with (
         open(part.file, "ab") as stream,
         tqdm(
@@ -188,10 +191,9 @@ def _receive(response: requests.Response, url: str, remote: RemoteFile, part: Pa
 
 def _require_success(response: requests.Response) -> None:
     status = response.status_code
-    if status in BUSY:
-        raise Unavailable(f"answers {status}, {len(WAITS) + 1} times")
     if status not in (200, 206):
-        raise Unavailable(f"answers {status}")
+        times = f", {len(WAITS) + 1} times" if status in BUSY else ""
+        raise Unavailable(f"answers {status}{times}")
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise Unavailable("answers with a web page instead of the file")
 
@@ -217,12 +219,6 @@ def _extent(response: requests.Response, part: Part) -> tuple[int, int | None]:
         part.remove()
         raise _Broken("answers with another range than requested")
     return part.size, None if found[2] == "*" else int(found[2])
-
-
-def _version(response: requests.Response) -> str | None:
-    """Return a value for If-Range: a strong ETag, else the date of the last change."""
-    tag = response.headers.get("ETag", "")
-    return tag if tag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _explain(error: Exception) -> tuple[str, bool]:

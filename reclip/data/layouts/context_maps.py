@@ -17,7 +17,7 @@ from scipy.io import loadmat
 from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED
 from reclip.data.layouts.class_names import CONTEXT_CLASSES
-from reclip.data.layouts.layout import read_ids
+from reclip.data.layouts.layout import at_or_below, read_ids
 
 USUAL = ("SegmentationClassContext", "trainval")  # mmsegmentation's name, and the dataset's own
 SAMPLE = 200  # maps; in a real set of 459 classes, so many maps hold an id above 59
@@ -28,10 +28,9 @@ def find_maps(folder: Path) -> list[Path]:
 
     Raises ReclipError: no folder holds maps, or several do and their names do not decide.
     """
-    if maps := _maps_in(folder):
-        return maps
-    below = [*sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
-    found = {place: maps for place in below if (maps := _maps_in(place))}
+    found = {place: maps for place in at_or_below(folder) if (maps := _maps_in(place))}
+    if folder in found:
+        return found[folder]
     places = [place for place in found if place.name in USUAL] or list(found)
     if not places:
         raise ReclipError(

@@ -124,16 +124,19 @@ def find_marked(folder: Path, marker: str, wanted: str, usual: str) -> Path:
         usual: its usual place; of several folders, the one with its last name is taken.
     Raises ReclipError: there is none.
     """
-    if (folder / marker).exists():
-        return folder
-    found = [*sorted(folder.glob(f"*/{marker}")), *sorted(folder.glob(f"*/*/{marker}"))]
-    if not found:
+    roots = [place for place in at_or_below(folder) if (place / marker).exists()]
+    if not roots:
         raise ReclipError(
             f"'{folder}' holds no {wanted} ('{marker}' is missing): "
             f"point to the folder or archive with {usual}"
         )
-    roots = [path.parents[marker.count("/")] for path in found]
-    return next((root for root in roots if root.name == Path(usual).name), roots[0])
+    named = [root for root in roots if root.name == Path(usual).name]
+    return (named or roots)[0] if roots[0] != folder else folder
+
+
+def at_or_below(folder: Path) -> list[Path]:
+    """Return `folder` and the sorted folders one and two levels below."""
+    return [folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
 
 
 def read_ids(path: Path) -> np.ndarray:
