@@ -15,7 +15,7 @@ from PIL import Image
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
-from reclip.common.hashing import MEMORY
+from reclip.common.hashing import CACHE
 from reclip.common.tables import read_table
 from reclip.config.load import validate
 from reclip.config.models import Params
@@ -224,7 +224,7 @@ def test_photos_beyond_the_limit_are_not_read() -> None:
     assert photos[2] == Path("photos/more/2.png")  # the last
     photos[2].write_bytes(b"another")
     assert digest_of_photos("photos", "--images", 2) == first
-    assert "more/2.png" not in MEMORY.read_text()
+    assert "more/2.png" not in CACHE.read_text()
     photos[0].write_bytes(b"another")
     assert digest_of_photos("photos", "--images", 2) != first
 
@@ -383,12 +383,12 @@ TABLE = {"title": "", "rows": [{"row": "a", "cells": {"voc": {"run": "rectified"
     [
         (
             {"tables": {"table1": TABLE}},
-            "'tables.table1.rows.0.cells.voc.run': 'rectified' cannot be measured, as dataset "
-            "'voc' has no labels",
+            "'tables.table1.rows.0.cells.voc.run': cannot evaluate run 'rectified', because "
+            "dataset 'voc' has no labels",
         ),
         (
             {"runs": {"probe": {"dataset": "voc", "method": "probe", "student": "distilled"}}},
-            "'runs.probe' learns from labels of training photos, and dataset 'voc' has none",
+            "'runs.probe' learns from labels of training photos, but dataset 'voc' has none",
         ),
     ],
 )
@@ -404,4 +404,4 @@ def test_commands_say_that_there_are_no_labels() -> None:
     said = reclip("evaluate", "--run", "rectified")
     assert said.code == 1 and "cannot evaluate run 'rectified', because dataset 'voc'" in said.err
     said = reclip("compare", "rectified", "distilled")
-    assert said.code == 1 and "cannot be measured" in said.err
+    assert said.code == 1 and "cannot evaluate run" in said.err
