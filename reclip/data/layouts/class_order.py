@@ -92,5 +92,6 @@ def _count_pixels(pairs: Sequence[tuple[Photo, Photo]]) -> np.ndarray:
     for in_context, in_voc in pairs:
         columns, rows = in_context.label().astype(int), in_voc.label().astype(int)
         both = (columns != IGNORED) & (rows != IGNORED)
-        np.add.at(votes, (rows[both], columns[both]), 1)
+        flat = rows[both] * votes.shape[1] + columns[both]
+        votes += np.bincount(flat, minlength=votes.size).reshape(votes.shape)
     return votes

@@ -16,6 +16,7 @@ from reclip.data.images import FORMATS, IGNORED, image_size, read_label
 
 SPLITS = ("train", "val")
 PHOTO_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG")  # official first; some copies have the others
+PIXELS_AT_ONCE = 2**18  # of a label map in 64 bits: a whole map would take 25 times its size
 MAX_ID = 100  # characters; ids of official datasets have up to 18
 
 
@@ -31,24 +32,23 @@ class IdTable:
         self.classes[list(ids)] = np.arange(len(ids))
 
     def convert(self, ids: np.ndarray, path: Path) -> np.ndarray:
-        """Return class indices, uint8 (H, W), of integer ids (H, W).
-
-        It works row by row, because a whole map in 64 bits would take 25 times its size.
+        """Return class indices, uint8, of integer ids of any shape.
 
         Raises ReclipError: the dataset has no such id; the error names the file `path`.
         """
         unknown = len(self.classes) - 1
-        classes = np.empty(ids.shape, np.uint8)
-        for i, row in enumerate(ids):
-            row = row.astype(np.int64)
-            found = self.classes[np.where(row < 0, unknown, np.minimum(row, unknown))]
+        flat = ids.reshape(-1)
+        classes = np.empty(flat.size, np.uint8)
+        for start in range(0, flat.size, PIXELS_AT_ONCE):
+            few = flat[start : start + PIXELS_AT_ONCE].astype(np.int64)
+            found = self.classes[np.where(few < 0, unknown, np.minimum(few, unknown))]
             if (found < 0).any():
                 raise ReclipError(
-                    f"label map '{path}' holds id {row[found < 0].min()}, it should have "
+                    f"label map '{path}' holds id {few[found < 0].min()}, it should have "
                     f"{self.known}: check that it belongs to this dataset and get it again"
                 )
-            classes[i] = found
-        return classes
+            classes[start : start + PIXELS_AT_ONCE] = found
+        return classes.reshape(ids.shape)
 
 
 @dataclass(frozen=True)
