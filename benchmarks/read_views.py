@@ -1,4 +1,4 @@
-"""How much cheaper a view is when only its cut is resized: one run, a ratio per scale.
+"""Measure how much cheaper a view is when only its cut is resized: a ratio per scale.
 
     python benchmarks/read_views.py
 

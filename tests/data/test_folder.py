@@ -1,4 +1,4 @@
-"""A folder of photos as a dataset: which photos, their ids, staleness, labels, and no labels."""
+"""A folder of photos as a dataset: its photos, ids, staleness, and labels or none."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_used(folder: str, words: str) -> None:
     assert words in str(caught.value)
 
 
-def test_a_pipe_is_left_out_and_not_waited_for() -> None:
+def test_a_pipe_is_left_out_without_waiting() -> None:
     grey(Path("photos/a.jpg"))
     os.mkfifo("photos/pipe.jpg")
     Path("photos/self.jpg").symlink_to("self.jpg")
@@ -113,7 +113,7 @@ def test_a_pipe_is_left_out_and_not_waited_for() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read() -> None:
+def test_an_unreadable_folder_is_refused() -> None:
     grey(Path("photos/private/a.jpg"))
     Path("photos/private").chmod(0)
     try:
@@ -183,7 +183,7 @@ def add(photos: list[Path]) -> None:
 
 
 def replace(photos: list[Path]) -> None:
-    """By another of the same size and times."""
+    """Replace the first photo by another of the same size and times."""
     size, stat = photos[0].stat().st_size, photos[0].stat()
     content = bytearray(photos[0].read_bytes())
     content[-20] ^= 1
@@ -206,7 +206,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_photo_and_nothing_else_makes_it_stale(change: str) -> None:
+def test_only_changed_photos_make_the_dataset_stale(change: str) -> None:
     photos = draw(Path("photos"), 3)
     job = the_plan().job("prepare", "voc")
     finish(job, prepare_folder(job.settings["source"], job.folder))
@@ -246,13 +246,13 @@ def test_many_photos_are_listed_fast() -> None:
 
 @pytest.fixture
 def labelled() -> Path:
-    """Photos to learn from, three others and their labels."""
+    """Draw training photos, three val photos and their labels."""
     draw(Path("photos"), 2)
     draw(Path("val"), 3, "val", Path("labels"))
     return Path("labels")
 
 
-def test_labels_are_of_the_first_class_from_0(labelled: Path) -> None:
+def test_labels_are_kept_and_the_train_split_has_none(labelled: Path) -> None:
     data = prepared(**LABELLED)
     items = data.items("val")
     assert [item.image.as_posix() for item in items] == ["val/0.png", "val/1.png", "val/more/2.png"]
@@ -288,7 +288,7 @@ BAD = {
 
 
 def test_labels_without_a_class_are_refused(labelled: Path) -> None:
-    """All results would be 0, and no word why."""
+    """Otherwise all results would be 0 without an error."""
     for path in labelled.rglob("*.png"):
         write_label(path, np.full_like(read_label(path), 255), len(NAMES))
     with pytest.raises(ReclipError, match="'labels' hold only 255, which is no class"):
@@ -311,14 +311,14 @@ def test_a_bad_pair_is_one_sentence(labelled: Path, bad: str) -> None:
         ({"val_labels": "labels"}, "`val_images` is missing"),
     ],
 )
-def test_photos_without_labels_and_the_reverse(given: dict, words: str) -> None:
+def test_val_photos_and_labels_need_each_other(given: dict, words: str) -> None:
     with pytest.raises(ReclipError) as caught:
         validate(FolderSource, source(**given))
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["val_images", "val_labels"])
-def test_nothing_of_val_is_learned_from(labelled: Path, key: str) -> None:
+def test_val_files_among_training_photos_are_refused(labelled: Path, key: str) -> None:
     shutil.copytree(LABELLED[key], "photos/inside")
     with pytest.raises(ReclipError, match="lie in one another: put them side by side"):
         prepared(**{**LABELLED, key: "photos/inside"})
@@ -349,7 +349,7 @@ def test_with_labels_there_are_metrics_too(labelled: Path) -> None:
 
 
 def test_one_photo_goes_through_every_stage() -> None:
-    """Little is learned from it, but nothing divides by nothing."""
+    """Training learns little from it, but nothing divides by zero."""
     draw(Path("photos"), 1)
     project = Project(params())
     project.succeed("prepare", "embed-text", "cache-features", "hypothesise")
@@ -364,7 +364,7 @@ def test_one_photo_goes_through_every_stage() -> None:
 
 
 def test_labels_lead_to_metrics(labelled: Path) -> None:
-    """By the stages themselves: val photos, and no label in the train split."""
+    """The stages run on val photos, and the train split has no label."""
     given = params(source(**LABELLED))
     given["runs"] = {"query": {"dataset": "voc", "method": "query"}}
     project = Project(given)

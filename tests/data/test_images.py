@@ -120,7 +120,7 @@ def test_a_suffix_does_not_matter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("read", [read_image, read_label, image_size])
 @pytest.mark.parametrize("kind", ["text", "empty", "missing", "folder"])
-def test_what_is_no_image_is_one_sentence(tmp_path: Path, read, kind: str) -> None:
+def test_a_file_that_is_no_image_is_one_sentence(tmp_path: Path, read, kind: str) -> None:
     path = tmp_path / "a.jpg"
     if kind == "folder":
         path.mkdir()

@@ -1,4 +1,4 @@
-"""The index of a prepared dataset; its train split knows no labels."""
+"""The index of a prepared dataset; its train split has no labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(folder: Path, train=TRAIN, val=VAL) -> list[Path]:
     return write_dataset(folder, facts, train, val)
 
 
-def test_a_data_set_is_read_as_written(tmp_path: Path) -> None:
+def test_a_dataset_is_read_as_written(tmp_path: Path) -> None:
     paths = write(tmp_path)
     data = DataSet(tmp_path)
     assert data.class_names == [["dog"], ["cat", "kitten"]]

@@ -1,4 +1,4 @@
-"""Stage `prepare`: what holds for photos of every dataset."""
+"""Stage `prepare`: behaviour for photos of every dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cut of a resized image costs the cut alone, and is the cut."""
+"""Resizing a cut alone gives the same pixels as cutting the whole resized image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views: the same numbers for photo and mask, whichever process asks and in whichever order."""
+"""Views are the same for photo and mask, in every process and order of calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GEOMETRY = ViewSettings(crop=24, scale=(0.5, 2.0), photometric=False)
 
 
 def scene(height: int = 30, width: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Four quadrants of different colour, and their label."""
+    """Return four quadrants of different colours, and their label."""
     label = np.zeros((height, width), np.uint8)
     label[height // 2 :] += 1
     label[:, width // 2 :] += 2
@@ -107,7 +107,7 @@ def test_ignored_pixels_stay_ignored() -> None:
 
 
 def bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Written out pixel by pixel: centres at half, edges repeated, no antialiasing."""
+    """Resize pixel by pixel: centres at half, edges repeated, no antialiasing."""
     out = np.zeros((*size, 3))
     for y in range(size[0]):
         for x in range(size[1]):

@@ -50,7 +50,7 @@ def found(job: Job) -> dict[str, str]:
 
 
 def data_folder(tmp_path: Path, kind: str) -> Path:
-    """The least that has the layout of `kind`."""
+    """Make the smallest folder in the layout of `kind`."""
     base = tmp_path / f"made-{kind}"
     if kind == "ade":
         for split in ("training", "validation"):
@@ -68,7 +68,7 @@ def data_archive(tmp_path: Path, kind: str) -> Path:
 
 @pytest.fixture
 def officials(tmp_path: Path, server, monkeypatch) -> dict[str, Path]:
-    """All official files are tiny, and served by this machine."""
+    """Replace all official files by tiny ones on a local server."""
     made = {kind: data_archive(tmp_path, kind) for kind in MODELS}
     made["labels"] = tmp_path / "official.json"
     made["labels"].write_bytes(JSON)
@@ -146,7 +146,7 @@ def test_a_wrong_checksum_is_found_before_unpacking(tmp_path: Path, officials, s
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("where", ["archive", "folder"])
-def test_a_source_that_is_not_there_is_one_sentence(tmp_path: Path, kind: str, where: str) -> None:
+def test_a_missing_source_is_one_sentence(tmp_path: Path, kind: str, where: str) -> None:
     words = "no file 'nowhere'" if where == "archive" else "no folder 'nowhere'"
     with pytest.raises(ReclipError, match=f"params: {words}: change the dataset's source"):
         fetch.main(fetch_job(tmp_path, kind, **{where: "nowhere"}))

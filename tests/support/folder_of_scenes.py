@@ -1,4 +1,4 @@
-"""A person's folder: drawn scenes as photos, with or without labels."""
+"""A user's folder: drawn scenes as photos, with or without labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = (48, 56)
 
 
 def draw(folder: Path, count: int, split: str = "train", labels: Path | None = None) -> list[Path]:
-    """`count` scenes as PNGs of SIZE in `folder`, every third in a folder of its own."""
+    """Draw `count` scenes as PNGs of SIZE in `folder`, every third in a subfolder."""
     paths = []
     for i in range(count):
         image, label = draw_scene(WORLD, scene_rng(7, split, i), SIZE)
@@ -35,7 +35,7 @@ LABELLED = {"val_images": "val", "val_labels": "labels"}
 
 
 def params(given: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """A rectified run and its student on the folder, as `reclip init folder` has them."""
+    """Return settings of a rectified run and its student, as from `reclip init folder`."""
     runs = {
         "query": None,
         "rectified": {"dataset": "voc", "method": "rectify"},

@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves as it is told, and counts what it sent."""
+"""A local web server that misbehaves on request and counts the bytes that it sent."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request gets.
+    """The reply to one request.
 
     Attributes:
         body: the whole file; ranges are taken from it.
-        ranges: serve the range that is asked for; else the whole body, whatever is asked.
-        etag: the version of the body, which If-Range is compared with.
-        cut: hang up after so many bytes of the body.
-        stall: after so many bytes say nothing more, without hanging up.
+        ranges: serve the requested range; if False, always the whole body.
+        etag: the version of the body, for If-Range.
+        cut: close the connection after this many bytes of the body.
+        stall: send nothing after this many bytes, and keep the connection.
         length: the Content-Length to claim; -1: none.
-        shift: begin a range so many bytes beside the place that is asked for.
-        headers: sent as they are.
-        instead: "drop" the connection or keep "silence" in place of any answer.
+        shift: begin a range this many bytes beside the requested place.
+        headers: further headers.
+        instead: "drop" the connection or keep "silence" instead of answering.
     """
 
     body: bytes = b""
@@ -43,7 +43,7 @@ class Reply:
 
 @dataclass
 class Request:
-    """One that came: its headers, and how many bytes of the body went out."""
+    """A request: its headers, and how many bytes of the body were sent."""
 
     range: str | None
     if_range: str | None
@@ -61,16 +61,16 @@ class HostileServer(ThreadingHTTPServer):
         self.closing = threading.Event()
 
     def url(self, path: str, *replies: Reply) -> str:
-        """The address of `path`; its requests get these replies in turn, the last one for good."""
+        """Return the URL of `path`; requests get these replies in turn, then always the last."""
         self.replies[path] = list(replies)
         return f"http://127.0.0.1:{self.server_port}{path}"
 
     def sent(self, path: str) -> list[int]:
-        """Bytes of the body that each request to `path` got."""
+        """Return the bytes of the body that each request to `path` got."""
         return [request.sent for request in self.requests[path]]
 
     def handle_error(self, request, client_address) -> None:
-        """Clients that hang up are what this is for: no traceback."""
+        """Print no traceback when a client closes the connection."""
 
 
 @contextmanager
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(reply, body, request)
 
     def _begin(self, reply: Reply, request: Request) -> int | None:
-        """Where the range begins that is to be served; None for the whole."""
+        """Return where the served range begins; None for the whole body."""
         wanted = re.fullmatch(r"bytes=(\d+)-", request.range or "")
         same = request.if_range is None or request.if_range == reply.etag
         return int(wanted[1]) if wanted and reply.ranges and reply.status == 200 and same else None
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, reply: Reply, body: bytes, request: Request) -> None:
         ends = [end for end in (reply.cut, reply.stall) if end is not None]
         body = body[: min([*ends, len(body)])]
-        request.sent = len(body)  # before the client can be done with it
+        request.sent = len(body)  # set before the client can finish
         self.wfile.write(body)
         self.wfile.flush()
         if reply.stall is not None:

@@ -1,4 +1,4 @@
-"""Tar and zip archives for the tests, good ones and bad ones."""
+"""Make good and bad tar and zip archives."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def zip_of(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFL
 
 
 def cut(path: Path, size: int) -> Path:
-    """The first bytes only; with a negative size, all but the last ones."""
+    """Keep the first `size` bytes; with a negative size, drop the last ones."""
     path.write_bytes(path.read_bytes()[:size])
     return path
 
 
 def flipped(path: Path, at: int) -> Path:
-    """One bit is another one."""
+    """Flip one bit."""
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(bytes(data))
@@ -41,7 +41,7 @@ def flipped(path: Path, at: int) -> Path:
 
 
 def special(path: Path, kind: bytes) -> Path:
-    """A tar with a link or device."""
+    """Write a tar with a link or device."""
     with tarfile.open(path, "w") as tar:
         info = tarfile.TarInfo("link")
         info.type, info.linkname = kind, "/etc/passwd"
@@ -58,7 +58,7 @@ def zip_link(path: Path) -> Path:
 
 
 def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    """A tar header that declares any size, a negative one too, its checksum right."""
+    """Return a tar header that declares any size, even a negative one, with a right checksum."""
     info = tarfile.TarInfo(name)
     info.size, info.type = abs(size), kind
     block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -70,9 +70,9 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 def zip_patched(path: Path, members: dict[str, bytes], changes: dict[int, bytes]) -> Path:
-    """A zip whose first local header and first directory entry are overwritten alike.
+    """Write a zip and overwrite its first local header and first directory entry alike.
 
-    changes: offset in the local header -> bytes; in the directory the same fields lie 2 further on.
+    changes: from the offset in the local header to bytes; the directory's fields lie 2 further.
     """
     data = bytearray(zip_of(path, members).read_bytes())
     directory = data.index(b"PK\x01\x02")

@@ -1,4 +1,4 @@
-"""A made copy of ADE20K's benchmark in its official layout: three photos of 6×4 pixels."""
+"""A tiny copy of ADE20K's benchmark in its official layout: three photos of 6×4 pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDERS = {"training": TRAIN, "validation": VAL}
 
 
 def make_ade(base: Path) -> Path:
-    """`<base>/ADEChallengeData2016`; returns it."""
+    """Make and return `<base>/ADEChallengeData2016`."""
     root = base / "ADEChallengeData2016"
     for folder, ids in FOLDERS.items():
         (root / "images" / folder).mkdir(parents=True)
@@ -31,6 +31,6 @@ def write_mask(root: Path, folder: str, id: str, ids: np.ndarray) -> None:
 
 
 def write_names(root: Path, names: list[str]) -> None:
-    """`objectInfo150.txt`, blanks at odd places as in the official one."""
+    """Write `objectInfo150.txt`, with blanks at odd places as in the official file."""
     rows = [f"{id} \t0.1\t10\t5\t{name} " for id, name in enumerate(names, 1)]
     (root / "objectInfo150.txt").write_text("\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]))

@@ -1,4 +1,4 @@
-"""A made copy of VOC 2010 with PASCAL Context's labels in each of their forms.
+"""A tiny copy of VOC 2010 with PASCAL Context's labels in each of their forms.
 
 Each of six photos of 48×32 pixels shows six upright stripes of 8: four classes of VOC (all 20 are
 seen), the sky, and something that is none of the 59 classes.
@@ -31,28 +31,28 @@ ACCORDION, SKY = 1, 360
 
 
 def voc_classes(number: int) -> list[int]:
-    """Indices of the four classes of VOC that a photo shows."""
+    """Return the indices of the four VOC classes in a photo."""
     return [(4 * number + i) % len(VOC_CLASSES) for i in range(4)]
 
 
 def stripes(values: list[int]) -> np.ndarray:
-    """(H, W) with each value in a stripe."""
+    """Return (H, W) with each value in a stripe."""
     return np.tile(np.repeat(np.array(values, np.uint16), STRIPE), (HEIGHT, 1))
 
 
 def all_ids(number: int) -> np.ndarray:
-    """The label map in ids 0..459."""
+    """Return the label map in ids 0..459."""
     return stripes([*(CONTEXT_IDS[OF_VOC[k]] for k in voc_classes(number)), SKY, ACCORDION])
 
 
 def classes(number: int) -> np.ndarray:
-    """The label map as it should be read: class indices, 255 for none."""
+    """Return the expected label map: class indices, 255 for no class."""
     sky = CONTEXT_IDS.index(SKY)
     return stripes([*(OF_VOC[k] for k in voc_classes(number)), sky, 255]).astype(np.uint8)
 
 
 def make_voc2010(base: Path, name: str = "VOC2010") -> Path:
-    """`<base>/VOCdevkit/<name>`: photos, lists, and VOC's own masks; returns it."""
+    """Make and return `<base>/VOCdevkit/<name>`: photos, lists, and VOC's own masks."""
     root = base / "VOCdevkit" / name
     for folder in ("ImageSets/Main", "JPEGImages", "SegmentationClass"):
         (root / folder).mkdir(parents=True)
@@ -66,7 +66,7 @@ def make_voc2010(base: Path, name: str = "VOC2010") -> Path:
 
 
 def region(id: str, category: int, mask: np.ndarray) -> dict[str, Any]:
-    """An entry of `annos_segmentation` with what the real one has beside, in part."""
+    """Return an entry of `annos_segmentation`, with some of the real one's unused keys."""
     packed = run_lengths.encode(np.asfortranarray(mask.astype(np.uint8)))
     packed = {"size": packed["size"], "counts": packed["counts"].decode()}
     parts = [{"part_id": 255, "segmentation": packed}]
@@ -78,7 +78,7 @@ def region(id: str, category: int, mask: np.ndarray) -> dict[str, Any]:
 
 
 def annotations_of(labels: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
-    """`trainval_merged.json` of some label maps in ids 0..459, by split and photo."""
+    """Return `trainval_merged.json` for label maps in ids 0..459, by split and photo."""
     names = [*zip(CONTEXT_IDS, CONTEXT_NAMES, strict=True), (ACCORDION, "accordion")]
     return {
         "info": {"version": "4.0"},
@@ -100,7 +100,7 @@ def annotations_of(labels: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
 
 
 def annotations() -> dict[str, Any]:
-    """`trainval_merged.json` before it is written; its photos are not in the order of their ids."""
+    """Return the content of `trainval_merged.json`, with photos not sorted by id."""
     maps = {id: all_ids(number) for number, id in enumerate(IDS)}
     content = annotations_of(
         {
@@ -123,7 +123,7 @@ def make_json(folder: Path, content: Any = None) -> Path:
 
 
 def make_mat(folder: Path) -> Path:
-    """The dataset's own maps, as its archive unpacks: `labels.txt` and `trainval/<id>.mat`."""
+    """Write the dataset's own maps, as in its archive: `labels.txt`, `trainval/<id>.mat`."""
     (folder / "trainval").mkdir(parents=True)
     names = dict.fromkeys(range(1, 460), "thing")
     names |= zip(CONTEXT_IDS, CONTEXT_NAMES, strict=True)
@@ -134,7 +134,7 @@ def make_mat(folder: Path) -> Path:
 
 
 def make_png_459(folder: Path) -> Path:
-    """Maps of all ids as PNG: of 16 bits where need be, of 8 where all ids fit."""
+    """Write maps of all ids as PNG: 8 bits if all ids fit, else 16."""
     folder.mkdir(parents=True)
     for number, id in enumerate(IDS):
         Image.fromarray(all_ids(number)).save(folder / f"{id}.png")
@@ -142,7 +142,7 @@ def make_png_459(folder: Path) -> Path:
 
 
 def make_png_59(folder: Path, order: list[int] | None = None, none: int = 0) -> Path:
-    """Maps as mmsegmentation converts them; `order`: the class of number 1, 2, ... if not ours."""
+    """Write maps as mmsegmentation does; `order`: the class of number 1, 2, ... if not ours."""
     folder.mkdir(parents=True)
     number_of = np.full(256, none, np.uint8)
     number_of[order or list(range(59))] = np.arange(1, 60)
@@ -152,5 +152,5 @@ def make_png_59(folder: Path, order: list[int] | None = None, none: int = 0) -> 
 
 
 def voc_first() -> list[int]:
-    """The other order that is about: VOC's classes, then the rest."""
+    """Return the other order in use: VOC's classes, then the rest."""
     return [*OF_VOC, *(k for k in range(59) if k not in OF_VOC)]

@@ -1,4 +1,4 @@
-"""A made copy of PASCAL VOC 2012 in its official layout: three photos of 6×4 pixels."""
+"""A tiny copy of PASCAL VOC 2012 in its official layout: three photos of 6×4 pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRAIN, VAL = ["2007_000032", "2007_000001"], ["2008_000009"]
 
 
 def make_voc(base: Path, name: str = "VOC2012", train=TRAIN, val=VAL) -> Path:
-    """`<base>/VOCdevkit/<name>` with photos of 6×4 pixels; returns it."""
+    """Make and return `<base>/VOCdevkit/<name>` with photos of 6×4 pixels."""
     root = base / "VOCdevkit" / name
     for folder in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass"):
         (root / folder).mkdir(parents=True)

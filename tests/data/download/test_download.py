@@ -1,4 +1,4 @@
-"""A download survives what servers and networks do, and only the right file takes its name."""
+"""Downloads survive bad servers and networks, and only the right file gets its name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def server() -> Iterator[HostileServer]:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """No proxy, small chunks, short timeouts; the seconds that were to be waited, not waited."""
+    """Set small chunks and short timeouts, without a proxy; record waits instead of waiting."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(transfer, "CHUNK", 10_000)
     monkeypatch.setattr(transfer, "TIMEOUT", (2.0, 0.3))
@@ -50,12 +50,12 @@ def remote(*urls: str, **changes) -> RemoteFile:
 
 
 def names(folder: Path) -> set[str]:
-    """What lies in `folder`, but for the lock, which says nothing."""
+    """Return the names in `folder` except the lock."""
     return {path.name for path in folder.iterdir()} - {f".{NAME}.lock"}
 
 
 def keep(folder: Path, data: bytes) -> Path:
-    """A part as an earlier call would leave it."""
+    """Write a part as an earlier call would leave it."""
     folder.mkdir(exist_ok=True)
     path = folder / f".{NAME}.part"
     path.write_bytes(data)
@@ -70,7 +70,7 @@ def sentence(call: Callable[[], object]) -> str:
     return text
 
 
-# What goes well.
+# Success.
 
 
 def test_a_file_is_downloaded_and_nothing_else_is_left(tmp_path: Path, server) -> None:
@@ -82,7 +82,7 @@ def test_a_file_is_downloaded_and_nothing_else_is_left(tmp_path: Path, server) -
 
 @pytest.mark.parametrize("size", [None, len(FILE)])
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
-def test_any_known_checksum_and_an_unknown_size_will_do(
+def test_every_checksum_algorithm_and_an_unknown_size_work(
     tmp_path: Path, server, algorithm: str, size: int | None
 ) -> None:
     url = server.url("/file", Reply(FILE, length=-1))
@@ -91,7 +91,7 @@ def test_any_known_checksum_and_an_unknown_size_will_do(
     assert (tmp_path / NAME).read_bytes() == FILE
 
 
-def test_a_file_that_is_there_is_used_without_the_network(tmp_path: Path) -> None:
+def test_an_existing_file_is_used_without_the_network(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(FILE)
     assert fetch_file(remote("http://127.0.0.1:1/"), tmp_path) == tmp_path / NAME
     assert names(tmp_path) == {NAME}
@@ -113,16 +113,16 @@ def test_redirects_are_followed_with_the_range(tmp_path: Path, server) -> None:
     assert (tmp_path / NAME).read_bytes() == FILE and server.sent("/there") == [200_000]
 
 
-def test_what_a_server_calls_an_encoding_is_left_on(tmp_path: Path, server) -> None:
+def test_a_content_encoding_is_not_decoded(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, headers={"Content-Encoding": "x-gzip"}))
     fetch_file(remote(url), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE
 
 
-# What breaks off goes on.
+# Broken transfers are resumed.
 
 
-def test_a_dropped_connection_goes_on_where_it_broke_off(tmp_path: Path, server, waits) -> None:
+def test_a_dropped_connection_is_resumed(tmp_path: Path, server, waits) -> None:
     url = server.url("/file", Reply(FILE, cut=100_000), Reply(FILE, cut=50_000), Reply(FILE))
     fetch_file(remote(url), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE
@@ -130,7 +130,7 @@ def test_a_dropped_connection_goes_on_where_it_broke_off(tmp_path: Path, server,
     assert waits == list(transfer.WAITS[:2])
 
 
-def test_a_stall_is_noticed_and_goes_on(tmp_path: Path, server) -> None:
+def test_a_stalled_transfer_is_resumed(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, stall=100_000), Reply(FILE))
     begun = time.monotonic()
     fetch_file(remote(url), tmp_path)
@@ -139,7 +139,7 @@ def test_a_stall_is_noticed_and_goes_on(tmp_path: Path, server) -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(FILE, stall=0), Reply(instead="silence")])
-def test_a_server_that_never_answers_is_left(
+def test_a_server_that_never_answers_is_given_up(
     tmp_path: Path, server, monkeypatch, reply: Reply
 ) -> None:
     monkeypatch.setattr(transfer, "WAITS", (1.0,))
@@ -150,24 +150,24 @@ def test_a_server_that_never_answers_is_left(
     assert (tmp_path / NAME).read_bytes() == FILE
 
 
-def test_a_server_that_hangs_up_without_a_word_is_asked_again(tmp_path: Path, server) -> None:
+def test_a_server_that_closes_without_an_answer_is_asked_again(tmp_path: Path, server) -> None:
     fetch_file(remote(server.url("/file", Reply(instead="drop"), Reply(FILE))), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE
 
 
-def test_a_body_shorter_than_the_length_it_claims_goes_on(tmp_path: Path, server) -> None:
+def test_a_body_shorter_than_its_content_length_is_resumed(tmp_path: Path, server) -> None:
     short = Reply(FILE[:200_000], length=len(FILE))
     fetch_file(remote(server.url("/file", short, Reply(FILE))), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE and server.sent("/file")[1] == 100_000
 
 
-def test_a_body_of_no_claimed_length_that_ends_early_goes_on(tmp_path: Path, server) -> None:
+def test_a_short_body_without_content_length_is_resumed(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, cut=200_000, length=-1), Reply(FILE))
     fetch_file(remote(url), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE and server.sent("/file") == [200_000, 100_000]
 
 
-def test_a_later_call_goes_on_from_an_earlier_one(tmp_path: Path, server) -> None:
+def test_a_later_call_resumes_an_earlier_one(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, cut=100_000), *[Reply(status=503)] * 3, Reply(status=503))
     text = sentence(lambda: fetch_file(remote(url), tmp_path))
     assert "run again to resume" in text
@@ -179,14 +179,14 @@ def test_a_later_call_goes_on_from_an_earlier_one(tmp_path: Path, server) -> Non
     assert (tmp_path / NAME).read_bytes() == FILE
 
 
-def test_tries_are_counted_anew_while_bytes_come(tmp_path: Path, server, monkeypatch) -> None:
+def test_tries_are_counted_from_0_again_after_progress(tmp_path: Path, server, monkeypatch) -> None:
     monkeypatch.setattr(transfer, "PROGRESS", 20_000)
     url = server.url("/file", *[Reply(FILE, cut=20_000)] * 14, Reply(FILE))
     fetch_file(remote(url), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE
 
 
-def test_tries_end_when_too_little_comes(tmp_path: Path, server, waits) -> None:
+def test_tries_end_without_enough_progress(tmp_path: Path, server, waits) -> None:
     url = server.url("/file", Reply(FILE, cut=10_000))
     text = sentence(lambda: fetch_file(remote(url), tmp_path))
     assert "4 times" in text and waits == list(transfer.WAITS)
@@ -216,13 +216,13 @@ def test_a_part_longer_than_the_file_starts_over(tmp_path: Path, server) -> None
 
 
 @pytest.mark.parametrize("size", [len(FILE), None])
-def test_a_part_that_is_whole_is_not_sent_again(tmp_path: Path, server, size) -> None:
+def test_a_complete_part_is_not_sent_again(tmp_path: Path, server, size) -> None:
     keep(tmp_path, FILE)
     fetch_file(remote(server.url("/file", Reply(FILE)), size=size), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE and sum(server.sent("/file")) == 0
 
 
-def test_a_file_changed_on_the_server_is_not_sewn_to_the_old_one(tmp_path: Path, server) -> None:
+def test_bytes_of_two_versions_are_not_joined(tmp_path: Path, server) -> None:
     old = Reply(OTHER, cut=100_000, etag='"old"')
     url = server.url("/file", old, Reply(FILE, etag='"new"'))
     fetch_file(remote(url), tmp_path)
@@ -231,13 +231,13 @@ def test_a_file_changed_on_the_server_is_not_sewn_to_the_old_one(tmp_path: Path,
     assert server.sent("/file") == [100_000, len(FILE)]
 
 
-def test_an_unchanged_file_goes_on_by_its_mark(tmp_path: Path, server) -> None:
+def test_an_unchanged_file_is_resumed_by_its_etag(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, cut=100_000, etag='"v"'), Reply(FILE, etag='"v"'))
     fetch_file(remote(url), tmp_path)
     assert server.requests["/file"][1].if_range == '"v"' and server.sent("/file")[1] == 200_000
 
 
-def test_one_mirror_goes_on_from_another_without_its_mark(tmp_path: Path, server) -> None:
+def test_a_mirror_resumes_another_without_its_etag(tmp_path: Path, server) -> None:
     gone = [Reply(FILE, cut=100_000, etag='"a"'), Reply(status=404)]
     urls = server.url("/a", *gone), server.url("/b", Reply(FILE, etag='"b"'))
     fetch_file(remote(*urls), tmp_path)
@@ -253,7 +253,7 @@ def test_bytes_of_a_bad_mirror_do_not_spoil_a_good_one(tmp_path: Path, server) -
     assert server.sent("/good") == [200_000, len(FILE)]
 
 
-def test_a_killed_download_goes_on_in_the_next_process(tmp_path: Path, server) -> None:
+def test_the_next_process_resumes_a_killed_download(tmp_path: Path, server) -> None:
     url = server.url("/file", Reply(FILE, stall=200_000), Reply(FILE))
     script = (
         "import sys; from pathlib import Path; "
@@ -279,7 +279,7 @@ def test_a_killed_download_goes_on_in_the_next_process(tmp_path: Path, server) -
     assert names(tmp_path) == {NAME}
 
 
-def test_an_interrupted_download_goes_on(tmp_path: Path, server, monkeypatch) -> None:
+def test_an_interrupted_download_is_resumed(tmp_path: Path, server, monkeypatch) -> None:
     url = server.url("/file", Reply(FILE, cut=100_000), Reply(FILE))
 
     def interrupt(seconds: float) -> None:
@@ -293,7 +293,7 @@ def test_an_interrupted_download_goes_on(tmp_path: Path, server, monkeypatch) ->
     assert (tmp_path / NAME).read_bytes() == FILE and server.sent("/file")[1] == 200_000
 
 
-# Servers that are busy, gone, or give something else.
+# Servers that are busy, gone, or send another file.
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -302,13 +302,13 @@ def test_a_busy_server_is_asked_again(tmp_path: Path, server, waits, status: int
     assert (tmp_path / NAME).read_bytes() == FILE and waits == [transfer.WAITS[0]]
 
 
-def test_a_server_is_given_the_time_that_it_asks_for(tmp_path: Path, server, waits) -> None:
+def test_retry_after_is_respected(tmp_path: Path, server, waits) -> None:
     busy = Reply(status=503, headers={"Retry-After": "7"})
     fetch_file(remote(server.url("/file", busy, Reply(FILE))), tmp_path)
     assert waits == [7]
 
 
-def test_a_server_that_asks_for_too_much_time_is_left(tmp_path: Path, server, waits) -> None:
+def test_a_server_with_a_long_retry_after_is_given_up(tmp_path: Path, server, waits) -> None:
     busy = Reply(status=503, headers={"Retry-After": "3600"})
     fetch_file(remote(server.url("/busy", busy), server.url("/good", Reply(FILE))), tmp_path)
     assert waits == [] and len(server.sent("/busy")) == 1
@@ -334,7 +334,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_something_else_is_said_and_not_kept(tmp_path: Path, server, waits, case: str) -> None:
+def test_a_wrong_answer_is_reported_and_not_kept(tmp_path: Path, server, waits, case: str) -> None:
     reply, words = WRONG[case]
     text = sentence(lambda: fetch_file(remote(server.url("/file", reply)), tmp_path))
     assert words in text and names(tmp_path) == set()
@@ -342,13 +342,13 @@ def test_something_else_is_said_and_not_kept(tmp_path: Path, server, waits, case
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_mirror_makes_good_what_another_gives_wrong(tmp_path: Path, server, case: str) -> None:
+def test_another_mirror_replaces_a_wrong_answer(tmp_path: Path, server, case: str) -> None:
     urls = server.url("/file", WRONG[case][0]), server.url("/good", Reply(FILE))
     fetch_file(remote(*urls), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE and names(tmp_path) == {NAME}
 
 
-def test_a_mirror_with_a_shorter_file_does_not_cost_what_has_come(tmp_path: Path, server) -> None:
+def test_a_mirror_with_a_shorter_file_does_not_empty_the_part(tmp_path: Path, server) -> None:
     keep(tmp_path, FILE[:100_000])
     urls = server.url("/short", Reply(OTHER[:50_000])), server.url("/good", Reply(FILE))
     fetch_file(remote(*urls), tmp_path)
@@ -356,26 +356,26 @@ def test_a_mirror_with_a_shorter_file_does_not_cost_what_has_come(tmp_path: Path
 
 
 @pytest.mark.parametrize("case", ["a page by its type", "a page by its bytes"])
-def test_a_page_does_not_cost_what_has_come(tmp_path: Path, server, case: str) -> None:
+def test_a_web_page_does_not_empty_the_part(tmp_path: Path, server, case: str) -> None:
     kept = keep(tmp_path, FILE[:100_000])
     sentence(lambda: fetch_file(remote(server.url("/file", WRONG[case][0])), tmp_path))
     assert kept.read_bytes() == FILE[:100_000]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/file", "http://nowhere.invalid/file"])
-def test_a_host_that_is_not_reached_is_left_at_once(tmp_path: Path, server, waits, url) -> None:
+def test_an_unreachable_host_is_given_up_at_once(tmp_path: Path, server, waits, url) -> None:
     fetch_file(remote(url, server.url("/good", Reply(FILE))), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE and waits == []
 
 
-def test_a_network_that_goes_and_comes_back_is_waited_for(tmp_path: Path, server, waits) -> None:
+def test_a_lost_network_is_waited_for(tmp_path: Path, server, waits) -> None:
     gone = Reply(status=302, headers={"Location": "http://127.0.0.1:1/file"})
     url = server.url("/file", Reply(FILE, cut=100_000), gone, gone, Reply(FILE))
     fetch_file(remote(url), tmp_path)
     assert (tmp_path / NAME).read_bytes() == FILE and waits == list(transfer.WAITS)
 
 
-def test_the_last_word_names_every_mirror_and_what_to_do(tmp_path: Path, server) -> None:
+def test_the_error_names_every_mirror_and_what_to_do(tmp_path: Path, server) -> None:
     urls = [
         server.url("/gone", Reply(status=404)),
         server.url("/page", Reply(b"<html>", type="text/html")),
@@ -396,7 +396,7 @@ def test_the_last_word_names_every_mirror_and_what_to_do(tmp_path: Path, server)
 # The disk.
 
 
-def test_the_room_is_checked_before_anything_is_asked(tmp_path: Path, server, monkeypatch) -> None:
+def test_the_free_space_is_checked_before_any_request(tmp_path: Path, server, monkeypatch) -> None:
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: SimpleNamespace(free=150_000))
     url = server.url("/file", Reply(FILE))
     assert "free some space" in sentence(lambda: fetch_file(remote(url), tmp_path))

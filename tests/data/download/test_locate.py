@@ -1,4 +1,4 @@
-"""A file is found by path, file: URL or web address, and its checksum is verified beforehand."""
+"""A file is located by path, file: URL or web address, and its checksum is verified."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_another_checksum_is_one_sentence(tmp_path: Path) -> None:
         local_or_download(str(tmp_path / "a.tar"), "0" * 64, tmp_path)
 
 
-def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     for where in ("nowhere.tar", "file:///no%20where.tar", str(tmp_path)):
         with pytest.raises(ReclipError, match="params: no file '.*': change"):
             local_or_download(where, None, tmp_path)
@@ -93,7 +93,7 @@ def test_without_a_checksum_equal_names_at_two_addresses_stay_apart(tmp_path: Pa
 
 
 @pytest.mark.parametrize("etag", [None, '"v"'])
-def test_without_a_checksum_only_a_known_version_goes_on(
+def test_without_a_checksum_only_a_known_version_is_resumed(
     tmp_path: Path, server, monkeypatch, etag: str | None
 ) -> None:
     monkeypatch.setattr("reclip.data.download.transfer.CHUNK", 1000)

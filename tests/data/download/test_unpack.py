@@ -40,7 +40,7 @@ def names(folder: Path) -> list[str]:
 
 
 def refused(archive: Path, words: str) -> str:
-    """The sentence; it names the archive, and nothing is left of the attempt."""
+    """Return the error; check that it names the archive and that nothing was left behind."""
     out = archive.parent / "out"
     with pytest.raises(ReclipError, match=words) as caught:
         unpack(archive, out / "unpacked")
@@ -82,20 +82,20 @@ def test_an_archive_of_a_folder_is_unpacked(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path / "out") == ["sub/größe.txt"]
 
 
-def test_what_was_unpacked_before_is_replaced(tmp_path: Path) -> None:
+def test_an_earlier_unpacked_folder_is_replaced(tmp_path: Path) -> None:
     unpack(tar_of(tmp_path / "a.tar", {"old.txt": b"1"}), tmp_path / "out" / "unpacked")
     unpack(tar_of(tmp_path / "a.tar", {"new.txt": b"1"}), tmp_path / "out" / "unpacked")
     assert names(tmp_path / "out") == ["unpacked/new.txt"]
 
 
-def test_what_was_unpacked_before_stays_if_the_new_archive_is_bad(tmp_path: Path) -> None:
+def test_an_earlier_unpacked_folder_survives_a_bad_archive(tmp_path: Path) -> None:
     unpack(tar_of(tmp_path / "a.tar", {"old.txt": b"1"}), tmp_path / "out" / "unpacked")
     with pytest.raises(ReclipError):
         unpack(cut(tar_of(tmp_path / "a.tar", MEMBERS), FIRST), tmp_path / "out" / "unpacked")
     assert names(tmp_path / "out") == ["unpacked/old.txt"]
 
 
-def test_what_a_kill_left_is_cleared_away(tmp_path: Path) -> None:
+def test_the_leftovers_of_a_kill_are_removed(tmp_path: Path) -> None:
     (tmp_path / "out/.unpacked.partial").mkdir(parents=True)
     (tmp_path / "out/.unpacked.partial/half").write_text("1")
     unpack(tar_of(tmp_path / "a.tar", MEMBERS), tmp_path / "out" / "unpacked")
@@ -113,7 +113,7 @@ def test_the_later_of_two_members_of_one_name_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [FIRST, FIRST + 512, FIRST + 200, FIRST - 1, 700, 512])
-def test_a_tar_that_is_cut_short_anywhere_is_noticed(tmp_path: Path, size: int) -> None:
+def test_a_truncated_tar_is_noticed(tmp_path: Path, size: int) -> None:
     refused(cut(tar_of(tmp_path / "a", MEMBERS), size), "truncated or damaged")
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_was_only_reserved_is_no_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("keep", [-4, -2000, 30_000, 40])
-def test_a_compressed_tar_that_is_cut_short_is_noticed(tmp_path: Path, mode, keep) -> None:
+def test_a_truncated_compressed_tar_is_noticed(tmp_path: Path, mode, keep) -> None:
     refused(cut(tar_of(tmp_path / "a", NOISE, mode), keep), "truncated or damaged|neither a tar")
 
 
@@ -173,7 +173,7 @@ def test_a_wrong_checksum_in_a_zip_is_noticed(tmp_path: Path) -> None:
     ],
     ids=["zip cut short", "cut in a header", "empty", "web page", "gz of no tar", "noise"],
 )
-def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, make) -> None:
+def test_a_file_that_is_no_archive_is_reported(tmp_path: Path, make) -> None:
     make(tmp_path / "a")
     refused(tmp_path / "a", "neither a tar nor a zip")
 
@@ -234,7 +234,7 @@ def test_an_unknown_packing_says_what_to_do(tmp_path: Path) -> None:
     )
 
 
-def test_more_than_is_free_is_refused_beforehand(tmp_path: Path, monkeypatch) -> None:
+def test_more_than_the_free_space_is_refused_before_writing(tmp_path: Path, monkeypatch) -> None:
     asked = []
 
     def disk_usage(path):
@@ -247,7 +247,7 @@ def test_more_than_is_free_is_refused_beforehand(tmp_path: Path, monkeypatch) ->
     assert folder.is_relative_to(tmp_path / "out") and not written  # the disk that it goes to
 
 
-def test_small_files_are_counted_by_the_room_that_they_take(tmp_path: Path, monkeypatch) -> None:
+def test_small_files_are_counted_by_the_blocks_that_they_take(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100_000))
     refused(tar_of(tmp_path / "a", {f"{i}": b"" for i in range(30)}), "free some space")
 
@@ -258,7 +258,7 @@ def test_too_much_is_refused_however_much_is_free(tmp_path: Path, monkeypatch, m
     refused(make(tmp_path / "a", MEMBERS), "check the archive")
 
 
-def test_more_than_data_can_be_packed_is_refused(tmp_path: Path, monkeypatch) -> None:
+def test_an_implausible_compression_is_refused(tmp_path: Path, monkeypatch) -> None:
     zeros = {"zeros": bytes(2**20)}
     monkeypatch.setattr(module, "RATIO_FROM", 2**19)
     refused(tar_of(tmp_path / "a", zeros, "w:gz"), "check the archive")
@@ -335,5 +335,5 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         unpack(tar_of(tmp_path / "a", MEMBERS), tmp_path / "file" / "unpacked")
 
 
-def test_two_members_of_which_one_lies_in_the_other_are_one_sentence(tmp_path: Path) -> None:
+def test_a_file_and_a_folder_of_one_name_are_one_sentence(tmp_path: Path) -> None:
     refused(tar_of(tmp_path / "a", {"a": b"1", "a/b": b"2"}), "cannot be unpacked")

@@ -45,7 +45,7 @@ def test_0_is_ignored_and_ids_start_at_0(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [151, 255])
-def test_an_id_that_ade_has_not_is_refused(tmp_path: Path, wrong: int) -> None:
+def test_an_id_that_ade_lacks_is_refused(tmp_path: Path, wrong: int) -> None:
     root = make_ade(tmp_path)
     write_mask(root, "validation", VAL[0], np.full((4, 6), wrong, np.uint8))
     with pytest.raises(ReclipError, match=f"{VAL[0]}.png' holds id {wrong}, .* 0..150"):

@@ -144,7 +144,7 @@ def test_a_class_that_the_json_does_not_name_is_refused(root: Path, tmp_path: Pa
         context.read(root, make_json(tmp_path, content))
 
 
-def test_the_other_spellings_of_the_data_set_are_known(root: Path, tmp_path: Path) -> None:
+def test_the_other_spellings_of_the_dataset_are_known(root: Path, tmp_path: Path) -> None:
     content = annotations()
     other = {"table": "diningtable", "tvmonitor": "TV monitor", "cloth": "clothes"}
     for category in content["categories"]:
@@ -190,7 +190,7 @@ def test_the_json_is_found_in_a_folder(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 0.5, 0.999])
-def test_a_json_cut_short_is_one_sentence(root: Path, tmp_path: Path, keep: float) -> None:
+def test_a_truncated_json_is_one_sentence(root: Path, tmp_path: Path, keep: float) -> None:
     path = make_json(tmp_path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     with pytest.raises(ReclipError, match="is truncated or no JSON"):
@@ -271,7 +271,7 @@ def test_a_region_of_no_image_is_one_sentence(root: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["../2008_000001.jpg", "a b.jpg", ""])
-def test_a_file_name_that_is_none_is_one_sentence(root: Path, tmp_path: Path, name: str) -> None:
+def test_an_invalid_file_name_is_one_sentence(root: Path, tmp_path: Path, name: str) -> None:
     labels = make_json(tmp_path, changed(("images", 0, "file_name"), name))
     with pytest.raises(ReclipError, match="not the id of a photo"):
         context.read(root, labels)
@@ -280,7 +280,7 @@ def test_a_file_name_that_is_none_is_one_sentence(root: Path, tmp_path: Path, na
 # ---------------------------------------------------------------- folders of maps
 
 
-def test_a_map_of_8_bits_tells_its_numbering_by_an_id_above_59(tmp_path: Path) -> None:
+def test_an_id_above_59_shows_the_numbering_of_8_bit_maps(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 6), 59, np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.full((4, 6), 255, np.uint8)).save(tmp_path / "b.png")
     maps = sorted(tmp_path.iterdir())
@@ -334,7 +334,7 @@ def test_an_unreadable_mat_is_one_sentence(root: Path, tmp_path: Path, content) 
         prepare(root, labels)
 
 
-def test_a_mat_cut_short_is_one_sentence(root: Path, tmp_path: Path) -> None:
+def test_a_truncated_mat_is_one_sentence(root: Path, tmp_path: Path) -> None:
     labels = make_mat(tmp_path / "maps")
     path = labels / "trainval" / f"{VAL[0]}.mat"
     path.write_bytes(path.read_bytes()[:400])
@@ -390,7 +390,7 @@ def test_a_listed_photo_that_is_missing_is_one_sentence(
         context.read(root, FORMS[form](tmp_path))
 
 
-def test_a_missing_list_matters_to_maps_alone(root: Path, tmp_path: Path) -> None:
+def test_only_maps_need_the_lists(root: Path, tmp_path: Path) -> None:
     shutil.rmtree(root / "ImageSets")
     assert len(context.read(root, make_json(tmp_path)).photos["val"]) == 2
     with pytest.raises(ReclipError, match="there is no '.*Main/train.txt': restore this list"):

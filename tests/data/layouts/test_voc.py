@@ -76,7 +76,7 @@ def test_a_limit_takes_the_first_of_each_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [21, 128, 254])
-def test_an_id_that_voc_has_not_is_refused(tmp_path: Path, wrong: int) -> None:
+def test_an_id_that_voc_lacks_is_refused(tmp_path: Path, wrong: int) -> None:
     root = make_voc(tmp_path)
     write_mask(root, VAL[0], np.full((4, 6), wrong, np.uint8))
     with pytest.raises(ReclipError, match=f"{VAL[0]}.png' holds id {wrong}, .* 0..20 and 255"):
