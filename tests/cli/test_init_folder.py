@@ -224,7 +224,7 @@ WRONG = [
     (("--val-images", "photos"), "--val-images needs --val-labels: give photos and their label"),
     (("--val-labels", "photos"), "--val-labels needs --val-images"),
     (("--val-images", "empty", "--val-labels", "corrupt"), "--val-images: 'empty' is empty"),
-    (("--val-images", "corrupt", "--val-labels", "photos"), "'photos', lie in one another"),
+    (("--val-images", "corrupt", "--val-labels", "photos"), "'photos' lie in one another"),
     (("--clip", "ViT-B-61"), "no weights of 'ViT-B-61'"),
     (("--clip", "RN50"), "the towers of 'RN50' differ from CLIP's ViT"),
     (("--checkpoint", "lost.pt"), "no checkpoint 'lost.pt': give a weights file's path"),
