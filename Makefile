@@ -27,7 +27,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 setup: $(SETUP)
 
 $(SETUP): requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..."'
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11, 4), "Python 3.11.4 or newer is needed; name one: make PYTHON=python3.12 ..."'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the pinned packages into .venv (6 GB, some minutes)"
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
@@ -71,7 +71,7 @@ audit:
 	uvx pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock --ignore-vuln CVE-2025-69872
 
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11.4 --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
 
 ui: $(SETUP)
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///mlflow.db
