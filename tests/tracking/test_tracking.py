@@ -22,10 +22,10 @@ from reclip.tracking.lineage import flatten, settings_behind
 from reclip.tracking.results import readings, thinned
 from support.mlflow_audit import runs_in, wrong_in
 from support.mlflow_results import (
-    finish,
     finish_all,
     finish_evaluation,
     finish_training,
+    finish_with,
     write_params,
 )
 from support.mlflow_servers import answering, deaf_server, free_port, no_server
@@ -105,9 +105,9 @@ def test_a_students_settings_are_its_own_and_those_of_its_teacher(tiny_plan) -> 
 
 
 def test_many_files_are_not_listed_one_by_one(project: Path, tiny_plan) -> None:
-    many = finish(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
+    many = finish_with(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
     assert [one.files for one in readings(many)] == [[]]
-    few = finish(tiny_plan().job("plot", "tiny"), {"a.png": "x", "b.npy": "x"})
+    few = finish_with(tiny_plan().job("plot", "tiny"), {"a.png": "x", "b.npy": "x"})
     assert [p.name for p in readings(few)[0].files] == ["a.png"]
 
 
@@ -262,7 +262,7 @@ def test_the_settings_of_a_data_set_are_taken_back_as_well(uri: str, tracked) ->
     """Its row has no settings that tell; each of its stages does."""
     for count, old in ((2, 0), (3, 1), (2, 1)):
         plan = tracked({"views": {"count": count}})
-        finish(plan.job("cache-features", "voc"), {"made.csv": "x"})
+        finish_with(plan.job("cache-features", "voc"), {"made.csv": "x"})
         sync.sync(plan)
         runs = [run for run in runs_in(uri) if run.data.tags["kind"] == "stage"]
         superseded = [run for run in runs if "superseded" in run.data.tags]
@@ -371,7 +371,7 @@ def test_a_store_that_another_holds_is_not_waited_for(uri: str, tracked, monkeyp
     plan = tracked()
     job = finish_evaluation(plan.job("evaluate", "query"))
     monkeypatch.setattr(tracking_store, "LOCK_SECONDS", 0.2)
-    with tracking_store.turn(uri):
+    with tracking_store.lock(uri):
         sync.mirror(plan, job)
     assert "was not logged" in caplog.text and "could not be acquired" in caplog.text
 
@@ -398,7 +398,7 @@ def come_back_later(handler) -> None:
     ids=["nobody there", "accepts and is silent", "hangs later", "asks for ten minutes"],
 )
 def test_a_bad_server_holds_nobody_up(tracked, monkeypatch, caplog, server, seconds, told) -> None:
-    monkeypatch.setattr(tracking_store, "KNOCK_SECONDS", 1)
+    monkeypatch.setattr(tracking_store, "HEALTH_SECONDS", 1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # a person's own choice is kept
     with server() as uri:
         plan = tracked(uri=uri)
@@ -439,7 +439,7 @@ def test_sync_tries_no_more_once_a_server_is_gone(uri: str, tracked, monkeypatch
         tried.append(parent.name)
         raise OSError("connection lost")
 
-    monkeypatch.setattr("reclip.tracking.recording.record", fail)
+    monkeypatch.setattr("reclip.tracking.sync.record", fail)
     with pytest.raises(ReclipError, match="logged 0 of 17 .* then prepare voc: connection lost"):
         sync.sync(plan)
     assert len(tried) == 17  # the store is there, so the fault may be one result's
