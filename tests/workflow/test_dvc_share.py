@@ -61,7 +61,7 @@ def test_recorded_results_are_nothing_to_do_for_either_tool(project):
 
 def test_a_clone_gets_every_byte_back_and_one_rate_reruns_its_dependents(recorded, clone, tmp_path):
     assert "not made yet" in clone.run("reclip", "status")
-    assert "every result is there" in clone.run("reclip", "restore")
+    assert "Every result is complete" in clone.run("reclip", "restore")
     assert clone.bytes() == recorded.bytes()
     assert nothing_to_do(clone)
     assert clone.run("git", "status", "--short") == ""
@@ -128,7 +128,7 @@ def test_dvc_never_deletes_results_that_it_does_not_know(project):
     assert "no record of 1 fresh results and would delete them (rectify ref-pe)" in said
     assert "run `reclip record --partial` first" in said
     assert project.bytes() == made
-    assert "recorded 6 of 9" in project.run("reclip", "record", "--partial")
+    assert "Recorded 6 of 9" in project.run("reclip", "record", "--partial")
     status = project.run("dvc", "status")
     assert "rectify@ref-pe" not in status and "evaluate@ref-pe" in status
     project.run("dvc", "repro")
@@ -142,7 +142,7 @@ def test_restore_leaves_results_that_dvc_does_not_know(project):
     made = project.bytes()
     said = project.run("reclip", "restore", check=False)
     assert "rectify ref-pe: rectify.lr 0.02 → 0.01" in said
-    assert "files lie there that DVC has no record of" in sentence(said)
+    assert "DVC has no record of some files here" in sentence(said)
     assert project.bytes() == made
 
 
@@ -181,13 +181,13 @@ def test_remotes_that_are_not_there(clone):
     shutil.copy(ROOT / ".dvc/config", clone.folder / ".dvc/config")
     said = clone.run("reclip", "restore", check=False)
     assert "prepare voc: not made yet" in said
-    assert "9 of 9 results are not whole" in sentence(said)
+    assert "9 of 9 results are not complete" in sentence(said)
     assert "no DVC remote is set" in sentence(said)
 
 
 def test_results_that_nobody_pushed(clone, tmp_path):
     clone.use_remote(str(tmp_path / "empty"))
-    assert "run `dvc push` where they were made" in refused(clone, "restore")
+    assert "run `dvc push` on the machine that made them" in refused(clone, "restore")
 
 
 def test_a_missing_and_a_damaged_piece_are_named(recorded, clone, tmp_path):
@@ -205,7 +205,7 @@ def test_a_missing_and_a_damaged_piece_are_named(recorded, clone, tmp_path):
     damaged.write_bytes(damaged.read_bytes().swapcase())
     said = clone.run("reclip", "restore", check=False)
     assert "rectify ref-pe: " in said
-    assert "2 of 9 results are not whole" in sentence(said)
+    assert "2 of 9 results are not complete" in sentence(said)
     (line,) = [line for line in said.splitlines() if line.startswith("evaluate query")]
     assert "damaged: query.bin; DVC's copy is damaged: delete .dvc/cache/files/md5/" in line
 
