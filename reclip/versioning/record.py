@@ -133,9 +133,8 @@ def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[s
             f"`snakemake` makes them again"
         )
     if lost and not plan.jobs[0].unrecorded_marker.exists():
-        dvc.run(
-            "commit", "--force"
-        )  # so that `dvc repro` finds these results when others were there
+        # `dvc repro` then finds these results, even if others were here before.
+        dvc.run("commit", "--force")
 
 
 def _damaged(job: Job) -> list[Path]:
