@@ -20,20 +20,15 @@ from reclip.tracking.lineage import settings_behind, settings_of
 from reclip.tracking.results import Curves, readings, summary
 
 
-@dataclass(frozen=True)
-class Data:
-    """The dataset of a record; split: the images that the job reads."""
-
-    name: str
-    digest: str
-    source: dict[str, Any]
-    counts: dict[str, int]
-    split: str
-
-
 @dataclass
 class Record:
-    """One run of MLflow. Times are seconds since 1970; None: not known."""
+    """One run of MLflow.
+
+    Attributes:
+        data: the dataset, as arguments of MLflow's `Dataset`; None: the job reads none.
+        split: the images of the dataset that the job reads.
+        began, ended: seconds since 1970; None: not known.
+    """
 
     name: str
     tags: dict[str, str]
@@ -41,7 +36,8 @@ class Record:
     metrics: dict[str, float] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
-    data: Data | None = None
+    data: dict[str, str] | None = None
+    split: str = "train, val"
     began: float | None = None
     ended: float | None = None
 
@@ -74,7 +70,8 @@ def children(plan: Plan, job: Job) -> list[Record]:
             metrics=one.metrics | _load(took),
             curves=one.curves,
             files=[*one.files, job.receipt],
-            data=_data(job.inputs.get("data"), "val" if job.stage == "evaluate" else "train"),
+            data=_data(job.inputs.get("data")),
+            split="val" if job.stage == "evaluate" else "train",
         )
         if one.seed is not None:
             record.name += f" seed {one.seed}"
@@ -96,14 +93,14 @@ def parent(plan: Plan, job: Job) -> Record:
     began, ended = _total_time(plan, job)
     if kind == "dataset":
         tags = {"kind": "data", "dataset": job.id}
-        data = _data(plan.job("prepare", job.id), "train, val")
+        data = _data(plan.job("prepare", job.id))
         return Record(f"data {job.id}", tags, data=data, began=began, ended=ended)
     if kind != "run":
         return Record("tables and figures", {"kind": "report"}, began=began, ended=ended)
     tags = {"kind": "run", **_subject(plan, job)}
     if rows := _rows(plan, job.id):
         tags["mlflow.note.content"] = rows
-    data = _data(plan.result(job.id).inputs["data"], "train, val")
+    data = _data(plan.result(job.id).inputs["data"])
     settings = settings_behind(plan, job.id)
     found = Record(job.id, tags, settings, data=data, began=began, ended=ended)
     if job.stage == "evaluate":
@@ -165,11 +162,15 @@ def _load(took: dict[str, Any] | None) -> dict[str, float]:
     return {f"system/{name}": value for name, value in found.items()}
 
 
-def _data(data: Job | None, split: str) -> Data | None:
+def _data(data: Job | None) -> dict[str, str] | None:
     if data is None:
         return None
     try:
         counts = read_json(data.folder / "classes.json")["counts"]
     except (OSError, ValueError, KeyError):
         counts = {}
-    return Data(data.id, data.digest[:12], data.wanted["settings"]["source"], counts, split)
+    source = json.dumps(data.wanted["settings"]["source"])
+    return {
+        "name": data.id, "digest": data.digest[:12], "source_type": "local", "source": source,
+        "profile": json.dumps(counts),
+    }  # fmt: skip

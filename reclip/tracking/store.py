@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
-from reclip.tracking.records import Data, Record, as_text
+from reclip.tracking.records import Record, as_text
 from reclip.tracking.server import sqlite_file
 
 for _name in ("alembic", "mlflow", "urllib3"):  # our own messages report their faults
@@ -104,7 +103,8 @@ class Store:
             self._check_time()
             self._client.log_batch(id, metrics=more or (), params=some or ())
         if record.data:
-            self._client.log_inputs(id, [_input(record.data)])
+            context = InputTag("mlflow.data.context", record.split)
+            self._client.log_inputs(id, [DatasetInput(Dataset(**record.data), [context])])
         for path in record.files:
             self._check_time()
             self._client.log_artifact(id, str(path))
@@ -153,12 +153,6 @@ def _metrics(record: Record) -> Iterator[Metric]:
         for step, value in curve:
             at = began + (ended - began) * step // max(curve[-1][0], 1)
             yield Metric(name, value, at, step)
-
-
-def _input(data: Data) -> DatasetInput:
-    source, profile = json.dumps(data.source), json.dumps(data.counts)
-    dataset = Dataset(data.name, data.digest, "local", source, profile=profile)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.split)])
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
