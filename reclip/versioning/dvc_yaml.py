@@ -116,8 +116,8 @@ def _stage(jobs: list[Job], option: str, untracked: set[Path]) -> dict[str, Any]
     key = "${key}" if loop else job.id
     id_option = "" if kind == "experiment" else f" --{kind} {key}"
     receipts = {
-        job.id: {role: other.receipt.as_posix() for role, other in job.inputs.items()}
-        for job in jobs
+        each.id: {role: other.receipt.as_posix() for role, other in each.inputs.items()}
+        for each in jobs
     }
     inputs = [f"${{item.{role}}}" if loop else file for role, file in receipts[job.id].items()]
     body: dict[str, Any] = {
