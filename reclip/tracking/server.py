@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
 from pathlib import Path
+
+from filelock import FileLock
 
 from reclip.pipeline.plan import Plan
 
@@ -39,14 +40,12 @@ def answers(uri: str) -> bool:
     return True
 
 
-def lock(uri: str) -> AbstractContextManager:
+def lock(uri: str) -> FileLock:
     """Lock the store: looking up a run and creating it must be one step.
 
     The lock of a SQLite file lies beside it, so all projects respect it. The lock of a server
     holds between the jobs of this project.
     """
-    from filelock import FileLock
-
     file = sqlite_file(uri)
     path = file.with_name(f"{file.name}.lock") if file else Path("logs") / "mlflow.lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -86,14 +86,12 @@ class Store:
         tags = {**record.tags, "mlflow.user": _user()}
         return self._client.create_run(self._id, _ms(record.began), tags, record.name)
 
-    def points(self, run: Run) -> set[tuple[str, int]]:
-        """Return name and step of every value that the run has."""
-        names = run.data.metrics
-        histories = [self._client.get_metric_history(run.info.run_id, name) for name in names]
-        return {(metric.key, metric.step) for history in histories for metric in history}
+    def fill(self, run: Run, record: Record, *, resume: bool = False) -> None:
+        """Log everything of the record but its tags.
 
-    def fill(self, run: Run, record: Record, logged: set[tuple[str, int]]) -> None:
-        """Log everything of the record but its tags and the values at the points in `logged`."""
+        resume: skip the values that the run has.
+        """
+        logged = self._points(run) if resume else set()
         id = run.info.run_id
         params = as_text(record.params).items()
         params = [Param(name, value) for name, value in params if name not in run.data.params]
@@ -126,6 +124,12 @@ class Store:
     def delete(self, run: Run) -> None:
         """Delete a run."""
         self._client.delete_run(run.info.run_id)
+
+    def _points(self, run: Run) -> set[tuple[str, int]]:
+        """Return name and step of every value that the run has."""
+        names = run.data.metrics
+        histories = [self._client.get_metric_history(run.info.run_id, name) for name in names]
+        return {(metric.key, metric.step) for history in histories for metric in history}
 
     def _check_time(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:

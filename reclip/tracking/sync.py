@@ -169,7 +169,7 @@ def record(store: Store, parent: Record, children: list[Record]) -> None:
     news = [_log_child(store, child, same) for child in children]
     # The digest says whose metrics the parent has, so it is set after them.
     if _digest_differs(above, parent):
-        store.fill(above, parent, logged=set())
+        store.fill(above, parent)
         store.tag(above, "digest", parent.tags["digest"])
     if any(news) or above.info.status != FINISHED:
         store.end(above, parent.ended)
@@ -197,7 +197,7 @@ def _log_parent(store: Store, parent: Record) -> Run:
         tags = {name: value for name, value in parent.tags.items() if name != "digest"}
         bare = replace(parent, tags=tags, metrics={}, files=[])
         kept = kept or store.create(bare)
-        store.fill(kept, bare, logged=set())
+        store.fill(kept, bare)
     for run in found:
         if run.info.run_id != kept.info.run_id:
             for child in store.runs(**{PARENT: run.info.run_id}):
@@ -220,6 +220,6 @@ def _log_child(store: Store, child: Record, runs: list[Run]) -> bool:
     store.tag(run, "superseded", None)  # a revert makes its settings current again
     if run.info.status == FINISHED:
         return False
-    store.fill(run, child, store.points(run))
+    store.fill(run, child, resume=True)
     store.end(run, child.ended)
     return True

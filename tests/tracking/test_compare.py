@@ -1,4 +1,4 @@
-"""`reclip compare`: runs side by side from their results, and no stale one among them."""
+"""`reclip compare`: runs side by side from their metrics files, never from stale results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = {"cat": (10.0, 40.0), "dog": (50.0, 45.0), "bird": (30.0, 31.0), "nowh
 
 
 def evaluate(plan: Plan, run: str, miou: float, sd: float | None, iou: dict) -> None:
-    """Have the run evaluated: each seed has these IoUs, the second and later ones 2 points more."""
+    """Write an evaluation: each seed has these IoUs, the second and later ones 2 points more."""
     job = plan.job("evaluate", run)
     seeds = job.settings["seeds"] or (None,)
     results = [
@@ -77,13 +77,13 @@ def test_differences_are_to_the_first_and_the_largest_come_first(plan: Plan) -> 
     ]
 
 
-def test_classes_that_not_all_have_are_left_out(plan: Plan) -> None:
+def test_classes_that_some_runs_lack_are_skipped(plan: Plan) -> None:
     assert "IoU by class, 1 of 1" in compare(plan, ["query", "distill"])
     evaluate(plan, "distill", 53.9, None, {"horse": 99.0})
     assert "the runs have no class in common" in compare(plan, ["query", "distill"])
 
 
-def test_a_section_that_some_lack_is_compared_between_the_others() -> None:
+def test_a_section_that_some_runs_lack_is_compared_between_the_others() -> None:
     found = differing(
         {
             "a": {"method": "query", "clip.mlp": False, "image.side": 3},
@@ -109,8 +109,8 @@ def test_runs_of_equal_settings_and_no_class(plan: Plan, monkeypatch) -> None:
     assert classes == "IoU by class, 0 of 3: none"
 
 
-def test_what_a_teacher_was_taught_with_differs_too(project: Path, tiny_params) -> None:
-    """A student's own settings are the same here; those of its teacher are not."""
+def test_the_settings_of_a_teacher_differ_too(project: Path, tiny_params) -> None:
+    """The students have the same settings here, and their teachers do not."""
     params = tiny_params()
     params["runs"]["add"] = {"dataset": "voc", "method": "rectify", "rectify": {"combine": "add"}}
     params["runs"]["of-add"] = {"dataset": "voc", "method": "distill", "teacher": "add"}
@@ -137,14 +137,16 @@ def test_what_a_teacher_was_taught_with_differs_too(project: Path, tiny_params) 
         ),
     ],
 )
-def test_what_cannot_be_compared_is_one_sentence(plan: Plan, runs: list[str], words: str) -> None:
+def test_runs_that_cannot_be_compared_give_one_sentence(
+    plan: Plan, runs: list[str], words: str
+) -> None:
     with pytest.raises(ReclipError) as told:
         compare(plan, runs)
     assert words in str(told.value) and "\n" not in str(told.value)
 
 
 def test_results_of_other_settings_are_refused(plan: Plan, tiny_params) -> None:
-    """Both are there; one is of the settings before, and the sentence says all there is to run."""
+    """Some results belong to earlier settings; the error names all targets to run."""
     changed = tiny_params({"rectify": {"lr": 0.5}})
     Path("other.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
     with pytest.raises(ReclipError) as told:
