@@ -1,4 +1,4 @@
-"""`reclip sync-mlflow`, `compare`: runs beside each other."""
+"""`reclip sync-mlflow` and `compare`: log runs to MLflow and compare them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reclip.common.errors import ReclipError
 @click.command("sync-mlflow")
 @params_option
 def sync_mlflow(params_path: str) -> None:
-    """Log to MLflow every fresh result that is not there yet."""
+    """Log every fresh result that MLflow lacks."""
     from reclip.pipeline.plan import Plan
     from reclip.tracking import sync
 
@@ -22,7 +22,8 @@ def sync_mlflow(params_path: str) -> None:
     except ReclipError as error:
         if not os.environ.get(sync.LATER):
             raise
-        click.echo(f"tracking: {error}", err=True)  # the end of a Snakemake run, which is whole
+        # The results of the Snakemake run that ends here are complete, so the run must not fail.
+        click.echo(f"tracking: {error}", err=True)
 
 
 @click.command()
@@ -30,10 +31,10 @@ def sync_mlflow(params_path: str) -> None:
 @params_option
 @click.option(
     "--top", type=click.IntRange(min=0), default=10, show_default=True, metavar="N",
-    help="How many classes: those whose IoU differs most.",
+    help="Number of classes: those with the largest difference in IoU.",
 )  # fmt: skip
 def compare(runs: tuple[str, ...], params_path: str, top: int) -> None:
-    """Compare runs by their results: settings that differ, mIoU, the classes that differ most."""
+    """Compare the results of runs: settings that differ, mIoU, and classes that differ most."""
     from reclip.pipeline.plan import Plan
     from reclip.tracking.compare import compare as run
 

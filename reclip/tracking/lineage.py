@@ -1,6 +1,6 @@
-"""What a run rests on: the settings of every job behind it, as one flat list.
+"""Collect the settings of every job that a run depends on, as one flat dict.
 
-MLflow's parameters and `reclip compare` are this list, so both name the same differences.
+These are MLflow's parameters and the settings in `reclip compare`: both name the same differences.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REPEATED = {"hypothesis_image", "seeded_teacher"}
 
 
 def flatten(data: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested settings as (dotted key, value)."""
+    """Yield the leaves of nested settings as (dotted key, value)."""
     if isinstance(data, dict):
         for key, value in data.items():
             yield from flatten(value, f"{at}.{key}" if at else str(key))
@@ -25,30 +25,24 @@ def flatten(data: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def settings_of(job: Job) -> dict[str, Any]:
-    """What one job read of the settings, but for what is not set."""
+    """Return the settings that one job reads, without empty ones."""
     said = {k: v for k, v in job.wanted["settings"].items() if k not in REPEATED}
     if (sha256 := said.pop("weights", None)) and isinstance(sha256, str):
-        # Whose weights: a student has a backbone's beside CLIP's.
+        # A student has the weights of a backbone beside those of CLIP.
         said["backbone_sha256" if job.stage == "distill" else "clip_sha256"] = sha256[:12]
     return {key: value for key, value in flatten(said) if value is not None and value != []}
 
 
-def jobs_behind(job: Job) -> list[Job]:
-    """The job and all that it reads from, directly or not, the nearest first."""
-    found, todo = {}, [job]
-    while todo:
-        job = todo.pop(0)
-        if job.name not in found:
-            found[job.name] = job
-            todo += job.inputs.values()
-    return list(found.values())
-
-
 def settings_behind(plan: Plan, run: str) -> dict[str, Any]:
-    """All that a run's result depends on, its own settings before those of what it rests on."""
+    """Return all settings that a run's result depends on, sorted by key.
+
+    Where two jobs have the same key, the job nearer to the result wins.
+    """
     given = plan.params.runs[run]
     found = {"dataset": given.dataset, "method": given.method}
     found |= {role: named for role in ("teacher", "student") if (named := getattr(given, role))}
-    for job in jobs_behind(plan.result(run)):
+    jobs = [plan.result(run)]
+    for job in jobs:  # grows: breadth first, so nearer jobs come first
         found = {**settings_of(job), **found}
-    return {key: found[key] for key in sorted(found)}
+        jobs += [other for other in job.inputs.values() if other not in jobs]
+    return dict(sorted(found.items()))

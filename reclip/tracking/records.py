@@ -1,7 +1,7 @@
-"""What MLflow is told of a job: names, tags, parameters, metrics. Nothing here knows MLflow.
+"""Describe a job to MLflow: names, tags, parameters, metrics. This module does not import MLflow.
 
-A record is a run of MLflow to be: one for each seed of a job, below one for the run id, dataset or
-experiment that the job belongs to.
+A record becomes one run of MLflow: a child for each seed of a job, below a parent for the run id,
+dataset or experiment of the job.
 """
 
 from __future__ import annotations
@@ -20,20 +20,15 @@ from reclip.tracking.lineage import settings_behind, settings_of
 from reclip.tracking.results import Curves, readings, summary
 
 
-@dataclass(frozen=True)
-class Data:
-    """The dataset that a record rests on."""
-
-    name: str
-    digest: str
-    source: dict[str, Any]
-    counts: dict[str, int]
-    split: str
-
-
 @dataclass
 class Record:
-    """One run of MLflow; times are seconds since 1970, None where nothing noted them."""
+    """One run of MLflow.
+
+    Attributes:
+        data: the dataset, as arguments of MLflow's `Dataset`; None: the job reads none.
+        split: the images of the dataset that the job reads.
+        began, ended: seconds since 1970; None: not known.
+    """
 
     name: str
     tags: dict[str, str]
@@ -41,55 +36,71 @@ class Record:
     metrics: dict[str, float] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
-    data: Data | None = None
+    data: dict[str, str] | None = None
+    split: str = "train, val"
     began: float | None = None
     ended: float | None = None
 
 
 def children(plan: Plan, job: Job) -> list[Record]:
-    """A finished job, seed by seed; one record for stages that have no seeds."""
+    """Return a record for each seed of a finished job, or one record for a job without seeds."""
     kind = STAGES[job.stage].kind
     took = usage.read(job)
-    tags = {"kind": "stage", "job": job.name, "stage": job.stage, "digest": job.digest}
-    tags |= _subject(plan, job) | _command(job)
+    option = "" if kind == "experiment" else f" --{kind} {job.id}"
+    tags = {
+        "kind": "stage",
+        "job": job.name,
+        "stage": job.stage,
+        "digest": job.digest,
+        **_subject(plan, job),
+        "mlflow.source.name": f"reclip {job.stage}{option}",  # shown in the column `Source`
+        "mlflow.source.type": "LOCAL",
+    }
     if took and took["commit"]:
         tags["mlflow.source.git.commit"] = took["commit"]
+    name = f"{job.id} {job.stage}"  # with the run id: the legend of a chart shows no parent
+    if job.stage == "tabulate":
+        name = f"{job.id} {job.settings['table'].title}"
     found = []
     for one in readings(job):
-        seed = {} if one.seed is None else {"seed": str(one.seed)}
-        began, ended = _times(took, one.seed)
         record = Record(
-            _name(job, one.seed),
-            tags | seed,
-            settings_of(job) if kind in ("dataset", "run") else {},
-            one.metrics | _load(took),
-            one.curves,
-            [*one.files, job.receipt],
-            _data(job.inputs.get("data"), "val" if job.stage == "evaluate" else "train"),
-            began,
-            ended,
+            name,
+            dict(tags),
+            params=settings_of(job) if kind in ("dataset", "run") else {},
+            metrics=one.metrics | _load(took),
+            curves=one.curves,
+            files=[*one.files, job.receipt],
+            data=_data(job.inputs.get("data")),
+            split="val" if job.stage == "evaluate" else "train",
         )
+        if one.seed is not None:
+            record.name += f" seed {one.seed}"
+            record.tags["seed"] = str(one.seed)
+        if took:
+            whole = took["began"], took["ended"]
+            record.began, record.ended = took["seeds"].get(str(one.seed), whole)
         found.append(record)
     return found
 
 
 def parent(plan: Plan, job: Job) -> Record:
-    """What the records of `job` stand below: its run id, its dataset, or all tables and figures.
+    """Return the parent of a job's records: its run id, its dataset, or all tables and figures.
 
-    That of a run id has all settings behind it and, once evaluated, the metrics to compare.
+    The parent of a run id has all settings behind the run and, after its evaluation, the metrics
+    to compare.
     """
     kind = STAGES[job.stage].kind
-    began, ended = _together(plan, kind, job.id)
+    began, ended = _total_time(plan, job)
     if kind == "dataset":
         tags = {"kind": "data", "dataset": job.id}
-        data = _data(plan.job("prepare", job.id), "train, val")
+        data = _data(plan.job("prepare", job.id))
         return Record(f"data {job.id}", tags, data=data, began=began, ended=ended)
     if kind != "run":
         return Record("tables and figures", {"kind": "report"}, began=began, ended=ended)
     tags = {"kind": "run", **_subject(plan, job)}
     if rows := _rows(plan, job.id):
         tags["mlflow.note.content"] = rows
-    data = _data(plan.result(job.id).inputs["data"], "train, val")
+    data = _data(plan.result(job.id).inputs["data"])
     settings = settings_behind(plan, job.id)
     found = Record(job.id, tags, settings, data=data, began=began, ended=ended)
     if job.stage == "evaluate":
@@ -99,16 +110,9 @@ def parent(plan: Plan, job: Job) -> Record:
 
 
 def as_text(params: dict[str, Any]) -> dict[str, str]:
-    """Parameters as MLflow keeps them, written as in params.yaml."""
+    """Return parameters as MLflow stores them, written as in the settings file."""
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in params.items()}
     return {name: text[:500] for name, text in texts.items()}
-
-
-def _name(job: Job, seed: int | None) -> str:
-    """With the run id, for a chart's legend does not show what a record stands below."""
-    if job.stage == "tabulate":
-        return f"{job.id} {job.settings['table'].title}"
-    return f"{job.id} {job.stage}" + ("" if seed is None else f" seed {seed}")
 
 
 def _subject(plan: Plan, job: Job) -> dict[str, str]:
@@ -119,15 +123,8 @@ def _subject(plan: Plan, job: Job) -> dict[str, str]:
     return {kind: job.id} if kind != "experiment" else {}
 
 
-def _command(job: Job) -> dict[str, str]:
-    """What makes it again, in MLflow's column `Source`."""
-    kind = STAGES[job.stage].kind
-    of = f" --{kind} {job.id}" if kind != "experiment" else ""
-    return {"mlflow.source.name": f"reclip {job.stage}{of}", "mlflow.source.type": "LOCAL"}
-
-
 def _rows(plan: Plan, run: str) -> str:
-    """The rows of the paper's tables that a run is measured for."""
+    """Return the rows of the paper's tables that a run is measured for."""
     return "; ".join(
         f"{table}: {row.row} ({column})"
         for table, given in plan.params.tables.items()
@@ -137,49 +134,43 @@ def _rows(plan: Plan, run: str) -> str:
     )
 
 
-def _times(took: dict | None, seed: int | None) -> tuple[float | None, float | None]:
-    if took is None:
-        return None, None
-    return took["seeds"].get(str(seed), (took["began"], took["ended"]))
+def _total_time(plan: Plan, job: Job) -> tuple[float | None, float | None]:
+    """Return the start of a parent's first job, and that plus the time of all its jobs.
 
-
-def _together(plan: Plan, kind: str, id: str) -> tuple[float | None, float | None]:
-    """As if its jobs had followed each other at once: what they took, not what they waited.
-
-    A run or dataset has its stages; all tables, figures and the check are one.
+    The time between two jobs does not count.
     """
-    kinds = {kind} if kind in ("run", "dataset") else {"table", "experiment"}
-    jobs = [
-        plan.job(stage, name)
-        for stage in STAGES
-        if STAGES[stage].kind in kinds
-        for name in plan.ids(stage)
-        if name == id or "table" in kinds
-    ]
-    notes = [note for job in jobs if (note := usage.read(job))]
+
+    def group(job: Job) -> tuple[str, str] | None:
+        kind = STAGES[job.stage].kind
+        return (kind, job.id) if kind in ("dataset", "run") else None
+
+    alike = [other for other in plan.jobs if group(other) == group(job)]
+    notes = [note for other in alike if (note := usage.read(other))]
     if not notes:
         return None, None
     began = min(note["began"] for note in notes)
     return began, began + sum(note["ended"] - note["began"] for note in notes)
 
 
-def _load(took: dict | None) -> dict[str, float]:
-    """Where MLflow shows the machine's load: that of the whole job, once, as it ended."""
+def _load(took: dict[str, Any] | None) -> dict[str, float]:
+    """Return the load of the job's whole process, under names that MLflow shows as system load."""
     if took is None:
         return {}
     seconds = max(took["ended"] - took["began"], 1e-3)
     found = {k: v for k, v in took.items() if k.endswith(("cpu_seconds", "megabytes"))}
-    found |= {"seconds": seconds}
-    found["cpu_utilization_percentage"] = 100 * took["cpu_seconds"] / seconds
+    found |= {"seconds": seconds, "cpu_utilization_percentage": 100 * took["cpu_seconds"] / seconds}
     return {f"system/{name}": value for name, value in found.items()}
 
 
-def _data(data: Job | None, split: str) -> Data | None:
+def _data(data: Job | None) -> dict[str, str] | None:
     if data is None:
         return None
     try:
         counts = read_json(data.folder / "classes.json")["counts"]
     except (OSError, ValueError, KeyError):
         counts = {}
-    source = json.loads(json.dumps(data.wanted["settings"]["source"]))
-    return Data(data.id, data.digest[:12], source, counts, split)
+    source = json.dumps(data.wanted["settings"]["source"])
+    return {
+        "name": data.id, "digest": data.digest[:12], "source_type": "local", "source": source,
+        "profile": json.dumps(counts),
+    }  # fmt: skip

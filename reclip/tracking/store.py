@@ -1,13 +1,11 @@
-"""The one module that imports MLflow, which takes a second: an experiment's runs, and writing them.
+"""Read and write the runs of an MLflow experiment. Only this module imports MLflow, lazily: 1 s.
 
-What is logged when, and where it must not be logged twice, is decided
-in `reclip.tracking.recording`.
+`reclip.tracking.sync` decides when a record is logged, and that it is logged once.
 """
 
 from __future__ import annotations
 
 import getpass
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -15,61 +13,64 @@ from itertools import zip_longest
 from typing import Any
 
 import mlflow.store.db.utils
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
-from reclip.tracking.mlflow_view import experiment_tags
-from reclip.tracking.records import Data, Record, as_text
+from reclip.tracking.records import Record, as_text
 from reclip.tracking.server import sqlite_file
 
-for _name in ("alembic", "mlflow", "urllib3"):  # what goes wrong is told in a sentence of ours
+for _name in ("alembic", "mlflow", "urllib3"):  # our own messages report their faults
     logging.getLogger(_name).setLevel(logging.CRITICAL)
-mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # of 10, which wait 100 s for a database that is down
+mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # 10 tries wait 100 s for a database that is down
 
 MAX_METRICS, MAX_PARAMS = 900, 100  # of one batch
+NOTE = (
+    "One run for each run id of the tables, with its settings and its mIoU (mean over seeds). "
+    "Below it, one run for each stage and seed. The filter `tags.kind = 'run'` shows the run ids "
+    "alone. The results on disk are the truth: `reclip sync-mlflow` logs what is missing here."
+)
 
 
 class Store:
-    """An experiment in the store at `uri`, made if it is not there.
+    """An experiment of the store at `uri`, created if it does not exist.
 
     Args:
-        deadline: `time.monotonic()` after which nothing more is begun.
+        deadline: no request starts after this value of `time.monotonic()`.
 
-    Raises TimeoutError past the deadline, and whatever MLflow, its server or its database raise.
+    Raises TimeoutError: the deadline has passed. Raises ReclipError: the experiment was deleted.
+    Also raises all errors of MLflow, its server and its database.
     """
 
     def __init__(self, uri: str, experiment: str, deadline: float | None = None):
-        _make(uri)
+        _create_sqlite(uri)
         self._client = MlflowClient(tracking_uri=uri)
         self._deadline = deadline
-        found = self._client.get_experiment_by_name(experiment)
-        if found is None:
-            found = self._new_experiment(experiment)
+        found = self._client.get_experiment_by_name(experiment) or self._create(experiment)
         if found.lifecycle_stage != "active":
             raise ReclipError(
-                f"experiment '{experiment}' was deleted there: bring it back with `mlflow "
+                f"experiment '{experiment}' was deleted there: restore it with `mlflow "
                 f"experiments restore -x {found.experiment_id}`, or rename `experiment`"
             )
         self._id = found.experiment_id
 
-    def _new_experiment(self, name: str) -> Any:
+    def _create(self, name: str) -> Experiment:
         try:
-            self._client.create_experiment(name, tags=experiment_tags())
-        except MlflowException:  # another machine was faster
+            self._client.create_experiment(name, tags={"mlflow.note.content": NOTE})
+        except MlflowException:  # another machine created it first
             if self._client.get_experiment_by_name(name) is None:
                 raise
         return self._client.get_experiment_by_name(name)
 
     def runs(self, **tags: str) -> list[Run]:
-        """Runs with all these tags, the oldest first."""
+        """Return the runs with all these tags, the oldest first."""
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         found: list[Run] = []
         token = None
         while True:
-            self._in_time()
+            self._check_time()
             page = self._client.search_runs(
                 [self._id], wanted, max_results=1000, order_by=["start_time", "run_id"],
                 page_token=token,
@@ -80,31 +81,30 @@ class Store:
                 return found
 
     def create(self, record: Record) -> Run:
-        """A new run with the record's name and tags, nothing else yet."""
-        self._in_time()
+        """Create a run with the record's name, tags and start, and nothing else."""
+        self._check_time()
         tags = {**record.tags, "mlflow.user": _user()}
         return self._client.create_run(self._id, _ms(record.began), tags, record.name)
 
-    def points(self, run: Run) -> set[tuple[str, int]]:
-        """Name and step of every value that the run has."""
-        names = run.data.metrics
-        histories = [self._client.get_metric_history(run.info.run_id, name) for name in names]
-        return {(metric.key, metric.step) for history in histories for metric in history}
+    def fill(self, run: Run, record: Record, *, resume: bool = False) -> None:
+        """Log everything of the record but its tags.
 
-    def fill(self, run: Run, record: Record, logged: set[tuple[str, int]]) -> None:
-        """Log the record but for its tags, and but for values at the points in `logged`."""
+        resume: skip the values that the run has.
+        """
+        logged = self._points(run) if resume else set()
         id = run.info.run_id
         params = as_text(record.params).items()
         params = [Param(name, value) for name, value in params if name not in run.data.params]
         metrics = [m for m in _metrics(record) if (m.key, m.step) not in logged]
-        # A batch is one transaction, which costs more than what is in it.
+        # A batch is one transaction: that costs more time than its content.
         for some, more in zip_longest(_batches(params, MAX_PARAMS), _batches(metrics, MAX_METRICS)):
-            self._in_time()
+            self._check_time()
             self._client.log_batch(id, metrics=more or (), params=some or ())
         if record.data:
-            self._client.log_inputs(id, [_input(record.data)])
+            context = InputTag("mlflow.data.context", record.split)
+            self._client.log_inputs(id, [DatasetInput(Dataset(**record.data), [context])])
         for path in record.files:
-            self._in_time()
+            self._check_time()
             self._client.log_artifact(id, str(path))
 
     def tag(self, run: Run, name: str, value: str | None) -> None:
@@ -117,22 +117,29 @@ class Store:
             self._client.set_tag(run.info.run_id, name, value)
 
     def end(self, run: Run, at: float | None) -> None:
-        """Set the run FINISHED, now or at a time, or its end later than it was."""
+        """Set the run FINISHED, at a time or now. The end of a FINISHED run only moves later."""
         if run.info.status != "FINISHED" or (run.info.end_time or 0) < (_ms(at) or 0):
             self._client.set_terminated(run.info.run_id, end_time=_ms(at))
 
     def delete(self, run: Run) -> None:
+        """Delete a run."""
         self._client.delete_run(run.info.run_id)
 
-    def _in_time(self) -> None:
+    def _points(self, run: Run) -> set[tuple[str, int]]:
+        """Return name and step of every value that the run has."""
+        names = run.data.metrics
+        histories = [self._client.get_metric_history(run.info.run_id, name) for name in names]
+        return {(metric.key, metric.step) for history in histories for metric in history}
+
+    def _check_time(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise TimeoutError("it takes too long")
 
 
-def _make(uri: str) -> None:
-    """Make a SQLite store that is not there, whole or not at all.
+def _create_sqlite(uri: str) -> None:
+    """Create a missing SQLite store, complete or not at all.
 
-    MLflow takes seconds over its tables, and cannot use what a process left that was killed then.
+    MLflow needs seconds for the tables, and cannot use a file whose creator was killed meanwhile.
     """
     file = sqlite_file(uri)
     if file and not file.exists():
@@ -141,7 +148,7 @@ def _make(uri: str) -> None:
 
 
 def _metrics(record: Record) -> Iterator[Metric]:
-    """Every value, a curve's spread over the time that it took."""
+    """Yield every value; the points of a curve are spread over the time of the record."""
     ended = _ms(record.ended) or int(time.time() * 1000)
     began = _ms(record.began) or ended
     for name, value in record.metrics.items():
@@ -150,12 +157,6 @@ def _metrics(record: Record) -> Iterator[Metric]:
         for step, value in curve:
             at = began + (ended - began) * step // max(curve[-1][0], 1)
             yield Metric(name, value, at, step)
-
-
-def _input(data: Data) -> DatasetInput:
-    source, profile = json.dumps(data.source), json.dumps(data.counts)
-    dataset = Dataset(data.name, data.digest, "local", source, profile=profile)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.split)])
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:

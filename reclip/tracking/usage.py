@@ -1,11 +1,10 @@
-"""What a job took: its time, processor time and memory, noted under `logs/` as its process ends.
+"""Note the time, processor time and memory that a job took, in a file under `logs/`.
 
-A note is of one execution on one machine: it is no result, and nothing depends on it.
+A note describes one execution on one machine. It is not a result, and nothing depends on it.
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -22,13 +21,12 @@ MEGABYTE = 2**20
 
 
 def _file(job: Job) -> Path:
-    experiment = job.plan_folder.parent.name
-    return Path("logs") / experiment / "usage" / job.stage / f"{job.id}.json"
+    return Path("logs") / job.plan_folder.parent.name / "usage" / job.stage / f"{job.id}.json"
 
 
 def note(job: Job) -> None:
-    """Note what this process, which just finished `job`, has taken since it started."""
-    began, ended = psutil.Process(os.getpid()).create_time(), time.time()
+    """Note the resources that this process, which just finished `job`, took since its start."""
+    began, ended = psutil.Process().create_time(), time.time()
     spent = resource.getrusage(resource.RUSAGE_SELF)
     # Linux counts kilobytes, macOS bytes.
     peak = spent.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -48,7 +46,7 @@ def note(job: Job) -> None:
 
 
 def _seeds(job: Job, began: float) -> dict[str, list[float]]:
-    """When each seed was begun and whole; left out are those that an earlier process trained."""
+    """Return start and end of each seed, without seeds that an earlier process trained."""
     ends = {p.stem.split("-")[1]: p.stat().st_mtime for p in job.folder.glob("seed-*-curve.csv")}
     found = {}
     for seed, ended in sorted(ends.items(), key=lambda item: item[1]):
@@ -59,7 +57,7 @@ def _seeds(job: Job, began: float) -> dict[str, list[float]]:
 
 
 def read(job: Job) -> dict[str, Any] | None:
-    """The note of the execution that made the job's present output; None if there is none."""
+    """Return the note of the execution that made the job's present output, or None."""
     try:
         found = read_json(_file(job))
     except (OSError, ValueError):

@@ -1,7 +1,9 @@
-"""DVC's commands, run for a person who shall read one sentence where one fails."""
+"""Run DVC's commands, report their errors in one sentence, and look into DVC's cache."""
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,20 +13,20 @@ from reclip.common.errors import ReclipError
 from reclip.common.git import is_repository
 from reclip.common.passwords import without_password
 
-# What DVC says in other words than a person would need.
+# A part of DVC's message, to a sentence that says what to do.
 HINTS = {
     "no remote": "no DVC remote is set: add one with `dvc remote add -d NAME URL`",
     "connection refused": "the DVC remote does not answer",
     "all connection attempts failed": "the DVC remote does not answer",
-    "name or service not known": "the DVC remote's name is not known",
+    "name or service not known": "the host name of the DVC remote is unknown",
     "not authorized": "the DVC remote refuses the user or password in .dvc/config.local",
     "permission denied": "the DVC remote, or a folder here, may not be read or written",
-    "could not be found in the server": "the DVC remote's folder is not there: make it",
-    "without confirmation": "files lie there that DVC has no record of: run `reclip record` to "
-    "keep them, or delete them",
-    "unable to acquire lock": "another DVC command runs here: wait until it ends",
+    "could not be found in the server": "the folder of the DVC remote does not exist: create it",
+    "without confirmation": "DVC has no record of some files here: keep them with "
+    "`reclip record`, or delete them",
+    "unable to acquire lock": "another DVC command is running here: wait until it ends",
     "checkout failed for following targets": "the DVC remote lacks some of their files: run "
-    "`dvc push` where they were made",
+    "`dvc push` on the machine that made them",
 }
 
 
@@ -33,15 +35,15 @@ class DvcError(ReclipError):
 
 
 def require_project() -> None:
-    """Raises ReclipError where git or DVC is not set up."""
+    """Raise ReclipError if git or DVC is not set up in this folder."""
     if not is_repository():
-        raise ReclipError("this folder is no git repository, as dvc.lock needs: run `git init`")
+        raise ReclipError("this folder is no git repository, which dvc.lock needs: run `git init`")
     if not Path(".dvc").is_dir():
         raise ReclipError("DVC is not set up here: run `dvc init`")
 
 
-def dvc(*arguments: str) -> str:
-    """What the command prints; DvcError with one sentence if it fails."""
+def run(*arguments: str) -> str:
+    """Run a DVC command and return its output. Raises DvcError: it fails."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         capture_output=True,
@@ -54,18 +56,58 @@ def dvc(*arguments: str) -> str:
     return done.stdout
 
 
-def default_remote() -> str | None:
+def attempt(*arguments: str) -> DvcError | None:
+    """Run a DVC command and return its error, if it fails."""
     try:
-        return dvc("config", "core.remote").strip()
+        run(*arguments)
+    except DvcError as error:
+        return error
+    return None
+
+
+def default_remote() -> str | None:
+    """Return the name of the default remote; None if there is none."""
+    try:
+        return run("config", "core.remote").strip()
     except DvcError:
         return None
 
 
+def pull(remote: str | None) -> DvcError | None:
+    """Check out what the cache has and download the rest. Return the error, if any."""
+    error = attempt("pull", *(["--remote", remote] if remote else []))
+    if error:
+        attempt("checkout")  # the files that did arrive
+        if not remote and not default_remote():
+            return DvcError(HINTS["no remote"])
+    return error
+
+
 def sentence(said: str) -> str:
-    """DVC's error in one sentence, without the password that an address may hold."""
+    """Return DVC's error message as one sentence, without the password of an address."""
     for sign, hint in HINTS.items():
         if sign in said.lower():
             return hint
     errors = [line.partition(":")[2] for line in said.splitlines() if line.startswith("ERROR:")]
     text = " ".join((errors or [said])[0].split())
     return without_password(text)[:300]
+
+
+def cache_folder() -> Path:
+    """Return the folder of DVC's cache: one file for each content, named by its md5."""
+    return Path(run("cache", "dir").strip()) / "files" / "md5"
+
+
+def cached_file(cache: Path, path: Path) -> Path:
+    """Return the cache file that must have the content of `path`; it may not exist."""
+    with open(path, "rb") as stream:
+        name = hashlib.file_digest(stream, "md5").hexdigest()
+    return cache / name[:2] / name[2:]
+
+
+def damaged_copy(path: Path) -> Path | None:
+    """Return the cache file that equals the damaged file `path`, but has the name of another."""
+    cache = cache_folder()
+    own = cached_file(cache, path)
+    copies = (c for c in cache.glob("*/*") if c != own and filecmp.cmp(c, path, shallow=False))
+    return next(copies, None)

@@ -1,7 +1,7 @@
-"""Results to other people and back, through DVC: only what is true is recorded or restored.
+"""Record results in DVC and restore them; both verify checksums.
 
-`dvc.lock` (in git) names the results of one state of settings and code; DVC's cache and remotes
-hold them. The receipts, which travel along, say whether what came back is what was made.
+`dvc.lock` (in git) names the results of one state of settings and code. DVC's cache and remotes
+hold the files. The receipts travel with them, so checksums can be verified after a transfer.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import corrupted_outputs, read_receipt, why_stale
 from reclip.pipeline.staleness import write_plan_files
-from reclip.versioning.dvc import HINTS, DvcError, default_remote, dvc, require_project
-from reclip.versioning.dvc_cache import Cache
+from reclip.versioning import dvc
 from reclip.versioning.dvc_yaml import jobs_of_pipeline, named
 
 LOCK = Path("dvc.lock")
@@ -29,12 +28,12 @@ SECRET = re.compile(
 
 
 def record(plan: Plan, params: str, *, partial: bool = False) -> str:
-    """Have DVC keep every result, so that `dvc repro` has nothing to do; says what comes next.
+    """Record every result in DVC, so `dvc repro` has nothing to do. Return the next commands.
 
-    Args:
-        partial: leave out what is stale, instead of refusing.
+    partial: skip stale results. Otherwise they are an error.
+    Raises ReclipError: no git or DVC, a secret in a tracked file, or stale or changed results.
     """
-    require_project()
+    dvc.require_project()
     _refuse_secrets()
     jobs = jobs_of_pipeline(plan, params)
     reasons = {job: reason for job in jobs if (reason := why_stale(job))}
@@ -42,7 +41,7 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
         first = listed([f"{job.name}: {reason}" for job, reason in reasons.items()], "; ", 2)
         raise ReclipError(
             f"{len(reasons)} of {len(jobs)} results are stale ({first}): run `snakemake` first, or "
-            f"`reclip record --partial` to leave them out"
+            f"skip them with `reclip record --partial`"
         )
     kept: list[Job] = []
     for job in jobs:  # each after its inputs
@@ -51,30 +50,30 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
     changed = [str(path) for job in kept for path in _damaged(job)]
     if changed:
         raise ReclipError(
-            f"{listed(changed)} changed after being made: make it again by its stage, with --force"
+            f"{listed(changed)} changed after being made: run its stage again with --force"
         )
     _commit(plan, jobs, kept)
     files = [str(LOCK), "dvc.yaml", params]
     outputs = [path for job in kept for path in job.outputs]
     if set(outputs) - ignored(outputs):
         files.append(str(plan.root))
-    push = "dvc push" if default_remote() else "dvc remote add -d NAME URL, dvc push"
+    push = "dvc push" if dvc.default_remote() else "dvc remote add -d NAME URL, dvc push"
     return (
-        f"recorded {len(kept)} of {len(jobs)} results in {LOCK}; "
-        f"now: git add {' '.join(files)}, git commit, {push}"
+        f"Recorded {len(kept)} of {len(jobs)} results in {LOCK}. "
+        f"Next: git add {' '.join(files)}, git commit, {push}"
     )
 
 
 def _commit(plan: Plan, jobs: list[Job], kept: list[Job]) -> None:
-    note = plan.jobs[0].unrecorded_marker
+    marker = plan.jobs[0].unrecorded_marker
     write_plan_files(plan)
-    note.unlink(missing_ok=True)
+    marker.unlink(missing_ok=True)
     try:
         some = [name for name, job in named(jobs).items() if job in kept]
         names = [] if len(kept) == len(jobs) else ["plan", *some]
-        dvc("commit", "--force", *names)
+        dvc.run("commit", "--force", *names)
     except BaseException:
-        note.touch()
+        marker.touch()
         raise
 
 
@@ -87,51 +86,55 @@ def _refuse_secrets() -> None:
         )
 
 
-def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[str]:
-    """Bring back what dvc.lock names, from DVC's cache or else its remote, and check all of it.
+def before_repro(plan: Plan, params: str) -> None:
+    """Write the plan files. Raises ReclipError: `dvc repro` would delete unrecorded results.
 
-    Yields a sentence a result that is not whole afterwards.
+    This is the first stage of dvc.yaml. It runs if settings or code differ from dvc.lock, or if a
+    stage ran without DVC (Job.unrecorded_marker). DVC deletes no output before it.
     """
-    require_project()
+    write_plan_files(plan)
+    if "DVC_STAGE" not in os.environ:  # the user ran it: no other stage follows
+        return
+    jobs = jobs_of_pipeline(plan, params)
+    fresh = [job for job in jobs if not why_stale(job)]
+    cache = dvc.cache_folder()
+    unknown = [job.name for job in fresh if not dvc.cached_file(cache, job.receipt).is_file()]
+    if unknown:
+        partial = " --partial" * (len(fresh) < len(jobs))
+        raise ReclipError(
+            f"DVC has no record of {len(unknown)} fresh results and would delete them "
+            f"({listed(unknown)}): run `reclip record{partial}` first"
+        )
+    plan.jobs[0].unrecorded_marker.unlink(missing_ok=True)
+
+
+def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[str]:
+    """Restore the results that dvc.lock names from DVC's cache or its remote, and verify all.
+
+    Yields a sentence for each result that is not complete afterwards.
+    Raises ReclipError: no git or DVC, nothing recorded, or some results are not complete.
+    """
+    dvc.require_project()
     jobs = jobs_of_pipeline(plan, params)
     if not LOCK.is_file():
-        raise ReclipError(f"there is no {LOCK}, so nothing was recorded: run `reclip record` first")
+        raise ReclipError(f"{LOCK} is missing, so nothing was recorded: run `reclip record` first")
     write_plan_files(plan)
     damaged = [name for name, job in named(jobs).items() if not why_stale(job) and _damaged(job)]
     if damaged:
-        _tried("checkout", "--force", *damaged)
+        dvc.attempt("checkout", "--force", *damaged)
     lost = any(why_stale(job) for job in jobs)
-    trouble = _pull(remote) if lost else None
-    broken = 0
-    for job in jobs:
-        if said := _not_whole(job):
-            broken += 1
-            yield f"{job.name}: {said}"
-    if broken:
-        because = f", as {trouble}" if trouble else ""
+    error = dvc.pull(remote) if lost else None
+    faults = [f"{job.name}: {fault}" for job in jobs if (fault := _fault(job))]
+    yield from faults
+    if faults:
+        because = f", because {error}" if error else ""
         raise ReclipError(
-            f"{broken} of {len(jobs)} results are not whole{because}; `snakemake` makes them again"
+            f"{len(faults)} of {len(jobs)} results are not complete{because}. "
+            f"`snakemake` makes them again"
         )
     if lost and not plan.jobs[0].unrecorded_marker.exists():
-        dvc("commit", "--force")  # so that `dvc repro` finds these results when others were there
-
-
-def _pull(remote: str | None) -> DvcError | None:
-    """Check out what the cache has, and fetch what it lacks; returns what kept some away."""
-    trouble = _tried("pull", *(["--remote", remote] if remote else []))
-    if trouble:
-        _tried("checkout")  # what has come, though not all did
-        if not remote and not default_remote():
-            return DvcError(HINTS["no remote"])
-    return trouble
-
-
-def _tried(*command: str) -> DvcError | None:
-    try:
-        dvc(*command)
-    except DvcError as error:
-        return error
-    return None
+        # `dvc repro` then finds these results, even if others were here before.
+        dvc.run("commit", "--force")
 
 
 def _damaged(job: Job) -> list[Path]:
@@ -143,8 +146,8 @@ def _path(job: Job, output: str) -> Path:
     return Path(os.path.normpath(job.folder / output))
 
 
-def _not_whole(job: Job) -> str | None:
-    """What is wrong with a result, and where it can be had from."""
+def _fault(job: Job) -> str | None:
+    """Return in words why a result is not complete, and how to get it; None if it is."""
     said = why_stale(job)
     if said:
         outputs = (read_receipt(job.receipt) or {}).get("outputs", {})
@@ -155,7 +158,7 @@ def _not_whole(job: Job) -> str | None:
         return None
     if in_git := tracked(bad):
         return f"{said}; git has it: git checkout -- {' '.join(map(str, in_git))}"
-    if bad and bad[0].is_file() and (copy := Cache().damaged_copy(bad[0])):
+    if bad and bad[0].is_file() and (copy := dvc.damaged_copy(bad[0])):
         where = os.path.relpath(copy)
         return f"{said}; DVC's copy is damaged: delete {where} and run `reclip restore` again"
     return said

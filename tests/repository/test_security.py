@@ -119,7 +119,7 @@ def test_a_receipt_hands_no_other_file_to_mlflow(project: Path, tiny_plan, name:
     assert records.children(plan, job)[0].files[0].name == "classes.json"
     receipt = read_json(job.receipt)
     write_json(job.receipt, {**receipt, "outputs": {name: {"bytes": 1, "sha256": ""}}})
-    with pytest.raises(ReclipError, match="no file of the experiment: delete the receipt"):
+    with pytest.raises(ReclipError, match="outside the experiment: delete the receipt"):
         records.children(plan, job)
 
 

@@ -1,4 +1,4 @@
-"""Tracking for minutes on end: jobs are killed at random, the server too, and sync mends it all.
+"""Soak test of tracking: jobs and the server are killed at random, and sync repairs everything.
 
 `make soak`, or `RECLIP_ROUNDS=3 pytest tests/soak/test_mlflow_kills.py -n 0` for three rounds each
 to a file and a server; the seed of what is killed when is in the name of each round.
@@ -39,7 +39,7 @@ def start(*arguments: str, stops_at: int | None) -> subprocess.Popen:
 
 @pytest.mark.parametrize("seed", range(max(ROUNDS, 1)))
 @pytest.mark.parametrize("kind", ["file", "server"])
-def test_whatever_is_killed_sync_mends(project: Path, tiny_params, kind: str, seed: int) -> None:
+def test_sync_repairs_whatever_was_killed(project: Path, tiny_params, kind: str, seed: int) -> None:
     chance = random.Random(f"{kind} {seed}")
     server = MlflowServer(project) if kind == "server" else None
     uri = server.uri if server else f"sqlite:///{project}/new.db"

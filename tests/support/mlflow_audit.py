@@ -1,4 +1,4 @@
-"""What MLflow must have of finished jobs, whoever logged it, how often, and what went wrong."""
+"""Check that MLflow has each finished job exactly once, complete, below its parent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def runs_in(uri: str, experiment: str = "tiny") -> list[Run]:
 
 
 def wrong_in(uri: str, jobs: list[Job], experiment: str = "tiny") -> list[str]:
-    """What is not as the files of `jobs` say it: missing, twice, not whole, not below its row."""
+    """Return the faults of the store: results missing, double, incomplete or without parent."""
     client = MlflowClient(tracking_uri=uri)
     runs = runs_in(uri, experiment)
     found = []
@@ -52,7 +52,7 @@ def _seeds(job: Job) -> list[str | None]:
 
 
 def _wrong_values(client: MlflowClient, run: Run, job: Job) -> list[str]:
-    """Values that are lost, wrong or logged twice."""
+    """Return values that are missing, wrong or logged twice."""
     if job.stage in ("rectify", "distill", "probe"):
         points = client.get_metric_history(run.info.run_id, "loss")
         steps = [point.step for point in points]

@@ -1,4 +1,4 @@
-"""Results that no stage computed, for the tests of what is done with them."""
+"""Write results that no stage computed, for tests of tracking and recording."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def curve(seed: int, steps: int = STEPS) -> str:
 
 
 def finish_with(job: Job, files: dict[str, str]) -> Job:
-    """Have the job made these files."""
+    """Write these files and the receipt of the job."""
     paths = [job.folder / name for name in files]
     for path, text in zip(paths, files.values(), strict=True):
         write_text(path, text)
@@ -58,7 +58,7 @@ def finish_evaluation(job: Job, miou: float = 60.0) -> Job:
 
 
 def finish_all(plan: Plan) -> None:
-    """Have every job of the plan done."""
+    """Finish every job of the plan."""
     for job in plan.jobs:
         if job.stage in ("rectify", "distill", "probe"):
             finish_training(job)

@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 class MlflowServer:
-    """`mlflow server` over a store in `folder`; killed, it can be started again at its address."""
+    """`mlflow server` with a store in `folder`; after a kill it can restart at the same address."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -31,7 +31,7 @@ class MlflowServer:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        assert self.process is None, "it would be lost, and go on for ever"
+        assert self.process is None, "the running server would be lost, and never end"
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1",
             "--port", str(self.port), "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
@@ -45,7 +45,7 @@ class MlflowServer:
             )  # fmt: skip
 
     def ensure(self) -> None:
-        """Up and answering, whether or not it was."""
+        """Start the server if necessary, and wait until it answers."""
         if self.process is None:
             self.start()
         self.wait()
@@ -62,7 +62,7 @@ class MlflowServer:
                 time.sleep(0.1)
 
     def kill(self) -> None:
-        """At once, with all its processes."""
+        """Kill the server and all its processes at once."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -71,13 +71,13 @@ class MlflowServer:
 
 @contextmanager
 def no_server() -> Iterator[str]:
-    """An address at which nobody listens."""
+    """Yield an address at which nobody listens."""
     yield f"http://127.0.0.1:{free_port()}"
 
 
 @contextmanager
 def deaf_server() -> Iterator[str]:
-    """It accepts, and never says a word."""
+    """Yield the address of a server that accepts and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(16)
@@ -86,7 +86,7 @@ def deaf_server() -> Iterator[str]:
 
 @contextmanager
 def answering(answer) -> Iterator[str]:
-    """It is healthy, and to all else does `answer(handler)`."""
+    """Yield a server that is healthy, and calls `answer(handler)` for any other request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

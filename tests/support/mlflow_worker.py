@@ -1,10 +1,10 @@
-"""A job's process at its end: `python mlflow_worker.py STAGE ID`, or `sync`, started by the tests.
+"""Log one job in a process: `python mlflow_worker.py STAGE ID`, or all jobs: `sync`.
 
-It waits for the file `go`, or WORKER_GO, so that several begin at once.
-WORKER_STOPS_AT=N: at the N-th batch it makes the file `stopped-<stage>-<id>` and is killed.
-WORKER_WAITS_FOR=FILE: there it waits for that file instead of being killed.
-WORKER_BATCH=N: a batch has so many metrics.
-WORKER_DIES=store: it is killed while it makes a new store.
+The process waits for the file `go`, or WORKER_GO, so that several start at once.
+WORKER_STOPS_AT=N: at the N-th batch it creates the file `stopped-<stage>-<id>` and is killed.
+WORKER_WAITS_FOR=FILE: then it waits for this file instead of being killed.
+WORKER_BATCH=N: a batch has N metrics at most.
+WORKER_DIES=store: it is killed while it creates a new store.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def tracked(project: Path, tiny_params):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """`mlflow server`, on its way up."""
+    """`mlflow server`, starting up."""
     made = MlflowServer(tmp_path_factory.mktemp("server"))
     made.start()
     yield made
@@ -72,7 +72,7 @@ def await_files(*names: str) -> None:
 
 
 def said(processes: list[subprocess.Popen]) -> list[str]:
-    """What each said, once all are done; none failed but by a kill."""
+    """Wait for all and return their output; none may fail except by a kill."""
     found = []
     for process in processes:
         text, _ = process.communicate(timeout=300)
@@ -85,18 +85,18 @@ def jobs_of(plan: Plan, names: list[tuple[str, str]]) -> list:
     return [plan.job(*name) for name in names]
 
 
-def test_eight_jobs_end_at_once_on_a_store_that_is_not_there(tracked, project: Path) -> None:
+def test_eight_jobs_end_at_once_and_the_store_does_not_exist(tracked, project: Path) -> None:
     uri = f"sqlite:///{project}/new.db"
     plan = tracked(uri)
     jobs = [start(*name) for name in EIGHT]
     await_files(*(f"ready-{'-'.join(name)}" for name in EIGHT))
     Path("go").touch()
-    assert "".join(said(jobs)) == ""  # no warning, and no chatter of MLflow's
+    assert "".join(said(jobs)) == ""  # no warning, and no message of MLflow
     assert wrong_in(uri, jobs_of(plan, EIGHT)) == []
 
 
-def test_a_job_killed_while_it_makes_the_store_leaves_none(tracked, project: Path) -> None:
-    """MLflow cannot use a half-made one, and would not make another."""
+def test_a_job_killed_while_it_creates_the_store_leaves_none(tracked, project: Path) -> None:
+    """MLflow cannot use an incomplete store, and would not replace it."""
     uri = f"sqlite:///{project}/new.db"
     plan = tracked(uri)
     Path("go").touch()
@@ -106,10 +106,10 @@ def test_a_job_killed_while_it_makes_the_store_leaves_none(tracked, project: Pat
     sync.mirror(plan, plan.job("prepare", "voc"))
     assert wrong_in(uri, [plan.job("prepare", "voc")]) == []
     assert [path.name for path in project.glob("*.db*") if "lock" not in path.name] == ["new.db"]
-    assert list(project.glob(".new*")) == []  # nor what it had begun
+    assert list(project.glob(".new*")) == []  # no temporary file either
 
 
-def test_a_job_killed_between_two_metrics_is_gone_on_with(tracked, project: Path) -> None:
+def test_an_upload_killed_between_two_metrics_is_resumed(tracked, project: Path) -> None:
     uri = f"sqlite:///{project}/new.db"
     plan = tracked(uri)
     Path("go").touch()
@@ -120,7 +120,7 @@ def test_a_job_killed_between_two_metrics_is_gone_on_with(tracked, project: Path
     (child,) = [run for run in broken if run.data.tags.get("seed")]
     assert child.data.metrics["loss"] > 5.0  # of an early step
     assert len(wrong_in(uri, [plan.job("rectify", "ref-pe")])) == 3
-    shutil.rmtree("logs/tiny/usage")  # as where results were pulled: no time is the same again
+    shutil.rmtree("logs/tiny/usage")  # as after `dvc pull`: every time differs
 
     two = [start("sync") for _ in range(2)]
     texts = said(two)
@@ -128,7 +128,7 @@ def test_a_job_killed_between_two_metrics_is_gone_on_with(tracked, project: Path
     assert wrong_in(uri, plan.jobs) == []
     assert child.info.run_id in {run.info.run_id for run in runs_in(uri)}
     counts = [int(text.split("logged ")[1].split()[0]) for text in texts]
-    assert sum(counts) >= 17  # each may find some that the other just logged
+    assert sum(counts) >= 17  # each may find results that the other just logged
     before = len(runs_in(uri))
     assert "logged 0 of 17" in sync.sync(plan)
     assert len(runs_in(uri)) == before
@@ -154,7 +154,7 @@ def test_a_server_that_dies_while_jobs_log_and_comes_back(server, tracked) -> No
     await_files(*(f"ready-{'-'.join(name)}" for name in names))
     server.wait()
     Path("go").touch()
-    await_files(f"stopped-{'-'.join(first)}")  # in the middle, and the others stand in line
+    await_files(f"stopped-{'-'.join(first)}")  # in the middle, and the others wait for the lock
     Path("go-late").touch()
     server.kill()
     Path("killed").touch()

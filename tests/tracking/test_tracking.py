@@ -1,4 +1,4 @@
-"""MLflow mirrors the results: once each, whole, as one wants to see them, and at no one's cost."""
+"""MLflow has each result exactly once, complete, and a fault of MLflow costs no result."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from reclip.tracking.lineage import flatten, settings_behind
 from reclip.tracking.results import readings, thinned
 from support.mlflow_audit import runs_in, wrong_in
 from support.mlflow_results import (
-    finish,
     finish_all,
     finish_evaluation,
     finish_training,
+    finish_with,
     write_params,
 )
 from support.mlflow_servers import answering, deaf_server, free_port, no_server
@@ -48,7 +48,7 @@ def empty_store(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def uri(project: Path, empty_store: Path) -> str:
-    """The project's own store, as yet empty."""
+    """The project's own store, still empty."""
     shutil.copy(empty_store, project / "mlflow.db")
     return f"sqlite:///{project}/mlflow.db"
 
@@ -66,14 +66,14 @@ def tracked(uri: str, tiny_params):
 
 
 def by_name(uri: str) -> dict:
-    """The runs of the store; no two may have one name."""
+    """Return the runs of the store by name; no two may have the same name."""
     runs = runs_in(uri)
     found = {run.info.run_name: run for run in runs}
     assert len(found) == len(runs)
     return found
 
 
-# What is told of a job
+# Records of a job
 
 
 def test_a_long_curve_is_thinned_to_means(tmp_path: Path) -> None:
@@ -105,17 +105,17 @@ def test_a_students_settings_are_its_own_and_those_of_its_teacher(tiny_plan) -> 
 
 
 def test_many_files_are_not_listed_one_by_one(project: Path, tiny_plan) -> None:
-    many = finish(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
+    many = finish_with(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
     assert [one.files for one in readings(many)] == [[]]
-    few = finish(tiny_plan().job("plot", "tiny"), {"a.png": "x", "b.npy": "x"})
+    few = finish_with(tiny_plan().job("plot", "tiny"), {"a.png": "x", "b.npy": "x"})
     assert [p.name for p in readings(few)[0].files] == ["a.png"]
 
 
-def test_a_job_notes_what_it_took_and_of_which_commit(project: Path, tiny_plan) -> None:
+def test_a_job_notes_its_resources_and_its_commit(project: Path, tiny_plan) -> None:
     job = tiny_plan().job("rectify", "ref-pe")
     began = time.time()
     finish_training(job)
-    old = began - 1e6  # a seed that was whole before this process, which went on, began
+    old = began - 1e6  # a seed that was complete before this process started
     os.utime(job.folder / "seed-0-curve.csv", (old, old))
     usage.note(job)
     note = usage.read(job)
@@ -123,7 +123,7 @@ def test_a_job_notes_what_it_took_and_of_which_commit(project: Path, tiny_plan) 
     assert note["cpu_seconds"] > 0 and 10 < note["peak_memory_megabytes"] < 1e5
     assert list(note["seeds"]) == ["1"]
     assert note["seeds"]["1"] == [note["began"], pytest.approx(time.time(), abs=30)]
-    # A note of other settings is not this job's.
+    # A note of other settings does not count for this job.
     assert usage.read(tiny_plan({"rectify": {"lr": 0.5}}).job("rectify", "ref-pe")) is None
 
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -137,10 +137,10 @@ def test_a_job_notes_what_it_took_and_of_which_commit(project: Path, tiny_plan) 
     assert record.ended - record.began == pytest.approx(record.metrics["system/seconds"], abs=30)
 
 
-# What is in the store
+# Runs in the store
 
 
-def test_a_run_is_a_row_with_its_stages_and_seeds_below(uri: str, tracked) -> None:
+def test_a_run_id_is_a_parent_with_its_stages_and_seeds_below(uri: str, tracked) -> None:
     plan = tracked()
     training = finish_training(plan.job("rectify", "ref-pe"))
     evaluation = finish_evaluation(plan.job("evaluate", "ref-pe"))
@@ -187,7 +187,7 @@ def test_a_run_is_a_row_with_its_stages_and_seeds_below(uri: str, tracked) -> No
     assert points[0].timestamp <= points[-1].timestamp == child.info.end_time
 
 
-def test_tables_figures_and_data_have_rows_of_their_own(uri: str, tracked) -> None:
+def test_tables_figures_and_datasets_have_parents(uri: str, tracked) -> None:
     plan = tracked()
     finish_all(plan)
     some = [plan.job(stage, "voc") for stage in ("prepare", "cache-features")]
@@ -258,11 +258,11 @@ def test_changed_settings_are_new_runs_and_a_revert_finds_the_old_ones(uri: str,
     assert now == old and len(runs) == 9
 
 
-def test_the_settings_of_a_data_set_are_taken_back_as_well(uri: str, tracked) -> None:
-    """Its row has no settings that tell; each of its stages does."""
+def test_the_settings_of_a_dataset_can_be_reverted_too(uri: str, tracked) -> None:
+    """The parent of a dataset has no settings; its stages have them."""
     for count, old in ((2, 0), (3, 1), (2, 1)):
         plan = tracked({"views": {"count": count}})
-        finish(plan.job("cache-features", "voc"), {"made.csv": "x"})
+        finish_with(plan.job("cache-features", "voc"), {"made.csv": "x"})
         sync.sync(plan)
         runs = [run for run in runs_in(uri) if run.data.tags["kind"] == "stage"]
         superseded = [run for run in runs if "superseded" in run.data.tags]
@@ -270,8 +270,8 @@ def test_the_settings_of_a_data_set_are_taken_back_as_well(uri: str, tracked) ->
         assert {run.data.params["views.count"] for run in superseded} <= {str(5 - count)}
 
 
-def test_a_value_that_is_new_at_the_same_settings_is_on_the_row(uri: str, tracked) -> None:
-    """The code that evaluates has changed, or what it reads: the digest tells, no setting does."""
+def test_a_new_value_at_the_same_settings_replaces_the_parents_value(uri: str, tracked) -> None:
+    """The code or the inputs of the evaluation changed: only the digest shows it."""
     plan = tracked()
     sync.mirror(plan, finish_evaluation(plan.job("evaluate", "query")))
     job = plan.job("evaluate", "query")
@@ -282,12 +282,12 @@ def test_a_value_that_is_new_at_the_same_settings_is_on_the_row(uri: str, tracke
     assert (row.data.metrics["miou"], len(runs)) == (66.0, 3)
 
     client = MlflowClient(tracking_uri=uri)
-    client.delete_tag(row.info.run_id, "digest")  # as if killed before whose metrics they are
+    client.delete_tag(row.info.run_id, "digest")  # as if killed before it was set
     sync.sync(plan)
     assert client.get_run(row.info.run_id).data.tags["digest"] == "0" * 64
 
 
-def test_a_row_that_was_only_begun_is_gone_on_with(uri: str, tracked) -> None:
+def test_an_interrupted_parent_is_resumed(uri: str, tracked) -> None:
     plan = tracked()
     job = finish_training(plan.job("rectify", "ref-pe"))
     client = MlflowClient(tracking_uri=uri)
@@ -301,7 +301,7 @@ def test_a_row_that_was_only_begun_is_gone_on_with(uri: str, tracked) -> None:
     assert row.inputs.dataset_inputs[0].dataset.name == "voc"
 
 
-def test_what_two_machines_or_a_person_left_is_mended(uri: str, tracked) -> None:
+def test_sync_repairs_duplicates_deletions_and_interrupted_runs(uri: str, tracked) -> None:
     plan = tracked()
     finish_all(plan)
     sync.sync(plan)
@@ -336,7 +336,7 @@ def test_a_fault_of_the_store_is_a_warning(tracked, project: Path, caplog) -> No
         sync.sync(plan)
 
 
-def test_a_fault_of_one_result_is_not_that_of_the_others(uri: str, tracked) -> None:
+def test_a_fault_of_one_result_does_not_stop_the_others(uri: str, tracked) -> None:
     plan = tracked()
     finish_all(plan)
     path = plan.job("probe", "probe").folder / "seed-0-curve.csv"
@@ -346,7 +346,7 @@ def test_a_fault_of_one_result_is_not_that_of_the_others(uri: str, tracked) -> N
     assert wrong_in(uri, [job for job in plan.jobs if job.name != "probe probe"]) == []
 
 
-def test_a_deleted_experiment_is_named(uri: str, tracked) -> None:
+def test_a_deleted_experiment_is_reported(uri: str, tracked) -> None:
     plan = tracked()
     finish_evaluation(plan.job("evaluate", "query"))
     client = MlflowClient(tracking_uri=uri)
@@ -367,11 +367,11 @@ def test_logging_that_takes_too_long_is_left_to_sync(
     assert wrong_in(uri, [job]) == []
 
 
-def test_a_store_that_another_holds_is_not_waited_for(uri: str, tracked, monkeypatch, caplog):
+def test_a_locked_store_is_not_waited_for(uri: str, tracked, monkeypatch, caplog):
     plan = tracked()
     job = finish_evaluation(plan.job("evaluate", "query"))
     monkeypatch.setattr(tracking_store, "LOCK_SECONDS", 0.2)
-    with tracking_store.turn(uri):
+    with tracking_store.lock(uri):
         sync.mirror(plan, job)
     assert "was not logged" in caplog.text and "could not be acquired" in caplog.text
 
@@ -397,22 +397,24 @@ def come_back_later(handler) -> None:
     ],
     ids=["nobody there", "accepts and is silent", "hangs later", "asks for ten minutes"],
 )
-def test_a_bad_server_holds_nobody_up(tracked, monkeypatch, caplog, server, seconds, told) -> None:
-    monkeypatch.setattr(tracking_store, "KNOCK_SECONDS", 1)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # a person's own choice is kept
+def test_a_bad_server_does_not_hold_up_a_job(
+    tracked, monkeypatch, caplog, server, seconds, told
+) -> None:
+    monkeypatch.setattr(tracking_store, "HEALTH_SECONDS", 1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # the user's own choice is kept
     with server() as uri:
         plan = tracked(uri=uri)
         job = finish_evaluation(plan.job("evaluate", "query"))
         began = time.monotonic()
         sync.mirror(plan, job)
-        assert time.monotonic() - began < seconds  # MLflow's own patience: 246 s, and ten minutes
+        assert time.monotonic() - began < seconds  # MLflow's defaults: 246 s, and ten minutes
     (record,) = [r for r in caplog.records if r.name == "reclip.tracking.sync"]
     assert "was not logged" in record.message and told in record.message
     assert "\n" not in record.message and len(record.message) < 500
     assert why_stale(job) is None
 
 
-def test_a_server_that_only_refuses_is_there() -> None:
+def test_a_server_that_refuses_does_answer() -> None:
     def refuse(handler) -> None:
         handler.send_error(401)
 
@@ -420,7 +422,7 @@ def test_a_server_that_only_refuses_is_there() -> None:
         assert tracking_store.answers(f"{uri}/behind/a/path/")
 
 
-def test_sync_without_a_server_logs_nothing_and_tells_no_password(tracked, monkeypatch) -> None:
+def test_sync_without_a_server_logs_nothing_and_shows_no_password(tracked, monkeypatch) -> None:
     plan = tracked()
     finish_all(plan)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
@@ -430,7 +432,7 @@ def test_sync_without_a_server_logs_nothing_and_tells_no_password(tracked, monke
     assert "secret" not in str(told.value)
 
 
-def test_sync_tries_no_more_once_a_server_is_gone(uri: str, tracked, monkeypatch) -> None:
+def test_sync_stops_once_a_server_is_gone(uri: str, tracked, monkeypatch) -> None:
     plan = tracked()
     finish_all(plan)
     tried = []
@@ -439,10 +441,10 @@ def test_sync_tries_no_more_once_a_server_is_gone(uri: str, tracked, monkeypatch
         tried.append(parent.name)
         raise OSError("connection lost")
 
-    monkeypatch.setattr("reclip.tracking.recording.record", fail)
+    monkeypatch.setattr("reclip.tracking.sync.record", fail)
     with pytest.raises(ReclipError, match="logged 0 of 17 .* then prepare voc: connection lost"):
         sync.sync(plan)
-    assert len(tried) == 17  # the store is there, so the fault may be one result's
+    assert len(tried) == 17  # the store answers, so the fault may concern one result
     monkeypatch.setattr(sync, "answers", lambda uri: not tried)
     tried.clear()
     with pytest.raises(ReclipError, match="connection lost"):
@@ -477,11 +479,11 @@ def test_tracking_that_is_off_does_nothing(project: Path, tiny_plan) -> None:
 def test_the_environment_names_another_store(tracked, monkeypatch) -> None:
     plan = tracked(uri="sqlite:///own.db")
     for value, uri in (("http://elsewhere", "http://elsewhere"), ("", "sqlite:///own.db")):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", value)  # an empty variable is none
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", value)  # an empty variable does not count
         assert tracking_store.store_uri(plan) == uri
 
 
-def test_later_a_job_only_notes_what_it_took(tracked, uri: str, monkeypatch) -> None:
+def test_with_later_a_job_only_notes_its_resources(tracked, uri: str, monkeypatch) -> None:
     plan = tracked()
     job = finish_evaluation(plan.job("evaluate", "query"))
     monkeypatch.setenv(sync.LATER, "1")
@@ -493,10 +495,10 @@ def test_later_a_job_only_notes_what_it_took(tracked, uri: str, monkeypatch) -> 
 
 
 @pytest.mark.parametrize(("later", "code", "word"), [("", 1, "error: "), ("1", 0, "tracking: ")])
-def test_sync_without_a_server_fails_for_a_person_only(
+def test_sync_without_a_server_fails_only_for_a_user(
     tracked, capsys, monkeypatch, later: str, code: int, word: str
 ) -> None:
-    """At the end of a Snakemake run, whose results are whole, it must not fail it."""
+    """At the end of a Snakemake run the results are complete, so it must not fail."""
     from reclip.cli import main
 
     finish_all(tracked(uri=f"http://127.0.0.1:{free_port()}"))

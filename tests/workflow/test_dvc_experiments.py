@@ -33,7 +33,7 @@ def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_an_experiment_is_run_compared_and_taken_back_without_training(project):
+def test_an_experiment_is_run_compared_and_reverted_without_training(project):
     first, weights = project.bytes(), file_sha256(project.folder / WEIGHTS)
     said = project.run("dvc", "exp", "run", "--name", "faster", "-S", "rectify.lr=0.02")
     assert "Running stage 'rectify@ref-pe'" in said

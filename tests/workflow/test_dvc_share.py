@@ -1,4 +1,4 @@
-"""`reclip record` and `reclip restore`: results to DVC's remote and back, and what they refuse."""
+"""`reclip record` and `reclip restore`: results to DVC's remote and back, and their errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clone(recorded, tmp_path) -> Project:
 
 
 def sentence(said: str) -> str:
-    """The error of a command that failed in words."""
+    """Return the one error line of a failed command."""
     assert "Traceback" not in said
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
     return line
@@ -45,7 +45,7 @@ def refused(project: Project, *command: str) -> str:
 
 
 def nothing_to_do(project: Project) -> bool:
-    """Both tools say so."""
+    """Return whether both tools have nothing to do."""
     status = project.run("dvc", "status")
     return project.planned() == set() and UP_TO_DATE in status
 
@@ -61,7 +61,7 @@ def test_recorded_results_are_nothing_to_do_for_either_tool(project):
 
 def test_a_clone_gets_every_byte_back_and_one_rate_reruns_its_dependents(recorded, clone, tmp_path):
     assert "not made yet" in clone.run("reclip", "status")
-    assert "every result is there" in clone.run("reclip", "restore")
+    assert "Every result is complete" in clone.run("reclip", "restore")
     assert clone.bytes() == recorded.bytes()
     assert nothing_to_do(clone)
     assert clone.run("git", "status", "--short") == ""
@@ -83,7 +83,7 @@ def test_a_clone_gets_every_byte_back_and_one_rate_reruns_its_dependents(recorde
 
 
 def test_a_reverted_setting_comes_back_without_computing(project):
-    """Made without DVC and recorded, twice; then by `dvc repro`, or with an earlier commit."""
+    """Results of two settings are recorded; `dvc repro` or an earlier commit restores them."""
     first = project.bytes()
     project.set("rectify.lr", 0.02)
     project.make_all()
@@ -108,7 +108,7 @@ def test_record_refuses_what_is_stale_and_says_what(project):
     assert "run `snakemake` first" in said
 
 
-def test_record_refuses_a_file_that_is_not_what_was_made(project):
+def test_record_refuses_a_file_that_changed_after_being_made(project):
     path = project.folder / "results/tiny/runs/ref-pe/rectify/ref-pe.bin"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().swapcase())
@@ -119,8 +119,8 @@ def test_record_refuses_a_file_that_is_not_what_was_made(project):
     assert nothing_to_do(project)
 
 
-def test_dvc_never_deletes_results_that_it_does_not_know(project):
-    """Nobody recorded them: `dvc repro` stops before it deletes any."""
+def test_dvc_never_deletes_unrecorded_results(project):
+    """`dvc repro` stops before it deletes any."""
     project.set("rectify.lr", 0.02)
     project.run("reclip", "rectify", "--run", "ref-pe")
     made, _ = project.bytes(), project.ran()
@@ -128,26 +128,26 @@ def test_dvc_never_deletes_results_that_it_does_not_know(project):
     assert "no record of 1 fresh results and would delete them (rectify ref-pe)" in said
     assert "run `reclip record --partial` first" in said
     assert project.bytes() == made
-    assert "recorded 6 of 9" in project.run("reclip", "record", "--partial")
+    assert "Recorded 6 of 9" in project.run("reclip", "record", "--partial")
     status = project.run("dvc", "status")
     assert "rectify@ref-pe" not in status and "evaluate@ref-pe" in status
     project.run("dvc", "repro")
     assert project.ran() == LR - {"rectify ref-pe"}
 
 
-def test_restore_leaves_results_that_dvc_does_not_know(project):
+def test_restore_keeps_unrecorded_results(project):
     project.set("rectify.lr", 0.02)
     project.run("reclip", "rectify", "--run", "ref-pe")
     project.set("rectify.lr", None)
     made = project.bytes()
     said = project.run("reclip", "restore", check=False)
     assert "rectify ref-pe: rectify.lr 0.02 → 0.01" in said
-    assert "files lie there that DVC has no record of" in sentence(said)
+    assert "DVC has no record of some files here" in sentence(said)
     assert project.bytes() == made
 
 
 def test_results_made_after_a_broken_repro_are_not_deleted_either(project):
-    """The settings are those that dvc.lock has: only the note tells DVC to look."""
+    """The settings equal those of dvc.lock: only the marker file tells DVC to look."""
     project.set("rectify.lr", 0.02)
     (project.folder / "no-computing").touch()
     project.run("dvc", "repro", check=False)
@@ -159,7 +159,7 @@ def test_results_made_after_a_broken_repro_are_not_deleted_either(project):
     assert project.bytes() == made
 
 
-def test_setups_that_are_not_there(project):
+def test_missing_setups(project):
     project.set("tables.table4.title", "Another")
     project.run("reclip", "prepare", "--dataset", "voc")
     yaml = project.folder / "dvc.yaml"
@@ -175,22 +175,22 @@ def test_setups_that_are_not_there(project):
     assert "no git repository" in refused(project, "record")
 
 
-def test_remotes_that_are_not_there(clone):
+def test_missing_remotes(clone):
     clone.use_remote("webdav://127.0.0.1:9/x")
     assert "does not answer" in refused(clone, "restore")
     shutil.copy(ROOT / ".dvc/config", clone.folder / ".dvc/config")
     said = clone.run("reclip", "restore", check=False)
     assert "prepare voc: not made yet" in said
-    assert "9 of 9 results are not whole" in sentence(said)
+    assert "9 of 9 results are not complete" in sentence(said)
     assert "no DVC remote is set" in sentence(said)
 
 
 def test_results_that_nobody_pushed(clone, tmp_path):
     clone.use_remote(str(tmp_path / "empty"))
-    assert "run `dvc push` where they were made" in refused(clone, "restore")
+    assert "run `dvc push` on the machine that made them" in refused(clone, "restore")
 
 
-def test_a_missing_and_a_damaged_piece_are_named(recorded, clone, tmp_path):
+def test_a_missing_and_a_damaged_file_are_reported(recorded, clone, tmp_path):
     copy = tmp_path / "remote"
     shutil.copytree(recorded.folder.parent / "remote", copy)
     clone.use_remote(str(copy))
@@ -205,12 +205,12 @@ def test_a_missing_and_a_damaged_piece_are_named(recorded, clone, tmp_path):
     damaged.write_bytes(damaged.read_bytes().swapcase())
     said = clone.run("reclip", "restore", check=False)
     assert "rectify ref-pe: " in said
-    assert "2 of 9 results are not whole" in sentence(said)
+    assert "2 of 9 results are not complete" in sentence(said)
     (line,) = [line for line in said.splitlines() if line.startswith("evaluate query")]
     assert "damaged: query.bin; DVC's copy is damaged: delete .dvc/cache/files/md5/" in line
 
 
-def test_a_tracked_file_that_is_lost_is_gits(project):
+def test_a_lost_file_that_git_tracks_comes_from_git(project):
     (project.folder / "results/tiny/runs/query/metrics.json").unlink()
     said = project.run("reclip", "restore", check=False)
     assert "git has it: git checkout -- results/tiny/runs/query/metrics.json" in said

@@ -1,4 +1,4 @@
-"""Results to a WebDAV server and back; its password stays where `git` and MLflow never look."""
+"""Results to a WebDAV server and back; neither git nor MLflow sees its password."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def paths(outs: list) -> list[str]:
     return [next(iter(out)) if isinstance(out, dict) else out for out in outs]
 
 
-def test_the_jobs_are_snakemakes(project, tiny_plan):
+def test_the_jobs_are_the_same_as_in_snakemake(project, tiny_plan):
     plan = tiny_plan()
     wanted = named(plan.default_jobs).keys() | {"plan"}
     assert stages(pipeline_text(plan)).keys() == wanted
