@@ -45,10 +45,12 @@ def imported() -> set[str]:
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules.add(node.module.split(".")[0])
-    modules -= {"reclip", *sys.stdlib_module_names}
     of = packages_distributions()
-    # "ruamel" is a namespace of several distributions.
-    return {"ruamel.yaml" if m == "ruamel" else name_of(of[m][0]) for m in modules}
+    found = set()
+    for module in modules - {"reclip", *sys.stdlib_module_names}:
+        names = {name_of(name) for name in of[module]}  # some modules are in several packages
+        found |= (names & declared()) or names
+    return found
 
 
 def test_what_is_imported_is_declared() -> None:
