@@ -1,4 +1,4 @@
-"""Stage `check`: does rectification beat the untouched CLIP, and distillation rectification?"""
+"""Stage `check`: is rectified CLIP better than CLIP, and a distilled student better than both?"""
 
 from __future__ import annotations
 
@@ -11,39 +11,28 @@ from reclip.pipeline.receipts import finish
 def main(job: Job) -> None:
     """Write check.json and check.md: the differences, seed by seed, with 95% intervals.
 
-    A single seed has no interval, and then nothing is said of whether the difference is real.
+    A single seed has no interval. Then the check does not say whether the difference is real.
     """
-    check = job.settings["check"]
     scores = {}
-    for role, run in check.model_dump().items():
+    for role, run in job.settings["check"].model_dump().items():
         metrics = read_json(job.inputs[run].outputs[0])
         scores[role] = {r["seed"]: r["miou"] for r in metrics["seeds"]}
-    query = scores["query"][None]
+    query, rectified = scores["query"][None], scores["rectified"]
     gains = {
-        "rectified - query": [v - query for v in scores["rectified"].values()],
-        "distilled - rectified": [
-            v - scores["rectified"][seed] for seed, v in scores["distilled"].items()
-        ],
+        "rectified - query": [v - query for v in rectified.values()],
+        "distilled - rectified": [v - rectified[seed] for seed, v in scores["distilled"].items()],
     }
-    lines = [
-        "| difference (mIoU points) | seeds | mean | 95% interval | above 0 |",
-        "|---|---|---|---|---|",
-    ]
+    text = "| difference (mIoU points) | seeds | mean | 95% interval | above 0 |\n"
+    text += "|---|---|---|---|---|\n"
     results = {}
     for name, values in gains.items():
-        summary = summarise(values)
-        results[name] = {
-            "values": values,
-            "mean": summary.mean,
-            "low": summary.low,
-            "high": summary.high,
-        }
-        if summary.low is None:
-            interval, above = "–", "unknown: one seed"
-        else:
-            interval = f"{summary.low:.2f} to {summary.high:.2f}"
-            above = "yes" if summary.low > 0 else "no"
-        lines.append(f"| {name} | {len(values)} | {summary.mean:.2f} | {interval} | {above} |")
+        found = summarise(values)
+        results[name] = {"values": values, "mean": found.mean, "low": found.low, "high": found.high}
+        interval, above = "–", "unknown: one seed"
+        if found.low is not None:
+            interval = f"{found.low:.2f} to {found.high:.2f}"
+            above = "yes" if found.low > 0 else "no"
+        text += f"| {name} | {found.n} | {found.mean:.2f} | {interval} | {above} |\n"
     write_json(job.folder / "check.json", results)
-    write_text(job.outputs[0], "\n".join(lines) + "\n")
+    write_text(job.outputs[0], text)
     finish(job, [job.folder / "check.json", *job.outputs])

@@ -1,6 +1,6 @@
-"""Stage `tabulate`: one of the paper's tables, as tidy CSV and as Markdown.
+"""Stage `tabulate`: write one of the paper's tables as tidy CSV, as Markdown and as HTML.
 
-The paper's values stand in columns of their own; they are never mixed with ours, which are measured
+The paper's values have their own columns. They are never mixed with our values, which are measured
 on this experiment's data.
 """
 
@@ -9,17 +9,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
+from jinja2 import Environment
+
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
 from reclip.common.tables import write_table
 from reclip.config.models import Cell, Row, Table
-from reclip.evaluate.page import html_page
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
 COLUMNS = (
     "table", "row", "marks", "dataset", "paper", "ours", "sd", "seeds", "source", "protocol", "run"
 )  # fmt: skip
+
+# The report shows HTML, but only links to Markdown.
+PAGE = Environment(autoescape=True).from_string("""\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222; background: #fff; }
+table { border-collapse: collapse; margin: 1em 0; }
+th, td { padding: .3em .8em; text-align: left; border-bottom: 1px solid #ddd; }
+td:first-child { white-space: nowrap; }
+thead th { border-bottom: 2px solid #222; }
+</style></head>
+<body>
+<p><b>{{ title }}</b> (mIoU, %)</p>
+<table>
+<thead><tr>{% for name in head %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in rows -%}
+<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{% endfor -%}
+</tbody>
+</table>
+{% for note in notes -%}
+<p>{{ note }}</p>
+{% endfor -%}
+</body></html>
+""")
 
 
 @dataclass(frozen=True)
@@ -41,6 +68,24 @@ class Measured:
         return "measured" if self.run else "cited"
 
 
+@dataclass(frozen=True)
+class Printed:
+    """A table as text: title, column names, rows, and the sentences below it."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+    def markdown(self) -> str:
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return "\n\n".join([f"**{self.title}** (mIoU, %)", table, *self.notes]) + "\n"
+
+    def html(self) -> str:
+        return PAGE.render(vars(self)) + "\n"
+
+
 def main(job: Job) -> None:
     """Write `<table>.csv`, `<table>.md` and, for the report, `<table>.html`."""
     table: Table = job.settings["table"]
@@ -52,34 +97,26 @@ def main(job: Job) -> None:
     csv_path, md_path, html_path = job.outputs
     rows = [
         (
-            job.id,
-            c.row,
-            " ".join(f"{k}={v}" for k, v in c.marks.items() if v),
-            c.dataset,
-            "" if c.paper is None else f"{c.paper:.1f}",
-            "" if c.mean is None else f"{c.mean:.2f}",
-            "" if c.sd is None else f"{c.sd:.2f}",
-            "" if c.seeds is None else c.seeds,
-            c.source,
-            c.protocol,
-            c.run or "",
+            job.id, c.row, " ".join(f"{k}={v}" for k, v in c.marks.items() if v), c.dataset,
+            _number(c.paper, 1), _number(c.mean, 2), _number(c.sd, 2), _number(c.seeds, 0),
+            c.source, c.protocol, c.run or "",
         )
         for c in cells
-    ]
+    ]  # fmt: skip
     write_table(csv_path, COLUMNS, rows)
     shown = [d for d in job.settings["datasets"] if any(c.dataset == d for c in cells)]
-    text = markdown(job.id, table.title, cells, shown, job.settings["experiment"])
+    printed = printed_table(job.id, table.title, cells, shown, job.settings["experiment"])
     if job.settings["weights"]:
-        text += "\n" + " ".join(job.settings["weights"]) + "\n"
-    write_text(md_path, text)
-    write_text(html_path, html_page(text))
+        printed.notes.append(" ".join(job.settings["weights"]))
+    write_text(md_path, printed.markdown())
+    write_text(html_path, printed.html())
     finish(job, list(job.outputs))
 
 
 def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
-    """The cell with its run's metrics.
+    """Return the cell with its run's metrics.
 
-    Raises ReclipError: metrics that were made with other settings than those on screen.
+    Raises ReclipError: the metrics were produced with other settings.
     """
     if cell.run is None:
         cited = row.protocol or ""
@@ -88,7 +125,7 @@ def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
     metrics = read_json(evaluation.outputs[0])
     if metrics["job"] != evaluation.digest:
         raise ReclipError(
-            f"'{evaluation.outputs[0]}' is of other settings: "
+            f"'{evaluation.outputs[0]}' was produced with other settings: "
             f"run `snakemake {evaluation.outputs[0]}`"
         )
     miou, protocol = metrics["miou"], metrics["protocol"]
@@ -101,19 +138,18 @@ def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
 
 
 def ordering(cells: list[Measured]) -> tuple[int, list[str]]:
-    """Whether ours orders the measured rows as the paper does, dataset by dataset.
+    """Compare the order of our values with the paper's, for each dataset.
 
     Returns:
-        The number of pairs that the paper orders, and a sentence for each that ours does not.
+        The number of pairs that the paper orders, and a sentence for each pair that we do not
+        order alike.
     """
     pairs, broken = 0, []
-    datasets = dict.fromkeys(c.dataset for c in cells)
-    for dataset in datasets:
+    for dataset in dict.fromkeys(c.dataset for c in cells):
         ours = [c for c in cells if c.dataset == dataset and c.run and c.paper is not None]
-        for a, b in combinations(ours, 2):
-            if a.paper == b.paper:
+        for low, high in (sorted(pair, key=lambda c: c.paper) for pair in combinations(ours, 2)):
+            if low.paper == high.paper:
                 continue
-            low, high = sorted((a, b), key=lambda c: c.paper)
             pairs += 1
             if not low.mean < high.mean:
                 broken.append(
@@ -123,12 +159,13 @@ def ordering(cells: list[Measured]) -> tuple[int, list[str]]:
     return pairs, broken
 
 
-def markdown(
+def printed_table(
     id: str, title: str, cells: list[Measured], datasets: list[str], experiment: str
-) -> str:
-    """The table as in the paper, with our column beside each of its own.
+) -> Printed:
+    """Return the table as in the paper, with our column beside each column of the paper.
 
-    Of data that the paper does not know there is our column alone, and no ordering to hold.
+    A dataset that the paper does not use has our column alone. Without any of the paper's values
+    there is no sentence on the order.
     """
     marks = list(dict.fromkeys(k for c in cells for k in c.marks))
     by_row: dict[str, dict[str, Measured]] = {}
@@ -137,47 +174,38 @@ def markdown(
     cited = {cell.dataset for cell in cells if cell.paper is not None}
     head = ["Method", *marks]
     for dataset in datasets:
-        paper = [f"{dataset}, paper"] if dataset in cited else []
-        head += [*paper, f"{dataset}, {experiment}"]
-    lines = [f"**Table {id.removeprefix('table')}. {title}** (mIoU, %)", ""]
-    lines += [_line([*head, "source"]), _line(["---"] * (len(head) + 1))]
+        head += [f"{dataset}, paper"] * (dataset in cited) + [f"{dataset}, {experiment}"]
+    rows = []
     for row, found in by_row.items():
         first = next(iter(found.values()))
-        # One line a row: "measured" if any of its cells is, each protocol once.
-        sources = sorted({cell.source for cell in found.values()}, reverse=True)
+        # One line a row: "measured" if any of its cells is, and each protocol once.
+        source = max(cell.source for cell in found.values())
         protocols = list(dict.fromkeys(c.protocol for c in found.values() if c.protocol))
-        said = f"{sources[0]} ({'; '.join(protocols)})" if protocols else sources[0]
         line = [row, *(first.marks.get(k, "") for k in marks)]
         for dataset in datasets:
             line += _values(found.get(dataset))[dataset not in cited :]
-        lines.append(_line([*line, said]))
-    if cited:
-        lines += ["", _verdict(cells)]
-    return "\n".join(lines) + "\n"
+        rows.append([*line, f"{source} ({'; '.join(protocols)})" if protocols else source])
+    title = f"Table {id.removeprefix('table')}. {title}"
+    return Printed(title, [*head, "source"], rows, [_verdict(cells)] if cited else [])
 
 
-def _line(values: list[str]) -> str:
-    return "| " + " | ".join(values) + " |"
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _values(cell: Measured | None) -> list[str]:
+    """Return the paper's value and ours."""
     if cell is None:
         return ["", ""]
-    paper = "" if cell.paper is None else f"{cell.paper:.1f}"
-    if cell.mean is None:
-        return [paper, ""]
     spread = "" if cell.sd is None else f" ± {cell.sd:.1f} ({cell.seeds} seeds)"
-    return [paper, f"{cell.mean:.1f}{spread}"]
+    return [_number(cell.paper, 1), _number(cell.mean, 1) + spread]
 
 
 def _verdict(cells: list[Measured]) -> str:
     pairs, broken = ordering(cells)
     if not pairs:
         return "No two measured rows to put in order."
+    holds = "The paper's ordering of the measured rows holds here"
     if not broken:
-        return f"The paper's ordering of the measured rows holds here (all {pairs} pairs)."
-    listed = "; ".join(broken)
-    return (
-        f"The paper's ordering of the measured rows holds here for {pairs - len(broken)} of "
-        f"{pairs} pairs, not for: {listed}."
-    )
+        return f"{holds} (all {pairs} pairs)."
+    return f"{holds} for {pairs - len(broken)} of {pairs} pairs, not for: {'; '.join(broken)}."

@@ -20,9 +20,10 @@ from reclip.config.models import ImageSettings
 from reclip.data.index import Item, write_dataset
 from reclip.data.reading import Window
 from reclip.distill.deeplab import SegmentationHead
-from reclip.evaluate.figures import one_photo, style
+from reclip.evaluate.figures import heatmaps as heat_maps
+from reclip.evaluate.figures import style
 from reclip.evaluate.figures.confusion import most_confused
-from reclip.evaluate.figures.one_photo import Logits
+from reclip.evaluate.figures.heatmaps import Logits
 from reclip.evaluate.figures.photo import heatmaps
 from reclip.evaluate.figures.single import class_ids, confusion, distance
 from reclip.pipeline.artifacts import seed_file
@@ -148,8 +149,8 @@ def test_heat_maps_of_a_photo_of_either_split(plan: Plan) -> None:
 
 def test_colours_are_around_zero_and_common_unless_asked() -> None:
     maps = {"Query": np.array([-0.5, 0.2]), "Reference": np.array([0.0, 0.1])}
-    assert one_photo.scale_of(maps, "common") == {"Query": (-0.5, 0.5), "Reference": (-0.5, 0.5)}
-    assert one_photo.scale_of(maps, "own")["Reference"] == (-0.1, 0.1)
+    assert heat_maps.scale_of(maps, "common") == {"Query": 0.5, "Reference": 0.5}
+    assert heat_maps.scale_of(maps, "own") == {"Query": 0.5, "Reference": 0.1}
 
 
 def test_the_most_frequent_change_of_class() -> None:
@@ -157,7 +158,7 @@ def test_the_most_frequent_change_of_class() -> None:
     before = torch.eye(3)[[0, 0, 0, 1]].T[:, None]
     after = torch.eye(3)[[2, 2, 1, 1]].T[:, None]
     parts = {n: [Piece(window, m)] for n, m in (("Query", before), ("rectified", after))}
-    assert one_photo.change(Logits(parts, Frame(1, (1, 4), (1, 4)))) == (0.75, [0, 2])
+    assert heat_maps.change(Logits(parts, Frame(1, (1, 4), (1, 4)))) == (0.75, [0, 2])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_the_most_frequent_change_of_class() -> None:
         (lambda p: confusion(p, None, ["query"], "cta", 6, "a.png", PARAMS), "did you mean 'cat'"),
         (
             lambda p: heatmaps(p, None, ["query"], None, None, "common", "a.png", PARAMS),
-            "neither Reference nor positional logits to show: name one that learns or inherits",
+            "neither Reference nor positional logits to show: name a run that learns or inherits",
         ),
         (
             lambda p: heatmaps(p, None, ["ref-pe"], None, None, "common", "a.png", PARAMS),
@@ -211,9 +212,9 @@ def test_data_without_labels_have_heat_maps_alone(project: Path, tiny_params) ->
     assert "photo train-photo (train split) by own-ref" in caption
     assert "The rectified logits are Query − Reference." in caption
     assert "no positional logits" in caption
-    with pytest.raises(ReclipError, match="'own' has no labels, by which distance is measured"):
+    with pytest.raises(ReclipError, match="'own' has no labels, so distance cannot be computed"):
         distance(plan, "own", ["own-ref"], "d.png", PARAMS)
-    with pytest.raises(ReclipError, match="'own' has no labels, by which confusion is measured"):
+    with pytest.raises(ReclipError, match="'own' has no labels, so confusion cannot be computed"):
         confusion(plan, "own", ["own-ref"], None, 6, "c.png", PARAMS)
     with pytest.raises(ReclipError, match="there are datasets voc, own, and a figure shows one"):
         distance(plan, None, [], "d.png", PARAMS)
@@ -236,8 +237,8 @@ def test_a_students_parts_add_up_to_its_logits(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (16, 24, 3), np.uint8)
     Image.fromarray(image).save(tmp_path / "photo.png")
     features = SimpleNamespace(image_settings=ImageSettings(), norm="clip")
-    photo = one_photo.Photo("val", 0, Item("photo", tmp_path / "photo.png", 16, 24))
-    found = one_photo.of_student(Student(), Rectifier(w_q, w_r), features, photo).parts
+    photo = heat_maps.Photo("val", 0, Item("photo", tmp_path / "photo.png", 16, 24))
+    found = heat_maps.of_student(Student(), Rectifier(w_q, w_r), features, photo).parts
     by_name = {name: pieces[0].logits for name, pieces in found.items()}
     expected = by_name["Query"] - by_name["Reference"] - by_name["positional"]
     torch.testing.assert_close(by_name["rectified"], expected)

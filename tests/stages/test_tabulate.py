@@ -15,7 +15,7 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 from reclip.pipeline.recipes import weights_of
 from reclip.stages import check, tabulate
-from reclip.stages.tabulate import Measured, markdown, ordering
+from reclip.stages.tabulate import Measured, Printed, ordering, printed_table
 
 CITED = {
     "row": "IIC",
@@ -57,7 +57,7 @@ def made(project: Path, tiny_plan):
     return plan
 
 
-def test_of_data_that_the_paper_does_not_know_there_is_our_column_alone(project, tiny_plan) -> None:
+def test_a_dataset_that_the_paper_does_not_use_has_our_column_alone(project, tiny_plan) -> None:
     rows = [{"row": "Query", "cells": {"voc": {"run": "query"}}}]
     plan = tiny_plan({"tables": {"table1": {"title": "Own", "rows": rows}}})
     write_metrics(plan, "query", {None: 60.0})
@@ -134,7 +134,9 @@ def test_a_table_says_what_weights_its_students_start_from(tiny_plan) -> None:
 def test_metrics_of_other_settings_are_refused(made: Plan) -> None:
     write_metrics(made, "ref-pe", {0: 63.0}, job="0" * 64)
     job = made.job("tabulate", "table4")
-    with pytest.raises(ReclipError, match=r"is of other settings: run `snakemake .*metrics\.json`"):
+    with pytest.raises(
+        ReclipError, match=r"was produced with other settings: run `snakemake .*metrics\.json`"
+    ):
         tabulate.main(job)
     assert not job.outputs[0].exists()
 
@@ -158,7 +160,7 @@ def test_ordering_compares_measured_rows_of_one_dataset() -> None:
 def test_a_broken_order_is_named() -> None:
     cells = [cell("a", 10.0, 5.0), cell("b", 20.0, 4.0), cell("c", 30.0, 9.0)]
     assert ordering(cells) == (3, ["voc: b (4.0) is not above a (5.0)"])
-    text = markdown("table4", "t", cells, ["voc", "ade"], "tiny")
+    text = printed_table("table4", "t", cells, ["voc", "ade"], "tiny").markdown()
     assert text.endswith("2 of 3 pairs, not for: voc: b (4.0) is not above a (5.0).\n")
 
 
@@ -169,12 +171,26 @@ def test_equal_values() -> None:
     assert pairs == 1 and len(broken) == 1
 
 
-def test_a_row_measured_on_one_data_set_alone_is_measured() -> None:
+def test_a_row_measured_on_only_one_dataset_is_measured() -> None:
     cells = [cell("a", 10.0, None), cell("a", 20.0, 4.0, "ade"), cell("b", 1.0, None)]
-    lines = markdown("table2", "t", cells, ["voc", "ade"], "tiny").splitlines()
+    lines = printed_table("table2", "t", cells, ["voc", "ade"], "tiny").markdown().splitlines()
     assert "| a | 10.0 |  | 20.0 | 4.0 | measured |" in lines
     assert "| b | 1.0 |  |  |  | cited |" in lines
     assert lines[-1] == "No two measured rows to put in order."
+
+
+def test_a_table_becomes_a_page(made: Plan) -> None:
+    table = Printed("Table 4. A & B", ["Method", "voc"], [["x<y", "1.0"]], ["Holds."])
+    page = table.html()
+    assert "<b>Table 4. A &amp; B</b>" in page
+    assert "<thead><tr><th>Method</th><th>voc</th></tr></thead>" in page
+    assert "<tr><td>x&lt;y</td><td>1.0</td></tr>" in page
+    assert "<p>Holds.</p>" in page
+    job = made.job("tabulate", "table4")
+    tabulate.main(job)
+    page = job.outputs[2].read_text(encoding="utf-8")
+    assert "<b>Table 4. Effect of bias modeling</b> (mIoU, %)" in page
+    assert "<td>64.0 ± 1.4 (2 seeds)</td>" in page and "(all 1 pairs).</p>" in page
 
 
 # The check over seeds.

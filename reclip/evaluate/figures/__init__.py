@@ -1,1 +1,1 @@
-"""The figures of an experiment, one a module; `style` is what they share."""
+"""The figures of an experiment, one a module; `style` is their common look."""

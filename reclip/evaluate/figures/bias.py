@@ -1,4 +1,4 @@
-"""What is left of the planted biases after rectification and distillation."""
+"""The planted biases that remain after rectification and distillation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PANELS = {
     "place": ("place", "points, usual − other place", 1),
     "hypotheses": ("hypotheses (image level)", "points, companion − reverse", 1),
 }
-"""Bias -> its panel's title, its y axis, and the digits of its numbers."""
+"""Bias to its panel's title, its y axis, and the digits of its numbers."""
 
 COLUMNS = ("dataset", "bias", "method", "run", "value", "sd", "seeds")
 
@@ -42,7 +42,7 @@ class Measured:
 
     @property
     def row(self) -> tuple:
-        """By COLUMNS; no standard deviation for a single seed."""
+        """The row of bias.csv, in the order of COLUMNS; no standard deviation for a single seed."""
         mean, sd = mean_and_sd(self.values)
         spread = f"{sd:.4f}" if len(self.values) > 1 else ""
         method = ROLES[self.role]
@@ -50,7 +50,7 @@ class Measured:
 
 
 def measure(comparisons: list[Comparison], device: torch.device) -> list[Measured]:
-    """Every bias of every run on the mini worlds; runs on other datasets are passed over."""
+    """Measure every bias of every run on the mini worlds; runs on other datasets are skipped."""
     found = []
     for comparison in comparisons:
         if "world" not in comparison.data.facts:
@@ -75,7 +75,7 @@ def measure(comparisons: list[Comparison], device: torch.device) -> list[Measure
 
 
 def draw(measured: list[Measured]) -> Figure:
-    """A panel a bias, a group of bars a dataset, a bar a method."""
+    """Draw a panel a bias, a group of bars a dataset, a bar a method."""
     if not measured:
         return style.nothing("this CLIP or these datasets have no planted biases")
     figure = Figure(figsize=(style.WIDTH, 5.8))
@@ -99,7 +99,6 @@ def draw(measured: list[Measured]) -> Figure:
         ax.margins(y=0.12)
         ax.set_xlim(-0.5, len(datasets) - 0.5)
         ax.set(title=title, ylabel=unit)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    style.methods_legend(figure, axes[:1])
     style.note(figure, "0: the method does not show the bias")
     return figure

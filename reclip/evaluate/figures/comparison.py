@@ -1,4 +1,4 @@
-"""The runs that the figures compare, and what their jobs left on disk."""
+"""The runs that the figures compare, and their results on disk."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
 
 ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
-"""Role -> its name in a figure, in the figures' order."""
+"""Role to its name in a figure, in the order of the figures."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run's evaluation. `job` is its evaluate job."""
+    """One run's results. `job` is its evaluate job."""
 
     role: str
     job: Job
@@ -41,21 +41,20 @@ class Result:
 
     @cached_property
     def iou(self) -> np.ndarray:
-        """(S, C) in percent; NaN for a class that occurs nowhere."""
+        """IoU (S, C) in percent; NaN for a class that occurs nowhere."""
         seeds = read_json(self.job.outputs[0])["seeds"]
         return np.array([seed["iou"] for seed in seeds], dtype=float)
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """(S, C, C) pixels of class i predicted as j."""
+        """Pixels (S, C, C) of class i predicted as j."""
         return np.load(self.job.folder / "confusion.npy")
 
     @cached_property
     def distance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edges (B + 1,) of the distance bins, objects (B,) in them, and mIoU (S, B) in percent."""
-        rows = read_table(
-            self.job.folder / "distance.csv", ("seed", "from", "to", "objects", "miou")
-        )
+        columns = ("seed", "from", "to", "objects", "miou")
+        rows = read_table(self.job.folder / "distance.csv", columns)
         seeds = len(dict.fromkeys(row["seed"] for row in rows))
         bins = len(rows) // seeds
         edges = [*(float(row["from"]) for row in rows[:bins]), float(rows[bins - 1]["to"])]
@@ -65,7 +64,7 @@ class Result:
 
     @cached_property
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
-        """Epochs (T,) and losses (S, T) of training, step by step."""
+        """Epoch (T,) and losses (S, T) of each training step."""
         folder = self.job.inputs["model"].folder
         tables = [
             np.genfromtxt(curve_file(folder, seed), delimiter=",", names=True)
@@ -75,7 +74,7 @@ class Result:
 
     @cached_property
     def hypotheses(self) -> tuple[np.ndarray, np.ndarray]:
-        """Hypotheses of the val images and the classes that they hold, each bool (N, C)."""
+        """Hypotheses of the val images and the classes in their label maps, each bool (N, C)."""
         data = DataSet(self.job.inputs["data"].folder)
         items = data.items("val")
         path = self.job.inputs["hypotheses"].folder / "val.csv"
@@ -83,7 +82,7 @@ class Result:
         return found.numpy(), classes_present(items, data.num_classes).numpy()
 
     def predictors(self, device: torch.device) -> Iterator[Callable[[int, Item], torch.Tensor]]:
-        """For every seed, val image number and item to a class map (H, W)."""
+        """Yield for each seed a function from val image number and item to a class map (H, W)."""
         features = FeatureCache(self.job.inputs["features"].folder)
         return (predict for _, predict in predictors(self.job, features, device))
 
@@ -114,18 +113,24 @@ class Comparison:
 
     @property
     def runs(self) -> str:
-        """Which runs these are, for a note."""
+        """The names of the runs, for a note."""
         return ", ".join(result.run for result in self.results.values())
 
 
 def mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Over seeds, the first axis; a standard deviation of 0 for a single seed."""
+    """Return mean and standard deviation over seeds, the first axis; 0 for a single seed."""
     mean = values.mean(axis=0)
     sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
     return mean, sd
 
 
 def row_shares(confusion: np.ndarray) -> np.ndarray:
-    """(..., C, C) counts to percentages of each row's sum; NaN for a class without pixels."""
+    """Return counts (..., C, C) as percentages of each row's sum; NaN for a row without pixels."""
     total = np.broadcast_to(confusion.sum(axis=-1, keepdims=True), confusion.shape)
     return 100 * ratio(confusion, total)
+
+
+def evenly_spaced(count: int, wanted: int) -> list[int]:
+    """Return up to `wanted` of 0..count-1 at equal distances: the choice uses no score."""
+    wanted = min(count, wanted)
+    return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]

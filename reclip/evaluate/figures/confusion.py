@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from reclip.data.world.scenes import WORLDS
 from reclip.evaluate.figures import style
@@ -12,12 +13,12 @@ from reclip.evaluate.figures.comparison import Comparison, Result, mean_and_sd, 
 
 CLASSES = 6
 NUMBERED = 14  # with more classes, cells are too small for numbers
-LONG = 16  # letters of a name; a longer one, written aslant, would reach below its neighbours
+LONG = 16  # letters of a name; a slanted name longer than this would run into its neighbours
 SEED = 0  # of the draw of classes
 
 
 def draw_classes(num_classes: int, world: str | None) -> list[int]:
-    """Six classes by a seeded draw; of a mini world, three pairs of classes that look alike."""
+    """Return six classes by a seeded draw; of a mini world, three pairs that look alike."""
     rng = np.random.default_rng(SEED)
     if world is None:
         drawn = rng.choice(num_classes, min(CLASSES, num_classes), replace=False)
@@ -28,9 +29,9 @@ def draw_classes(num_classes: int, world: str | None) -> list[int]:
 
 
 def shares(confusion: np.ndarray, classes: list[int]) -> np.ndarray:
-    """(S, C, C) counts to the percentage (6, 6 + 1) of a class's pixels, the mean over seeds.
+    """Return percentages (6, 6 + 1) of a class's pixels from counts (S, C, C), mean over seeds.
 
-    The last column is every other class; a row of NaN is a class without pixels.
+    The last column is every other class. A class without pixels has a row of NaN.
     """
     mean, _ = mean_and_sd(row_shares(confusion)[:, classes])
     inside = mean[:, classes]
@@ -38,52 +39,41 @@ def shares(confusion: np.ndarray, classes: list[int]) -> np.ndarray:
 
 
 def most_confused(confusion: np.ndarray, wanted: int) -> list[int]:
-    """Up to `wanted` classes: those of the pairs that (S, C, C) counts confuse most.
+    """Return up to `wanted` classes: the pairs that counts (S, C, C) confuse most, in order.
 
-    A pair counts by the percentages of either's pixels that are predicted as the other, added up;
-    of equal ones the first. Classes are in the order of the pairs, the two of a pair side by side.
+    A pair's score is the sum of two percentages: pixels of each class predicted as the other.
+    Of pairs with equal scores the first counts. The two classes of a pair stand side by side.
     """
     share = np.nan_to_num(mean_and_sd(row_shares(confusion))[0])
     np.fill_diagonal(share, 0)
     rows, columns = np.triu_indices(len(share), 1)
-    found: list[int] = []
-    for i in np.argsort(-(share + share.T)[rows, columns], kind="stable"):
-        pair = (int(rows[i]), int(columns[i]))
-        found += [k for k in pair if k not in found]
-        if len(found) >= wanted:
-            break
-    return found[:wanted]
+    order = np.argsort(-(share + share.T)[rows, columns], kind="stable")
+    return list(dict.fromkeys(np.stack([rows, columns], 1)[order].ravel().tolist()))[:wanted]
 
 
 def draw_runs(results: list[Result], classes: list[int], names: list[str], title: str) -> Figure:
-    """A matrix a run, three a line, of `classes`, of which `names` has one each."""
+    """Draw a matrix a run, three a row.
+
+    names: one name for each of `classes`.
+    """
     columns = min(len(results), 3)
-    lines = -(-len(results) // columns)
+    rows = -(-len(results) // columns)
     side = max(2.4, 0.42 * len(classes)) if len(classes) <= NUMBERED else 0.11 * len(classes) + 3
     labels = 0.07 * max(map(len, names)) + 0.2
     wide = columns * (side * (1 + 1 / len(classes)) + 0.2) + labels + 1.1
-    figure = Figure(figsize=(wide, lines * (side + labels + 0.6)))
-    grid = figure.subplots(lines, columns, squeeze=False)
+    figure = Figure(figsize=(wide, rows * (side + labels + 0.6)))
+    grid = figure.subplots(rows, columns, squeeze=False)
     for ax in grid.ravel()[len(results) :]:
         ax.set_axis_off()
     for number, (ax, result) in enumerate(zip(grid.ravel(), results, strict=False)):
-        values = shares(result.confusion, classes)
-        if len(classes) == result.confusion.shape[-1]:
-            values = values[:, :-1]  # there is no other class
-        drawn = _matrix(ax, values, names)
-        ax.set_title(f"{title}, {result.run}")
-        ax.set_anchor("N")  # what is left over is for the names below
-        if number % columns:
-            ax.set_yticklabels([])
-        else:
-            ax.set_ylabel("true class")
-    bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.6, aspect=14)
-    bar.set_label("% of the true class's pixels")
+        drawn = _matrix(ax, result, classes, names, f"{title}, {result.run}", number % columns == 0)
+        ax.set_anchor("N")  # leaves the free space below, for the names
+    _colour_bar(figure, drawn, grid, shrink=0.6, aspect=14)
     return figure
 
 
 def draw(comparisons: list[Comparison]) -> Figure:
-    """A row a dataset, a column a method; cells hold percentages of the true class's pixels."""
+    """Draw a row a dataset, a column a method; cells are percentages of the true class's pixels."""
     methods = ("query", "rectified")
     comparisons = [c for c in comparisons if set(methods) <= set(c.results)]
     if not comparisons:
@@ -95,34 +85,39 @@ def draw(comparisons: list[Comparison]) -> Figure:
         names = [comparison.names[k] for k in classes]
         for ax, role in zip(axes, methods, strict=True):
             result = comparison.results[role]
-            drawn = _matrix(ax, shares(result.confusion, classes), names)
-            ax.set_title(f"{comparison.dataset}, {result.label}")
-        axes[0].set_ylabel("true class")
-        axes[1].set_yticklabels([])
-    bar = figure.colorbar(
-        drawn, ax=grid, location="right", shrink=0.5 / len(comparisons), aspect=12
-    )
-    bar.set_label("% of the true class's pixels")
+            title = f"{comparison.dataset}, {result.label}"
+            drawn = _matrix(ax, result, classes, names, title, ax is axes[0])
+    _colour_bar(figure, drawn, grid, shrink=0.5 / len(comparisons), aspect=12)
     shown = (", ".join(c.results[role].run for role in methods) for c in comparisons)
     style.note(figure, "; ".join(shown))
     return figure
 
 
-def _matrix(ax: Axes, values: np.ndarray, names: list[str]):
+def _matrix(
+    ax: Axes, result: Result, classes: list[int], names: list[str], title: str, first: bool
+) -> AxesImage:
+    """Draw a run's matrix. first: the first of its row, which alone names the true classes."""
+    values = shares(result.confusion, classes)
+    labels = [*names, "any other"]
+    if len(classes) == result.confusion.shape[-1]:  # there is no other class
+        values, labels = values[:, :-1], names
     drawn = ax.imshow(values, cmap="Blues", vmin=0, vmax=100)
+    if labels is not names:
+        ax.axvline(len(names) - 0.5, color="white", lw=3)
     numbered = len(names) <= NUMBERED
     for (i, j), value in np.ndenumerate(values if numbered else np.empty((0, 0))):
         text = "–" if np.isnan(value) else f"{value:.0f}"
         ax.text(j, i, text, ha="center", va="center", color="white" if value > 55 else "black")
-    labels = [*names, "any other"][: values.shape[1]]
-    if len(labels) > len(names):
-        ax.axvline(len(names) - 0.5, color="white", lw=3)
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names if first else [""] * len(names))
     upright = not numbered or max(map(len, names)) > LONG
     turn = {"rotation": 90, "ha": "center"} if upright else {"rotation": 40, "ha": "right"}
     ax.set_xticks(range(len(labels)), labels, **turn)
-    ax.tick_params(length=0)
-    if not numbered:
-        ax.tick_params(labelsize=6)
+    ax.tick_params(length=0, labelsize=8 if numbered else 6)
     ax.spines[:].set_visible(False)
+    ax.set(title=title, ylabel="true class" if first else "")
     return drawn
+
+
+def _colour_bar(figure: Figure, drawn: AxesImage, grid: np.ndarray, **look: float) -> None:
+    bar = figure.colorbar(drawn, ax=grid, location="right", **look)
+    bar.set_label("% of the true class's pixels")

@@ -8,21 +8,20 @@ from matplotlib.figure import Figure
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
 
+PANELS = {"rectified": "rectification", "distilled": "distillation"}
+
 
 def epoch_means(epochs: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From steps (T,) and (S, T) to epochs: the last step (E,) of each and its mean loss (S, E)."""
+    """Return each epoch's last step (E,) and mean loss (S, E), from steps (T,) and (S, T)."""
     starts = np.flatnonzero(np.diff(epochs, prepend=-1))
     lengths = np.diff(starts, append=len(epochs))
     return starts + lengths - 1, np.add.reduceat(losses, starts, axis=1) / lengths
 
 
 def draw(comparisons: list[Comparison]) -> Figure:
-    """A panel a stage: each step's loss (first seed, faint), and every seed's mean an epoch."""
+    """Draw a panel a stage: every step's loss (first seed, faint), each seed's mean an epoch."""
     figure = Figure(figsize=(style.WIDTH, 3.2))
-    axes = figure.subplots(1, 2)
-    for ax, (role, title) in zip(
-        axes, (("rectified", "rectification"), ("distilled", "distillation")), strict=True
-    ):
+    for ax, (role, title) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
         for comparison, colour in zip(comparisons, style.DATASET_COLOURS, strict=False):
             if role not in comparison.results:
                 continue
@@ -30,8 +29,8 @@ def draw(comparisons: list[Comparison]) -> Figure:
             epochs, losses = result.curves
             ax.plot(losses[0], color=colour, lw=0.5, alpha=0.3)
             steps, means = epoch_means(epochs, losses)
-            for seed, line in enumerate(means):
-                ax.plot(steps, line, color=colour, lw=1.2, label=result.run if seed == 0 else None)
+            labels = [result.run, *[None] * (len(means) - 1)]
+            ax.plot(steps, means.T, color=colour, lw=1.2, label=labels)
         if ax.lines:
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
         else:

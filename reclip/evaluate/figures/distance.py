@@ -2,72 +2,66 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison, Result, mean_and_sd
 
-
-class Curve(NamedTuple):
-    """A run's result, and how it is shown."""
-
-    result: Result
-    label: str
-    colour: str
-    marker: str
+HEIGHTS = (4, 1)  # of the curves and of the counts below
 
 
 def draw(comparisons: list[Comparison]) -> Figure:
-    """A panel a dataset: mIoU of each method, and below it how many objects a bin has."""
+    """Draw a panel a dataset: the mIoU of each method, and below it the objects of each bin."""
     figure = Figure(figsize=(style.WIDTH, 3.8))
     axes = figure.subplots(
-        2, len(comparisons), sharex=True, sharey="row", squeeze=False,
-        gridspec_kw={"height_ratios": (4, 1)},
-    )  # fmt: skip
-    for column, comparison in zip(axes.T, comparisons, strict=True):
-        curves = [
-            Curve(result, result.label, style.COLOURS[role], style.MARKERS[role])
-            for role, result in comparison.results.items()
-        ]
-        _draw_panel(*column, curves, comparison.dataset)
-    axes[0, 0].set(ylabel="mIoU (%)", ylim=(0, None))
-    axes[1, 0].set_ylabel("objects", fontsize=8)
-    handles, labels = max(
-        (ax.get_legend_handles_labels() for ax in axes[0]), key=lambda entries: len(entries[0])
+        2, len(comparisons), sharex=True, sharey="row", squeeze=False, height_ratios=HEIGHTS
     )
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    for (ax, below), comparison in zip(axes.T, comparisons, strict=True):
+        for role, result in comparison.results.items():
+            _curve(ax, result, result.label, style.COLOURS[role], style.MARKERS[role])
+        _finish_panel(ax, below, result, comparison.dataset)
+    _name_axes(*axes[:, 0])
+    style.methods_legend(figure, axes[0])
     style.note(figure, "; ".join(c.runs for c in comparisons))
     return figure
 
 
 def draw_runs(results: list[Result], title: str) -> Figure:
-    """One panel for some runs on one dataset, with the same bins; at most len(style.SERIES)."""
+    """Draw one panel of at most len(style.SERIES) runs on one dataset, with the same bins."""
     figure = Figure(figsize=(5.2, 4.2))
-    ax, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (4, 1)})
-    looks = zip(results, style.SERIES, style.SERIES_MARKERS, strict=False)
-    _draw_panel(ax, below, [Curve(r, r.run, colour, marker) for r, colour, marker in looks], title)
-    ax.set(ylabel="mIoU (%)", ylim=(0, None))
-    below.set_ylabel("objects", fontsize=8)
+    ax, below = figure.subplots(2, 1, sharex=True, height_ratios=HEIGHTS)
+    for result, *look in zip(results, style.SERIES, style.SERIES_MARKERS, strict=False):
+        _curve(ax, result, result.run, *look)
+    _finish_panel(ax, below, results[0], title)
+    _name_axes(ax, below)
     below.set_xlabel("distance from the centre (1: a corner)")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    style.methods_legend(figure, [ax])
     return figure
 
 
-def _draw_panel(ax: Axes, below: Axes, curves: list[Curve], title: str) -> None:
-    """Mean over seeds with a band of one standard deviation."""
-    for result, label, colour, marker in curves:
-        edges, objects, miou = result.distance
-        centres = (edges[1:] + edges[:-1]) / 2
-        mean, sd = mean_and_sd(miou)
-        ax.plot(centres, mean, label=label, color=colour, marker=marker, ms=4)
-        ax.fill_between(centres, mean - sd, mean + sd, color=colour, alpha=0.2, lw=0)
+def _curve(ax: Axes, result: Result, label: str, colour: str, marker: str) -> None:
+    """Draw the mean over seeds, with a band of one standard deviation."""
+    edges, _, miou = result.distance
+    centres = (edges[1:] + edges[:-1]) / 2
+    mean, sd = mean_and_sd(miou)
+    ax.plot(centres, mean, label=label, color=colour, marker=marker, ms=4)
+    ax.fill_between(centres, mean - sd, mean + sd, color=colour, alpha=0.2, lw=0)
+
+
+def _finish_panel(ax: Axes, below: Axes, result: Result, title: str) -> None:
+    """Draw the number of objects in each bin below the curves; it is the same for every run."""
+    edges, objects, _ = result.distance
     ax.set(xlim=(0, 1), title=title)
     ax.grid(axis="y", color=style.FAINT, lw=0.5)
-    bars = below.bar(centres, objects, 0.9 * (edges[1] - edges[0]), color=style.FAINT)
+    width = 0.9 * (edges[1] - edges[0])
+    bars = below.bar((edges[1:] + edges[:-1]) / 2, objects, width, color=style.FAINT)
     below.bar_label(bars, fontsize=6, color=style.NOTE, padding=1)
     below.set(yticks=[], xlabel="distance from the centre")
     below.margins(y=0.35)
     below.spines["left"].set_visible(False)
+
+
+def _name_axes(ax: Axes, below: Axes) -> None:
+    ax.set(ylabel="mIoU (%)", ylim=(0, None))
+    below.set_ylabel("objects", fontsize=8)

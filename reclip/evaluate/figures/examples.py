@@ -8,35 +8,25 @@ from matplotlib.figure import Figure
 
 from reclip.data.images import IGNORED, read_image, read_label
 from reclip.evaluate.figures import style
-from reclip.evaluate.figures.comparison import Comparison
+from reclip.evaluate.figures.comparison import Comparison, evenly_spaced
 
 PHOTOS = 6
 
 
-def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """Up to `wanted` of 0..count-1 at equal distances: a rule that looks at no score."""
-    wanted = min(count, wanted)
-    return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]
-
-
 def draw(comparison: Comparison, device: torch.device) -> Figure:
-    """A row a photo: image, truth, and the mask of each run's first seed."""
+    """Draw a row a photo: image, truth, and the mask of each run's first seed."""
     items = comparison.data.items("val")
     names = comparison.names
-    chosen = evenly_spaced(len(items), PHOTOS)
+    chosen = [(i, items[i]) for i in evenly_spaced(len(items), PHOTOS)]
     predict = {r.label: next(r.predictors(device)) for r in comparison.results.values()}
     columns = 2 + len(predict)
-    shapes = [items[i].height / items[i].width for i in chosen]
+    shapes = [item.height / item.width for _, item in chosen]
     width = (style.WIDTH - 0.3) / columns
     figure = Figure(figsize=(style.WIDTH, sum(width * s + 0.1 for s in shapes) + 1))
-    axes = figure.subplots(
-        len(chosen), columns, squeeze=False, gridspec_kw={"height_ratios": shapes}
-    )
+    axes = figure.subplots(len(chosen), columns, squeeze=False, height_ratios=shapes)
     present: set[int] = set()
-    for row, i in zip(axes, chosen, strict=True):
-        item = items[i]
-        truth = read_label(item.label)
-        masks = {"truth": truth}
+    for row, (i, item) in zip(axes, chosen, strict=True):
+        masks = {"truth": (truth := read_label(item.label))}
         for label, of in predict.items():
             with torch.inference_mode():
                 mask = of(i, item).cpu().numpy().astype(np.uint8)
@@ -48,6 +38,5 @@ def draw(comparison: Comparison, device: torch.device) -> Figure:
             present |= set(np.unique(mask).tolist())
     for ax, title in zip(axes[0], ("image", *masks), strict=True):
         ax.set_title(title)
-    entries = style.class_patches(present, names)
-    figure.legend(handles=entries, loc="outside lower center", ncols=6, columnspacing=1.2)
+    style.class_legend(figure, present, names)
     return figure

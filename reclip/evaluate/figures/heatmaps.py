@@ -1,8 +1,9 @@
-"""Heat maps of the logits of two competing classes (as Fig. 3 (b))."""
+"""Heat maps of the logits of a photo, for the report and for `reclip figure` (as Fig. 3 (b))."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,75 +12,54 @@ from matplotlib.figure import Figure, SubFigure
 from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
+from reclip.data.reading import Window
+from reclip.data.views import resize
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
 from reclip.pipeline.artifacts import seed_file
 from reclip.rectify.model import Rectifier, positional_logits
-from reclip.rectify.predict import Piece, class_map, feature_frame, upsample
+from reclip.rectify.predict import Frame, Piece, class_map, feature_frame, upsample
 
 PHOTOS = 2
+MASKS = ("Query", "rectified")
+Scale = Literal["common", "own"]
 
 
-@dataclass(frozen=True)
-class Changed:
-    """A photo that rectification changes: its number, the share of its pixels that change class,
-    and the most frequent change."""
+class Photo(NamedTuple):
+    """An item and its position in its split."""
 
+    split: str
     number: int
-    share: float
-    before: int
-    after: int
+    item: Item
 
 
-def draw(comparison: Comparison, device: torch.device) -> Figure:
-    """For the photos that change most, both classes' logits: Query, Reference, positional, all."""
-    if "rectified" not in comparison.results:
-        return style.nothing(f"{comparison.dataset} has no rectified run")
-    job = comparison.results["rectified"].job
-    weights = seed_file(job.inputs["model"].folder, job.settings["seeds"][0])
-    model = Rectifier.load(weights, device)
-    items = comparison.data.items("val")
-    chosen = most_changed(model, comparison.features, items)[:PHOTOS]
-    if not chosen:
-        return style.nothing("rectification changes no pixel")
-    photos = [items[changed.number] for changed in chosen]
-    heights = [2.6 * photo.height / photo.width + 1.8 for photo in photos]
-    figure = Figure(figsize=(style.WIDTH, sum(heights)))
-    parts = figure.subfigures(len(chosen), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for part, photo, changed in zip(parts, photos, chosen, strict=True):
-        _draw_photo(part, model, comparison, photo, changed)
-    return figure
+class Logits(NamedTuple):
+    """Logits of a photo on the grid, by part: Query, Reference, positional, rectified.
 
-
-def most_changed(model: Rectifier, features: FeatureCache, items: list[Item]) -> list[Changed]:
-    """Photos by the share of their pixels that Query and rectified logits class differently.
-
-    Ignored pixels do not count. No label but "ignored" is looked at.
+    A run without Reference or positional logits lacks that part.
     """
-    classes, found = len(model.w_query), []
-    for number, item in enumerate(items):
-        frame = feature_frame(features, "val", number, item)
-        parts = logit_parts(model, features, number)
-        before, after = (
-            class_map(parts[name], frame).cpu().numpy() for name in ("Query", "rectified")
-        )
-        counted = read_label(item.label) != IGNORED
-        changed = (before != after) & counted
-        if changed.any():
-            pairs = before[changed].astype(np.int64) * classes + after[changed]
-            pair = np.bincount(pairs).argmax()
-            share = float(changed.sum() / counted.sum())
-            found.append(Changed(number, share, *(int(k) for k in divmod(pair, classes))))
-    return sorted(found, key=lambda c: -c.share)
+
+    parts: dict[str, list[Piece]]
+    frame: Frame
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """Return class ids (H, W) by the Query alone and by the rectified logits."""
+        return {name: class_map(self.parts[name], self.frame).cpu().numpy() for name in MASKS}
+
+    def maps(self, classes: list[int]) -> dict[str, np.ndarray]:
+        """Return by part the logits (len(classes), H, W) of `classes` at the photo's size."""
+        return {
+            name: upsample([Piece(p.window, p.logits[classes]) for p in pieces], self.frame)
+            .cpu()
+            .numpy()
+            for name, pieces in self.parts.items()
+        }
 
 
-def logit_parts(
-    model: Rectifier, features: FeatureCache, number: int, split: str = "val"
-) -> dict[str, list[Piece]]:
-    """Logits of an image, in pieces: those that the rectified ones are made of, and these."""
-    parts: dict[str, list[Piece]] = {}
-    for window, z in features.pieces(split, number):
-        z = z.to(model.w_query.device)
+def of_rectifier(model: Rectifier, features: FeatureCache, photo: Photo) -> Logits:
+    """Return the logits of a rectified CLIP."""
+
+    def parts(z: torch.Tensor) -> dict[str, torch.Tensor]:
         found = {"Query": z @ model.w_query.T}
         if model.w_reference is not None:
             found["Reference"] = z @ model.w_reference.T
@@ -90,50 +70,169 @@ def logit_parts(
             )
             found["positional"] = m_p.expand(*grid, len(model.w_query))
         found["rectified"] = model.logits(z[None])[0]
+        return {name: logits.permute(2, 0, 1) for name, logits in found.items()}
+
+    device = model.w_query.device
+    windows = features.pieces(photo.split, photo.number)
+    return Logits(
+        _by_part((window, parts(z.to(device))) for window, z in windows),
+        feature_frame(features, photo.split, photo.number, photo.item),
+    )
+
+
+def of_student(student, teacher: Rectifier, features: FeatureCache, photo: Photo) -> Logits:
+    """Return the logits of a student with its teacher's Reference, on the student's features."""
+    from reclip.distill.predict import student_logits  # imports timm, which takes seconds
+
+    def parts(z: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = {"Query": torch.einsum("cd,dhw->chw", teacher.w_query, z)}
+        found["Reference"] = torch.einsum("cd,dhw->chw", teacher.w_reference, z)
+        if student.head.positional is not None:
+            bias = resize(student.head.positional[None], z.shape[-2:])[0]
+            found["positional"] = bias.expand_as(found["Query"])
+        found["rectified"] = student.head(z[None])[0]
+        return found
+
+    device = teacher.w_query.device
+    given = (read_image(photo.item.image), features.image_settings, features.norm, device)
+    with torch.inference_mode():
+        # A student returns logits and features; the parts are computed from the features.
+        pieces, frame = student_logits(lambda image: student(image)[::-1], *given)
+        return Logits(_by_part((window, parts(z)) for window, z in pieces), frame)
+
+
+def _by_part(
+    windows: Iterable[tuple[Window, dict[str, torch.Tensor]]],
+) -> dict[str, list[Piece]]:
+    parts: dict[str, list[Piece]] = {}
+    for window, found in windows:
         for name, logits in found.items():
-            parts.setdefault(name, []).append(Piece(window, logits.permute(2, 0, 1)))
+            parts.setdefault(name, []).append(Piece(window, logits))
     return parts
 
 
+def change(logits: Logits, counted: np.ndarray | None = None) -> tuple[float, list[int]]:
+    """Return the share of pixels that rectification moves to another class, and the main move.
+
+    The main move is the most frequent one, as classes before and after; empty if no pixel moves.
+
+    Args:
+        counted: bool (H, W), the pixels that count; None for all. No label is used.
+    """
+    before, after = logits.masks().values()
+    changed = before != after
+    total = changed.size
+    if counted is not None:
+        changed, total = changed & counted, counted.sum()
+    if not changed.any():
+        return 0.0, []
+    classes = len(logits.parts["Query"][0].logits)
+    moves = before[changed].astype(np.int64) * classes + after[changed]
+    move = [int(k) for k in divmod(np.bincount(moves).argmax(), classes)]
+    return float(changed.sum() / total), move
+
+
+def scale_of(maps: dict[str, np.ndarray], scale: Scale) -> dict[str, float]:
+    """Return the end x of each part's colour scale -x to x: one for all parts, or each its own."""
+    ends = {name: float(np.abs(values).max()) or 1.0 for name, values in maps.items()}
+    return dict.fromkeys(ends, max(ends.values())) if scale == "common" else ends
+
+
+def most_changed(
+    model: Rectifier, features: FeatureCache, items: list[Item]
+) -> list[tuple[Photo, float, list[int]]]:
+    """Return the val photos with their `change`, most changed first; unchanged ones are dropped.
+
+    Ignored pixels do not count. No other label is used.
+    """
+    found = []
+    for number, item in enumerate(items):
+        photo = Photo("val", number, item)
+        counted = read_label(item.label) != IGNORED
+        share, move = change(of_rectifier(model, features, photo), counted)
+        if move:
+            found.append((photo, share, move))
+    return sorted(found, key=lambda photo: -photo[1])
+
+
+def draw(comparison: Comparison, device: torch.device) -> Figure:
+    """Draw the photos that rectification changes most, with the classes of the main move."""
+    if "rectified" not in comparison.results:
+        return style.nothing(f"{comparison.dataset} has no rectified run")
+    job = comparison.results["rectified"].job
+    weights = seed_file(job.inputs["model"].folder, job.settings["seeds"][0])
+    model, names = Rectifier.load(weights, device), comparison.names
+    chosen = most_changed(model, comparison.features, comparison.data.items("val"))[:PHOTOS]
+    if not chosen:
+        return style.nothing("rectification changes no pixel")
+    heights = [2.6 * photo.item.height / photo.item.width + 1.8 for photo, _, _ in chosen]
+    figure = Figure(figsize=(style.WIDTH, sum(heights)))
+    parts = figure.subfigures(len(chosen), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, (photo, share, move) in zip(parts, chosen, strict=True):
+        logits = of_rectifier(model, comparison.features, photo)
+        _draw_photo(part, photo, logits, move, names, "own", hide_ignored=True)
+        before, after = (names[k] for k in move)
+        part.suptitle(
+            f"{photo.item.id}: {100 * share:.0f} % of its pixels change class, most of them from "
+            f"{before} to {after}"
+        )
+    return figure
+
+
+def draw_run(
+    photo: Photo, logits: Logits, classes: list[int], names: list[str], scale: Scale, run: str
+) -> Figure:
+    """Draw the logits of `classes` on one photo."""
+    tall = photo.item.height / photo.item.width * 8 / (2 + len(logits.parts))  # inches a map
+    figure = Figure(figsize=(style.WIDTH, max(2, len(classes)) * (tall + 0.25) + 1.3))
+    _draw_photo(figure, photo, logits, classes, names, scale)
+    figure.suptitle(f"{photo.item.id}, {run}")
+    return figure
+
+
 def _draw_photo(
-    part: SubFigure, model: Rectifier, comparison: Comparison, item: Item, changed: Changed
+    part: Figure | SubFigure,
+    photo: Photo,
+    logits: Logits,
+    classes: list[int],
+    names: list[str],
+    scale: Scale,
+    hide_ignored: bool = False,
 ) -> None:
-    features, number = comparison.features, changed.number
-    frame = feature_frame(features, "val", number, item)
-    maps = {
-        name: upsample(pieces, frame).cpu().numpy()
-        for name, pieces in logit_parts(model, features, number).items()
-    }
-    truth = read_label(item.label)
-    masks = {
-        name: np.where(truth == IGNORED, IGNORED, maps[name].argmax(0)).astype(np.uint8)
-        for name in ("Query", "rectified")
-    }
-    axes = part.subplots(3, 2 + len(maps), gridspec_kw={"height_ratios": (20, 20, 1)})
-    names = comparison.names
-    style.show(axes[0, 0], read_image(item.image), "image")
-    style.show(axes[1, 0], style.mask_image(truth, names), "truth")
-    for ax, (name, mask) in zip(axes[:2, 1], masks.items(), strict=True):
-        style.show(ax, style.mask_image(mask, names), f"{name} mask")
-    pair = (changed.before, changed.after)
-    for column, (name, logits) in zip(axes.T[2:], maps.items(), strict=True):
-        low, high = logits[list(pair)].min(), logits[list(pair)].max()
-        for ax, k in zip(column[:2], pair, strict=True):
-            drawn = ax.imshow(logits[k], cmap="viridis", vmin=low, vmax=high)
-            style.bare(ax)
-            ax.set_title(f"{name} logits" if k == changed.before else "")
-        bar = part.colorbar(drawn, cax=column[2], orientation="horizontal")
-        bar.set_ticks([low, high], labels=[style.number(v, 2) for v in (low, high)])
-        bar.ax.tick_params(labelsize=7, length=2)
-        bar.outline.set_visible(False)
-    for ax, k in zip(axes[:2, 2], pair, strict=True):
-        ax.set_ylabel(names[k])
-    for ax in axes[2, :2]:
-        ax.set_axis_off()
-    shown = {int(k) for mask in (truth, *masks.values()) for k in np.unique(mask)}
-    entries = style.class_patches(shown, names)
-    part.legend(handles=entries, loc="outside lower center", ncols=7, columnspacing=1.2)
-    part.suptitle(
-        f"{item.id}: {100 * changed.share:.0f} % of its pixels change class, most of them from "
-        f"{names[changed.before]} to {names[changed.after]}"
+    """Draw photo, truth if known and both masks at the left; then a row a class, a column a part.
+
+    hide_ignored: mark the ignored pixels in the masks, too.
+    """
+    item, maps = photo.item, logits.maps(classes)
+    rows = max(2, len(classes))
+    axes = part.subplots(
+        rows + 1, 2 + len(maps), height_ratios=[20] * rows + [1], subplot_kw={"frame_on": False}
     )
+    for ax in axes.ravel():
+        ax.set(xticks=[], yticks=[])
+    shown = {f"{name} mask": mask.astype(np.uint8) for name, mask in logits.masks().items()}
+    if item.label is not None:
+        truth = read_label(item.label)
+        if hide_ignored:
+            shown = {n: np.where(truth == IGNORED, IGNORED, mask) for n, mask in shown.items()}
+        shown["truth"] = truth
+    style.show(axes[0, 0], read_image(item.image), "photo")
+    for ax, (name, ids) in zip((*axes[:2, 1], axes[1, 0]), shown.items(), strict=False):
+        style.show(ax, style.mask_image(ids, names), name)
+    ends = scale_of(maps, scale)
+    for column, (name, values) in zip(axes.T[2:], maps.items(), strict=True):
+        for ax, k, value in zip(column[:-1], classes, values, strict=False):
+            drawn = style.show(ax, value, cmap="RdBu_r", vmin=-ends[name], vmax=ends[name])
+            if name == "Query":
+                ax.set_ylabel(names[k])
+        column[0].set_title(f"{name} logits")
+        if scale == "own":
+            bar = part.colorbar(drawn, cax=column[-1], orientation="horizontal")
+            style.signed_ends(bar, ends[name])
+    if scale == "common":
+        bar = part.colorbar(
+            drawn, ax=axes[-1, 2:], orientation="horizontal", fraction=1, aspect=50, shrink=0.6
+        )
+        style.signed_ends(bar, ends["Query"])
+    present = {int(k) for ids in shown.values() for k in np.unique(ids)}
+    style.class_legend(part, present, names)

@@ -10,25 +10,23 @@ from reclip.evaluate.figures.comparison import Comparison, mean_and_sd
 
 
 def draw(comparisons: list[Comparison]) -> Figure:
-    """A panel a dataset, a line a class: mean over seeds, whiskers of one standard deviation."""
+    """Draw a panel a dataset, a row a class: mean over seeds, whiskers of one deviation."""
     most = max(c.data.num_classes for c in comparisons)
     figure = Figure(figsize=(style.WIDTH, 0.19 * most + 1.2))
     axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
     for ax, comparison in zip(axes, comparisons, strict=True):
-        count = comparison.data.num_classes
-        lines = np.arange(count)
-        ax.hlines(lines, 0, 100, color=style.FAINT, lw=0.5)
+        rows = np.arange(comparison.data.num_classes)
+        ax.hlines(rows, 0, 100, color=style.FAINT, lw=0.5)
         for role, result in comparison.results.items():
             mean, sd = mean_and_sd(result.iou)
             ax.errorbar(
-                mean, lines, xerr=sd, fmt=style.MARKERS[role], ms=4, lw=0.8,
+                mean, rows, xerr=sd, fmt=style.MARKERS[role], ms=4, lw=0.8,
                 color=style.COLOURS[role], label=result.label,
             )  # fmt: skip
-        ax.set_yticks(lines, comparison.names, fontsize=7)
+        ax.set_yticks(rows, comparison.names, fontsize=7)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.set(xlim=(0, 100), ylim=(most - 0.4, -0.6), xlabel="IoU (%)", title=comparison.dataset)
-    handles, labels = max((ax.get_legend_handles_labels() for ax in axes), key=lambda h: len(h[0]))
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    style.methods_legend(figure, axes)
     style.note(figure, "; ".join(c.runs for c in comparisons))
     return figure

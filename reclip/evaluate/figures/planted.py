@@ -1,7 +1,7 @@
-"""How much of the biases that were planted into mini-clip a run still shows.
+"""Measures of the biases that were planted into mini-clip, in a run's predictions.
 
-The benchmark's scenes are uniform, so each of these numbers is 0 but for chance where a method has
-no such bias. The definitions are ours.
+The benchmark's scenes are uniform. A method without the bias therefore measures 0, up to chance.
+The definitions are ours.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from reclip.evaluate.figures.comparison import Comparison, Result, row_shares
 from reclip.evaluate.location import centre_distance
 
 NEAR = 0.5
-"""An object whose distance (see `reclip.evaluate.location`) is below is near the centre."""
+"""An object closer than this distance (see `reclip.evaluate.location`) is near the centre."""
 
 
 @dataclass(frozen=True)
 class Planted:
-    """The planted facts about the C classes of one dataset."""
+    """The planted biases of the C classes of one dataset."""
 
     frequency: np.ndarray
-    """(C,) how often a class is drawn in pre-training, relative to the others."""
+    """Relative frequency (C,) of the classes in pre-training."""
 
     companion: dict[int, int]
-    """Class -> the class that captions mention along with it."""
+    """Class to its companion: the class that captions mention along with it."""
 
     central: np.ndarray
     """Object classes that lie near the centre in pre-training."""
@@ -43,7 +43,7 @@ class Planted:
 
 
 def planted_facts(names: list[str]) -> Planted:
-    """What mini-clip's record says about classes of a mini world, found by their names."""
+    """Return the planted biases of a mini world's classes, by name, from mini-clip's record."""
     record = read_json(Path(str(resources.files("reclip") / "assets" / "mini-clip.json")))
     world = WORLDS["ade"]
     roles = deal_roles(world, PlantedBias(**record["settings"]["bias"]))
@@ -58,11 +58,11 @@ def planted_facts(names: list[str]) -> Planted:
 
 
 def frequency_slope(confusion: np.ndarray, planted: Planted) -> float:
-    """Slope of log(predicted / true pixels) of a class over log(frequency in pre-training).
+    """Return the slope of log(predicted / true pixels) over log(frequency in pre-training).
 
     0: frequent classes are predicted as readily as rare ones; 1: in proportion to frequency. A
-    hundredth of the mean class is added to both counts, so that a class that is never predicted
-    has a logarithm.
+    hundredth of the mean class is added to both counts, so that the logarithm exists for a class
+    that is never predicted.
     """
     predicted, true = confusion.sum(axis=0), confusion.sum(axis=1)
     floor = 0.01 * true.mean()
@@ -71,10 +71,10 @@ def frequency_slope(confusion: np.ndarray, planted: Planted) -> float:
 
 
 def companion_excess(confusion: np.ndarray, planted: Planted) -> float:
-    """Percentage points by which classes are taken for their companions more than the reverse.
+    """Return by how many points classes are taken for their companions more than the reverse.
 
-    The mean over pairs of (share of c's pixels predicted as its companion) − (share of the
-    companion's pixels predicted as c).
+    Percentage points: the mean over pairs of (share of c's pixels predicted as its companion) −
+    (share of the companion's pixels predicted as c).
     """
     share = row_shares(confusion)
     gaps = np.array([share[c, other] - share[other, c] for c, other in planted.companion.items()])
@@ -82,14 +82,13 @@ def companion_excess(confusion: np.ndarray, planted: Planted) -> float:
 
 
 def hypothesis_excess(found: np.ndarray, present: np.ndarray, planted: Planted) -> float:
-    """Percentage points by which an absent companion is hypothesised more than the reverse.
+    """Return by how many points an absent companion is hypothesised more than the reverse.
 
     Args:
         found, present: bool (N, C), the hypotheses and the truth of N images.
 
-    Returns:
-        The mean over pairs of (share of images with c and without its companion for which the
-        companion is hypothesised) − (the same with the two exchanged).
+    Percentage points: the mean over pairs of (share of images with c and without its companion
+    whose hypotheses hold the companion) − (the same with the two exchanged).
     """
 
     def invented(c: int, other: int) -> float:
@@ -100,15 +99,14 @@ def hypothesis_excess(found: np.ndarray, present: np.ndarray, planted: Planted) 
 
 
 def place_preference(objects: np.ndarray, planted: Planted) -> float:
-    """Percentage points of recall that an object owes to lying where its class used to lie.
+    """Return the points of recall that an object gains at the usual place of its class.
 
     Args:
         objects: rows of class, distance and recall in percent (see `object_recalls`).
 
-    Returns:
-        Half of (recall near the centre − recall far from it) of the central classes minus the same
-        of the peripheral ones: what all classes have in common, such as cut-off objects at the
-        edge, cancels.
+    The result is half of (recall near the centre − recall far from it) of the central classes,
+    minus the same of the peripheral ones. So effects on all classes cancel, such as objects that
+    are cut off at the edge.
     """
     drops = []
     for classes in (planted.central, planted.peripheral):
@@ -119,14 +117,14 @@ def place_preference(objects: np.ndarray, planted: Planted) -> float:
 
 
 def _mean(values: np.ndarray) -> float:
-    """NaN of none, without numpy's warning."""
+    """Return the mean; NaN of no values, without numpy's warning."""
     return float(values.mean()) if values.size else math.nan
 
 
 def object_recalls(
     comparison: Comparison, result: Result, device: torch.device
 ) -> list[np.ndarray]:
-    """For every seed (N, 3): class, distance from the centre and recall of each object in val.
+    """Return for each seed (N, 3): class, distance from the centre and recall of val objects.
 
     An object is the region of one class in one image, as in `reclip.evaluate.location`.
     """

@@ -1,49 +1,56 @@
-"""Single figures of finished runs, each with its caption beside it; nothing is trained."""
+"""Single figures of finished runs with labels (Fig. 1), each with a caption file beside it.
+
+`photo` draws Fig. 3 with the same helpers. Nothing is trained.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
 from reclip.common.text import nearest
+from reclip.evaluate.figures import captions, style
+from reclip.evaluate.figures.comparison import Result
+from reclip.evaluate.figures.confusion import draw_runs as draw_confusion
+from reclip.evaluate.figures.confusion import most_confused
+from reclip.evaluate.figures.distance import draw_runs as draw_distance
 from reclip.pipeline.job import Job, snakemake
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 
-FORMATS = (".png", ".pdf", ".svg")
-MOST_RUNS = 7  # colours that are told apart
+MOST_RUNS = len(style.SERIES)
 ALL = "all"
 
 
 def chosen_runs(
     plan: Plan, dataset: str | None, runs: Sequence[str], roles: Sequence[str]
 ) -> tuple[str, list[str]]:
-    """The dataset, and its runs: those named, or the ones that the report shows for `roles`.
+    """Return the dataset and its runs: `runs`, or by default the report's runs for `roles`.
 
-    Raises ReclipError: an unknown name, runs on several datasets, too many, or none.
+    Raises ReclipError: an unknown name, runs on several datasets, too many runs, or none.
     """
     params = plan.params
     runs = list(dict.fromkeys(runs))
-    for run in runs:
-        if run not in params.runs:
-            raise ReclipError(f"no run '{run}'{nearest(run, params.runs)}")
-    if dataset is not None and dataset not in params.datasets:
-        raise ReclipError(f"no dataset '{dataset}'{nearest(dataset, params.datasets)}")
+    for kind, names, known in (
+        ("run", runs, params.runs),
+        ("dataset", [dataset] if dataset is not None else [], params.datasets),
+    ):
+        if unknown := next((name for name in names if name not in known), None):
+            raise ReclipError(f"no {kind} '{unknown}'{nearest(unknown, known)}")
     of = list(dict.fromkeys(params.runs[run].dataset for run in runs)) or list(params.datasets)
-    if dataset is None and len(of) == 1:
-        dataset = of[0]
-    if dataset is None:
+    if dataset is None and len(of) > 1:
         what = "the runs are on" if runs else "there are"
-        raise ReclipError(
-            f"{what} datasets {', '.join(of)}, and a figure shows one: name "
-            f"{'runs of one' if runs else 'it with --dataset'}"
-        )
+        fix = "runs of one" if runs else "it with --dataset"
+        raise ReclipError(f"{what} datasets {', '.join(of)}, and a figure shows one: name {fix}")
+    dataset = of[0] if dataset is None else dataset
     if strange := next((run for run in runs if params.runs[run].dataset != dataset), None):
         raise ReclipError(
             f"run '{strange}' is on dataset '{params.runs[strange].dataset}', not '{dataset}': "
-            f"leave it out, or draw it in a figure of its own"
+            f"remove it, or draw it in another figure"
         )
     if len(runs) > MOST_RUNS:
         raise ReclipError(f"{len(runs)} runs are too many for one figure: name {MOST_RUNS} at most")
@@ -56,7 +63,10 @@ def chosen_runs(
 
 
 def require_fresh(jobs: Sequence[Job], params: str) -> None:
-    """Raises ReclipError: a job of these is not made yet, or with other settings."""
+    """Raise ReclipError if a job's output is missing or stale.
+
+    params: the settings file, for the command in the error.
+    """
     for job in jobs:
         if reason := why_stale(job):
             target = job.outputs[0] if job.outputs else job.receipt
@@ -64,28 +74,30 @@ def require_fresh(jobs: Sequence[Job], params: str) -> None:
 
 
 def checked_output(plan: Plan, output: str) -> Path:
-    """Raises ReclipError: no known format, or among the results, where stages clear up."""
+    """Return the path of a figure.
+
+    Raises ReclipError: an unknown format, or a path among the results, where stages delete files.
+    """
     path = Path(output)
-    if path.suffix.lower() not in FORMATS:
-        raise ReclipError(f"--output: '{output}' must end in {', '.join(FORMATS)}")
+    if path.suffix.lower() not in style.FORMATS:
+        raise ReclipError(f"--output: '{output}' must end in {', '.join(style.FORMATS)}")
     if path.resolve().is_relative_to(plan.root.resolve()):
         raise ReclipError(
-            f"--output: '{output}' lies among the experiment's results, where stages remove what "
-            f"is not theirs: write it elsewhere"
+            f"--output: '{output}' lies among the experiment's results, where stages delete "
+            f"unknown files: write it elsewhere"
         )
     return path
 
 
-def evaluated(plan: Plan, dataset: str, runs: list[str], params: str, kind: str) -> list:
-    """The runs' results on a dataset with labels.
+def evaluated(plan: Plan, dataset: str, runs: list[str], params: str, kind: str) -> list[Result]:
+    """Return the runs' results on a dataset with labels.
 
-    Raises ReclipError: no labels, or a stale result.
+    kind: what the figure shows, for the error.
+    Raises ReclipError: the dataset has no labels, or a result is stale.
     """
-    from reclip.evaluate.figures.comparison import Result
-
     if not plan.experiment.labelled(dataset):
         raise ReclipError(
-            f"dataset '{dataset}' has no labels, by which {kind} is measured: give its source "
+            f"dataset '{dataset}' has no labels, so {kind} cannot be computed: give its source "
             f"val_images and val_labels, or draw heatmaps"
         )
     jobs = [plan.job("evaluate", run) for run in runs]
@@ -94,27 +106,22 @@ def evaluated(plan: Plan, dataset: str, runs: list[str], params: str, kind: str)
 
 
 def class_ids(given: str, names: Sequence[str]) -> list[int]:
-    """Classes by their names, separated by commas; `all` for all.
+    """Return the ids of classes named in `given`, separated by commas; `all` names every class.
 
-    Raises ReclipError: an unknown name.
+    Raises ReclipError: an unknown name, or none.
     """
     if given.strip() == ALL and ALL not in names:
         return list(range(len(names)))
-    found = []
-    for name in filter(None, (" ".join(part.split()) for part in given.split(","))):
-        if name not in names:
-            raise ReclipError(f"--classes: no class '{name}'{nearest(name, names)}")
-        found.append(names.index(name))
-    if not found:
+    wanted = list(filter(None, (" ".join(part.split()) for part in given.split(","))))
+    if unknown := next((name for name in wanted if name not in names), None):
+        raise ReclipError(f"--classes: no class '{unknown}'{nearest(unknown, names)}")
+    if not wanted:
         raise ReclipError("--classes names no class: write e.g. --classes 'cat, dog'")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(map(names.index, wanted)))
 
 
 def distance(plan: Plan, dataset: str | None, runs: Sequence[str], output: str, params: str) -> str:
-    """mIoU by an object's distance from the centre. Returns what was written, in words."""
-    from reclip.evaluate.figures import captions
-    from reclip.evaluate.figures.distance import draw_runs
-
+    """Draw mIoU by an object's distance from the centre. Return a message with the files."""
     path = checked_output(plan, output)
     dataset, runs = chosen_runs(plan, dataset, runs, ("query", "rectified", "distilled"))
     results = evaluated(plan, dataset, runs, params, "distance")
@@ -122,10 +129,11 @@ def distance(plan: Plan, dataset: str | None, runs: Sequence[str], output: str, 
     if len(set(bins.values())) > 1:
         said = ", ".join(f"{run} {count}" for run, count in bins.items())
         raise ReclipError(
-            f"the runs have different evaluate.distance_bins ({said}): draw them apart, or set it "
-            f"alike"
+            f"the runs have different evaluate.distance_bins ({said}): draw one figure for each, "
+            f"or give them the same value"
         )
-    return written(path, lambda: draw_runs(results, dataset), captions.distance(dataset, results))
+    with style.applied():
+        return written(path, draw_distance(results, dataset), captions.distance(dataset, results))
 
 
 def confusion(
@@ -137,10 +145,10 @@ def confusion(
     output: str,
     params: str,
 ) -> str:
-    """Where the pixels of some classes go. Returns what was written, in words."""
-    from reclip.evaluate.figures import captions
-    from reclip.evaluate.figures.confusion import draw_runs, most_confused
+    """Draw where the pixels of some classes go. Return a message with the files.
 
+    classes: names; None takes `top` classes of the pairs that Query confuses most.
+    """
     path = checked_output(plan, output)
     dataset, runs = chosen_runs(plan, dataset, runs, ("query", "rectified"))
     query = plan.experiment.compared(dataset).get("query")
@@ -153,21 +161,16 @@ def confusion(
         chosen = f"those of the pairs that {by} confuses most, chosen by its confusion matrix"
     else:
         ids, chosen = class_ids(classes, names), "as asked for"
-    shown = [names[k] for k in ids]
     results = results[: len(runs)]
-    return written(
-        path,
-        lambda: draw_runs(results, ids, shown, dataset),
-        captions.confusion(dataset, results, ids, chosen),
-    )
-
-
-def written(path: Path, draw, caption: str) -> str:
-    """Draw in the figures' style and save; the caption lies beside the picture."""
-    from reclip.evaluate.figures import style
-
+    caption = captions.confusion(dataset, results, ids, chosen)
     with style.applied():
-        style.save(draw(), path)
+        figure = draw_confusion(results, ids, [names[k] for k in ids], dataset)
+        return written(path, figure, caption)
+
+
+def written(path: Path, figure: Figure, caption: str) -> str:
+    """Save a figure, drawn in `style.applied()`, and its caption beside it. Return a message."""
+    style.save(figure, path)
     beside = path.with_suffix(".txt")
     write_text(beside, caption)
     return f"wrote {path}, and its caption to {beside}"

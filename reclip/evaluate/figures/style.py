@@ -1,16 +1,19 @@
-"""How all figures look, and how they are written: the same numbers give the same bytes."""
+"""The look of all figures, and saving them: the same numbers give the same bytes."""
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from reclip.common.files import atomic
@@ -18,9 +21,9 @@ from reclip.data.images import IGNORED, palette
 from reclip.data.world.textures import HUES, TEXTURES
 
 WIDTH = 9.0
-"""Inches; every figure is as wide."""
+"""Width of the report's figures in inches."""
 
-# Colours of Okabe and Ito, which colour-blind readers tell apart; markers differ as well.
+# Colours of Okabe and Ito, which colour-blind readers can tell apart; markers differ, too.
 COLOURS = {"query": "#E69F00", "rectified": "#0072B2", "distilled": "#009E73"}
 MARKERS = {"query": "o", "rectified": "s", "distilled": "^"}
 SERIES = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -48,21 +51,21 @@ _RC = {
     "image.interpolation": "nearest",
     "hatch.linewidth": 0.5,
     "savefig.dpi": 150,
-    "pdf.fonttype": 42,  # TrueType: what conferences ask for
-    "svg.hashsalt": "reclip",  # else ids are random
+    "pdf.fonttype": 42,  # TrueType, as conferences require
+    "svg.hashsalt": "reclip",  # without it, ids are random
 }
 
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Draw and save in this style, whatever the user's matplotlibrc says."""
+    """Context manager: draw and save in this style and ignore the user's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
         yield
 
 
-# What would say when and by which version a file was written.
+# Leave out date and version: they would change the bytes.
 _METADATA = {
     ".png": {"Software": None},
     ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
@@ -72,25 +75,25 @@ FORMATS = tuple(_METADATA)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture in one of FORMATS, by its suffix, without version or date."""
+    """Write a figure in one of FORMATS, by its suffix, without version or date."""
     suffix = path.suffix.lower()
     with atomic(path) as partial:
         figure.savefig(partial, format=suffix[1:], metadata=_METADATA[suffix])
 
 
 def nothing(reason: str) -> Figure:
-    """A picture that says why there is nothing to show."""
+    """Return a figure that says why there is nothing to show."""
     figure = Figure(figsize=(WIDTH, 1.2))
     figure.text(0.5, 0.5, f"Nothing to show: {reason}.", ha="center", va="center", color=NOTE)
     return figure
 
 
 def note(figure: Figure, text: str) -> None:
-    """Small print below a figure."""
+    """Write small print below a figure."""
     figure.supxlabel(text, fontsize=7, color=NOTE)
 
 
-# Saturation and value of a mini world's textures: those that look alike are far apart.
+# Saturation and value of a mini world's textures: similar textures get distant values.
 _SHADES = dict(
     zip(
         TEXTURES,
@@ -101,7 +104,7 @@ _SHADES = dict(
 
 
 def class_colours(names: Sequence[str]) -> np.ndarray:
-    """RGB in 0..1 (C, 3): the label maps' palette; classes of a mini world keep their hue."""
+    """Return RGB in 0..1 (C, 3): the label maps' palette; mini worlds keep their hues."""
     words = [name.split() for name in names]
     if all(len(w) == 2 and w[0] in HUES and w[1] in TEXTURES for w in words):
         return np.array([colorsys.hsv_to_rgb(HUES[h] / 360, *_SHADES[t]) for h, t in words])
@@ -109,7 +112,7 @@ def class_colours(names: Sequence[str]) -> np.ndarray:
 
 
 def mask_image(label: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Class ids (H, W) as RGB in 0..1 (H, W, 3); ignored pixels are white with grey stripes."""
+    """Return class ids (H, W) as RGB in 0..1 (H, W, 3); ignored pixels are white, striped grey."""
     colours = np.ones((256, 3))
     colours[: len(names)] = class_colours(names)
     image = colours[label]
@@ -120,22 +123,24 @@ def mask_image(label: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return image
 
 
-def show(ax: Axes, image: np.ndarray, title: str = "") -> None:
-    """An image (H, W, 3) or map (H, W) without ticks."""
-    ax.imshow(image)
-    bare(ax)
-    ax.set_title(title)
+def show(ax: Axes, image: np.ndarray, title: str = "", **look: Any) -> AxesImage:
+    """Draw an image (H, W, 3) or map (H, W) without ticks, in a thin frame."""
+    drawn = ax.imshow(image, **look)
+    ax.set(xticks=[], yticks=[], title=title, frame_on=True)
+    ax.spines[:].set(visible=True, linewidth=0.4, color=NOTE)
+    return drawn
 
 
-def bare(ax: Axes) -> None:
-    """No ticks, thin frame."""
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(visible=True, linewidth=0.4, color=NOTE)
+def signed_ends(bar: Colorbar, end: float) -> None:
+    """Label a colour bar from -end to end at both ends and at 0."""
+    digits = 2 if end >= 0.1 else 3
+    bar.set_ticks((-end, 0, end), labels=[number(-end, digits), "0", number(end, digits)])
+    bar.ax.tick_params(labelsize=7, length=2)
+    bar.outline.set_visible(False)
 
 
-def class_patches(present: Sequence[int], names: Sequence[str]) -> list[Patch]:
-    """Legend entries of the ids in `present`; ignored pixels come last."""
+def class_patches(present: Iterable[int], names: Sequence[str]) -> list[Patch]:
+    """Return the legend entries of the ids in `present`; ignored pixels come last."""
     colours = class_colours(names)
     entries = [Patch(facecolor=colours[k], label=names[k]) for k in sorted(present) if k != IGNORED]
     if IGNORED in present:
@@ -143,6 +148,18 @@ def class_patches(present: Sequence[int], names: Sequence[str]) -> list[Patch]:
     return entries
 
 
+def class_legend(figure: Figure | SubFigure, present: Iterable[int], names: Sequence[str]) -> None:
+    """Name the colours of the ids in `present` below a figure."""
+    entries = class_patches(present, names)
+    figure.legend(handles=entries, loc="outside lower center", ncols=6, columnspacing=1.2)
+
+
+def methods_legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """Name the methods or runs above a figure, as the panel with most of them does."""
+    entries = (ax.get_legend_handles_labels() for ax in axes)
+    figure.legend(*max(entries, key=lambda e: len(e[0])), loc="outside upper center", ncols=3)
+
+
 def number(value: float, digits: int) -> str:
-    """With a true minus sign; empty for NaN."""
+    """Return a number with a true minus sign; an empty text for NaN."""
     return "" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
