@@ -1,4 +1,4 @@
-"""The README's tables and costs, made from results and settings: no number is typed by hand."""
+"""Generate the README's tables and costs from results and settings; nothing is typed by hand."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ COST_BEGIN, COST_END = "<!-- cost: begin (reclip readme) -->", "<!-- cost: end -
 
 
 def with_tables(text: str, plan: Plan) -> str:
-    """`text` with all tables, and the check over seeds, between the markers of tables.
+    """Return `text` with all tables, and the check over seeds, between the table markers.
 
-    Where there are markers of costs, what the paper's experiments cost comes between them.
-    Raises ReclipError: the markers of tables, an end marker or a table are missing.
+    If `text` has cost markers, the costs of the paper's experiments go between them.
+    Raises ReclipError: the table markers, an end marker or a table are missing.
     """
     paths = [plan.job("tabulate", table).outputs[1] for table in plan.params.tables]
     if plan.params.check:
         paths.append(plan.job("check", plan.params.experiment).outputs[0])
     _require_markers(text, BEGIN, END)
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise ReclipError(f"'{missing[0]}' is missing: run `snakemake` and `snakemake mini_check`")
+    if missing := next((path for path in paths if not path.is_file()), None):
+        raise ReclipError(f"'{missing}' is missing: run `snakemake` and `snakemake mini_check`")
     blocks = [path.read_text(encoding="utf-8").strip() for path in paths]
     text = between(text, BEGIN, END, "\n\n".join(blocks))
     return between(text, COST_BEGIN, COST_END, paper_cost()) if COST_BEGIN in text else text
 
 
 def between(text: str, begin: str, end: str, block: str) -> str:
-    """`text` with `block` in place of what stands between two markers.
+    """Return `text` with `block` between two markers, in place of the old text.
 
     Raises ReclipError: a marker is missing.
     """
@@ -44,11 +43,11 @@ def between(text: str, begin: str, end: str, block: str) -> str:
 
 def _require_markers(text: str, begin: str, end: str) -> None:
     if begin not in text or end not in text:
-        raise ReclipError(f"README.md has no markers '{begin}' and '{end}': put them back")
+        raise ReclipError(f"README.md has no markers '{begin}' and '{end}': restore them")
 
 
 def paper_cost() -> str:
-    """The costs of preset `paper` as Markdown, the same on every machine."""
+    """Return the costs of preset `paper` as Markdown, the same on every machine."""
     from reclip.cost.report import cost_markdown  # imports torch and timm
     from reclip.presets import preset_text
 

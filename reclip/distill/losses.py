@@ -13,11 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reclip.data.images import IGNORED
 from reclip.data.views import resize
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
-
-IGNORE = 255
-"""Pseudo-label of pixels outside the photo; they count in no loss."""
 
 
 def mask_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -28,9 +26,9 @@ def mask_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     labels = labels.long()
     total = F.cross_entropy(
-        resize(logits, labels.shape[-2:]), labels, ignore_index=IGNORE, reduction="sum"
+        resize(logits, labels.shape[-2:]), labels, ignore_index=IGNORED, reduction="sum"
     )
-    return total / (labels != IGNORE).sum().clamp(min=1)
+    return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 def feature_loss(
@@ -129,7 +127,7 @@ def distillation_loss(
             `grid` is the student's, 64 times fewer; at 512 x 512 and D = 512 `image` holds
             0.5 GB of float32 per image and tensor.
     """
-    valid = labels != IGNORE
+    valid = labels != IGNORED
     mask = mask_loss(logits * logit_scale, labels)
     total = mask
     feat = text = None

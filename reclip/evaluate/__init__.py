@@ -1,1 +1,1 @@
-"""Evaluation: inference, metrics, tables, figures."""
+"""Evaluation: predictions of a run, metrics, figures, and advice on a list of classes."""

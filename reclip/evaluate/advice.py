@@ -1,4 +1,4 @@
-"""What a person may change in a list of classes, read off what was found without any label."""
+"""Advice on a list of classes and on the threshold, from findings without labels."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import numpy as np
 from reclip.common.text import listed
 from reclip.evaluate.findings import Cells, Pair
 
-# Ours, all of them: where to begin to speak of it.
+# Our choices: the limits from which advice is given.
 FEW_PHOTOS = 100
-RARE, LEAST_PHOTOS = 0.02, 3  # of the photos; and in number
+RARE, LEAST_PHOTOS = 0.02, 3  # share and number of photos
 TOGETHER, LIFT, CONTESTED, TURNED = 0.5, 1.5, 0.1, 0.25
-DOMINANT = 0.6  # of all pixels
-STRAY, EVERYWHERE = 3, 0.3  # times as many photos as supposed, and part of all photos
-MISSED = 0.2  # of the photos, without a class that passes the threshold
-USUAL_CLASSES, MANY = 3, 0.6  # a photo; and a part of all classes that is too much
+DOMINANT = 0.6  # share of all pixels
+STRAY, EVERYWHERE = 3, 0.3  # masks a supposed photo, and share of all photos
+MISSED = 0.2  # share of photos without a class above the threshold
+USUAL_CLASSES, MANY = 3, 0.6  # classes a photo; share of all classes that is too many
 MOST_PAIRS = MOST_CLASSES = 10
 
 
 @dataclass(frozen=True)
 class Found:
-    """All that was found in one dataset's N photos, with C classes.
+    """The findings in one dataset's N photos, with C classes.
 
-    scores (N, C): 100 × cosine of photo and text; supposed: bool (N, C), the hypotheses made of
-    them. pixels (C,), shown (C,): pixels, and photos in whose masks the class shows.
+    Attributes:
+        scores: (N, C), 100 × cosine of photo and text.
+        supposed: bool (N, C), the image-level hypotheses from these scores.
+        pixels: (C,), pixels of each class in the masks.
+        shown: (C,), masks that show each class.
     """
 
     names: list[str]
@@ -43,22 +46,23 @@ class Found:
 
     @property
     def never(self) -> list[int]:
-        """Classes that neither a hypothesis nor a mask has."""
-        return [k for k in range(len(self.names)) if not (self.in_photos[k] or self.shown[k])]
+        """Classes in no hypothesis and no mask."""
+        return np.flatnonzero((self.in_photos == 0) & (self.shown == 0)).tolist()
 
     @property
     def in_photos(self) -> np.ndarray:
+        """Photos (C,) supposed to hold each class."""
         return self.supposed.sum(0)
 
     @property
     def competing(self) -> list[Pair]:
-        """Pairs with a reason to speak of them, the most contested first."""
+        """Pairs that compete for some reason, the most contested first."""
         notable = [p for p in self.pairs if _reasons(p, self)]
         return sorted(notable, key=lambda p: (-p.contested, -p.turned, -p.together, p.a, p.b))
 
 
 def advise(found: Found) -> list[str]:
-    """What to change, a sentence or two each, the most important first."""
+    """Return what to change, a sentence or two each, the most important first."""
     said = [*_too_much(found), *_missing(found), *_competing(found), *_threshold(found)]
     if found.photos < FEW_PHOTOS:
         teach = "teaches" if found.photos == 1 else "teach"
@@ -74,9 +78,8 @@ def _missing(found: Found) -> list[str]:
     if found.never:
         some = listed([f"'{found.names[k]}'" for k in found.never], most=10)
         said.append(
-            f"{some} {'was' if len(found.never) == 1 else 'were'} found in no photo: take such a "
-            f"class off the list, or, if the photos do show it, call it what a caption would call "
-            f"it."
+            f"{some} {'was' if len(found.never) == 1 else 'were'} found in no photo: remove such "
+            f"a class from the list or, if the photos do show it, name it as a caption would."
         )
     each = []
     for k, name in enumerate(found.names):
@@ -86,12 +89,12 @@ def _missing(found: Found) -> list[str]:
             by = f", mostly to '{found.names[rivals.argmax()]}'" if rivals.any() else ""
             each.append(
                 f"'{name}' was supposed in {in_number(supposed, 'photo')}, but its pixels went to "
-                f"other classes{by}: name it more precisely, or drop it."
+                f"other classes{by}: name it more precisely, or remove it."
             )
         elif 0 < supposed < RARE * found.photos or 0 < supposed < LEAST_PHOTOS <= found.photos:
             each.append(
-                f"'{name}' was supposed in {in_number(supposed, 'photo')} only: little is learned "
-                f"of it, so add photos that show it, or drop it."
+                f"'{name}' was supposed in {in_number(supposed, 'photo')} only: too few to learn "
+                f"from, so add photos that show it, or remove it."
             )
     said += each[:MOST_CLASSES]
     if len(each) > MOST_CLASSES:
@@ -107,11 +110,11 @@ def _competing(found: Found) -> list[str]:
         why = " and ".join(_reasons(pair, found))
         if pair.nearest:
             change = (
-                f"if you need not tell them apart make them synonyms of one class, `[{a}, {b}]`, "
-                f"else name what distinguishes them"
+                f"make them synonyms of one class, `[{a}, {b}]`, if you need not tell them apart; "
+                f"otherwise use names that say how they differ"
             )
         else:
-            change = "if one of them is not in these photos drop it, else name it more precisely"
+            change = "remove one if it is not in these photos; otherwise use more precise names"
         said.append(f"'{a}' and '{b}' compete ({why}): {change}.")
     if len(found.competing) > MOST_PAIRS:
         said.append(f"{len(found.competing) - MOST_PAIRS} more pairs compete: see summary.json.")
@@ -137,8 +140,8 @@ def _too_much(found: Found) -> list[str]:
         names = [f"'{found.names[k]}'" for k in np.flatnonzero(stray)]
         return [
             f"{listed(names, most=10)}: far more masks show it than photos are supposed to hold "
-            f"it. What has no name in the list goes there: add names for the rest of the photos, "
-            f"such as wall, sky or grass."
+            f"it. Pixels of things without a name in the list go there: add names for the rest of "
+            f"the photos, such as wall, sky or grass."
         ]
     return [
         f"'{found.names[k]}' takes {parts[k]:.0%} of all pixels: every pixel must go to some "
@@ -148,7 +151,7 @@ def _too_much(found: Found) -> list[str]:
 
 
 def _threshold(found: Found) -> list[str]:
-    """Image-level hypotheses should name the few classes that a photo holds."""
+    """Advise on the threshold: hypotheses should name the few classes that a photo holds."""
     best = found.scores.max(1)
     missed = int((best < found.threshold).sum())
     if missed > MISSED * found.photos:
@@ -156,7 +159,7 @@ def _threshold(found: Found) -> list[str]:
         return [
             f"In {missed} of {in_number(found.photos, 'photo')} no class reaches the threshold of "
             f"{found.threshold:g}: lower hypotheses.threshold to {lower:g}, which nine photos of "
-            f"ten reach, or add names of what these photos show."
+            f"ten reach, or add names of things in these photos."
         ]
     mean, classes = found.supposed.sum(1).mean(), len(found.names)
     if mean > min(2 * USUAL_CLASSES, MANY * classes) and classes > USUAL_CLASSES:
@@ -170,5 +173,5 @@ def _threshold(found: Found) -> list[str]:
 
 
 def in_number(number: int, what: str, plural: str = "s") -> str:
-    """E.g. "1 photo", "2 photos"."""
+    """Return e.g. "1 photo" or "2 photos"."""
     return f"{number:,} {what}{'' if number == 1 else plural}"

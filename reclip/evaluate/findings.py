@@ -1,5 +1,7 @@
-"""What CLIP, before and after its rectification, found in photos without labels: counts of classes
-and of pairs of classes that compete."""
+"""Counts of classes, and of pairs of classes that compete, in photos without labels.
+
+They compare CLIP before and after its rectification.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,21 @@ import torch
 
 from reclip.data.images import IGNORED
 
-# Ours. A class is in a mask from this part of its pixels on.
 SHOWN = 0.01
-# Ours: logits are cosines, and CLIP's temperature is 0.01: at this distance the odds are e to 1.
+"""Our choice: a mask shows a class that has at least this share of its pixels."""
+
 MARGIN = 0.01
+"""Our choice: logits are cosines, and at CLIP's temperature of 0.01 this gap means odds e to 1."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """How the cells of all photos went, int64.
+    """Counts of the grid cells of all photos, int64.
 
-    won (C,): cells of each class. runner_up (C, C): those of class i whose second best is j, by
-    less than MARGIN. turned (C, C): those that were i by Query alone and are j once rectified.
+    Attributes:
+        won: (C,), cells of each class.
+        runner_up: (C, C), cells of class i with j as second best, by less than MARGIN.
+        turned: (C, C), cells of class i by Query alone and of class j by the rectified logits.
     """
 
     won: np.ndarray
@@ -32,15 +37,15 @@ class Cells:
 
 
 def count_cells(photos: Iterable[tuple[torch.Tensor, torch.Tensor]], num_classes: int) -> Cells:
-    """Counts over the photos' logits, each (cells, C): rectified ones, and those of Query."""
+    """Count the cells of photos, from pairs of rectified and Query logits, each (cells, C)."""
     won = np.zeros(num_classes, np.int64)
     runner_up, turned = np.zeros((2, num_classes, num_classes), np.int64)
     for rectified, query in photos:
-        (best, second), (first, next_) = ((t[:, 0], t[:, 1]) for t in rectified.topk(2, dim=1))
-        won += np.bincount(first.cpu(), minlength=num_classes)
-        close = (best - second < MARGIN).cpu()
-        runner_up += _pairs(first.cpu()[close], next_.cpu()[close], num_classes)
-        turned += _pairs(query.argmax(1).cpu(), first.cpu(), num_classes)
+        values, (first, second) = (top.T.cpu() for top in rectified.topk(2, dim=1))
+        close = values[0] - values[1] < MARGIN
+        won += np.bincount(first, minlength=num_classes)
+        runner_up += _pairs(first[close], second[close], num_classes)
+        turned += _pairs(query.argmax(1).cpu(), first, num_classes)
     np.fill_diagonal(turned, 0)
     return Cells(won, runner_up, turned)
 
@@ -51,7 +56,7 @@ def _pairs(rows: torch.Tensor, columns: torch.Tensor, num_classes: int) -> np.nd
 
 
 def count_pixels(masks: Iterable[np.ndarray], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of label maps (H, W): pixels of each class, and photos in which it takes a part of SHOWN."""
+    """Return from label maps (H, W): pixels of each class, and the number of masks that show it."""
     pixels, photos = np.zeros((2, num_classes), np.int64)
     for mask in masks:
         counts = np.bincount(mask[mask != IGNORED].ravel(), minlength=num_classes)
@@ -62,13 +67,16 @@ def count_pixels(masks: Iterable[np.ndarray], num_classes: int) -> tuple[np.ndar
 
 @dataclass(frozen=True)
 class Pair:
-    """How two classes (indices, a < b) compete.
+    """Measures of how two classes compete.
 
-    text: cosine of their texts. nearest: whether each is the other's nearest text.
-    together: photos supposed to hold both, of those supposed to hold either. lift: how many times
-    as many as if the one said nothing of the other.
-    contested: part of the cells of both whose runner-up, by less than MARGIN, is the other.
-    turned: part of the cells that Query gave to either which went over to the other.
+    Attributes:
+        a, b: their indices, a < b.
+        text: cosine of their texts.
+        nearest: whether each text is the other's nearest.
+        together: photos supposed to hold both, as a share of photos supposed to hold either.
+        lift: photos supposed to hold both, over their number if the classes were independent.
+        contested: share of both classes' cells with the other as runner-up, by less than MARGIN.
+        turned: share of both classes' cells by Query that rectification moved to the other.
     """
 
     a: int
@@ -82,10 +90,11 @@ class Pair:
 
 
 def pairs(texts: np.ndarray, supposed: np.ndarray, cells: Cells) -> Iterator[Pair]:
-    """Every pair of classes.
+    """Yield every pair of classes.
 
     Args:
-        texts: (C, D) of unit length. supposed: bool (N, C), the image-level hypotheses.
+        texts: (C, D) of unit length.
+        supposed: bool (N, C), the image-level hypotheses.
     """
     cosines = texts.astype(np.float64) @ texts.T
     np.fill_diagonal(cosines, -np.inf)
@@ -100,12 +109,12 @@ def pairs(texts: np.ndarray, supposed: np.ndarray, cells: Cells) -> Iterator[Pai
             b,
             float(cosines[a, b]),
             bool(nearest[a] == b and nearest[b] == a),
-            _part(both[a, b], both[a, a] + both[b, b] - both[a, b]),
-            _part(both[a, b] * len(supposed), both[a, a] * both[b, b]),
-            _part(contested, cells.won[a] + cells.won[b]),
-            _part(turned, by_query[a] + by_query[b]),
+            _share(both[a, b], both[a, a] + both[b, b] - both[a, b]),
+            _share(both[a, b] * len(supposed), both[a, a] * both[b, b]),
+            _share(contested, cells.won[a] + cells.won[b]),
+            _share(turned, by_query[a] + by_query[b]),
         )
 
 
-def _part(some: int, all: int) -> float:
+def _share(some: int, all: int) -> float:
     return float(some / all) if all else 0.0

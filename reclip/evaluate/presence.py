@@ -1,4 +1,4 @@
-"""Which classes each val image really holds: for diagnoses, never for training."""
+"""The classes in the label maps of the val split, for diagnoses only: no training reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reclip.data.index import Item
 
 
 def classes_present(items: list[Item], num_classes: int) -> torch.Tensor:
-    """bool (N, C): the label map of image n has a pixel of class c."""
+    """Return bool (N, C): whether the label map of image n has a pixel of class c."""
     present = torch.zeros(len(items), num_classes, dtype=torch.bool)
     for i, item in enumerate(items):
         ids = np.unique(read_label(item.label))

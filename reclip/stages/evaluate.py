@@ -1,4 +1,4 @@
-"""Stage `evaluate`: a run's metrics on the val split, whole images, last checkpoint."""
+"""Stage `evaluate`: measure a run on the val split, on whole images, with the last checkpoint."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ from reclip.rectify.predict import post_processing, protocol
 
 
 def main(job: Job) -> None:
-    """Write metrics.json, and per seed the confusion matrix and the mIoU by distance."""
+    """Write metrics.json, and for each seed the confusion matrix and the mIoU by distance."""
     settings = job.settings
     device = setup(settings["compute"])
     data = DataSet(job.inputs["data"].folder)
     features = FeatureCache(job.inputs["features"].folder)
     items = data.items("val")
-    denoising = denoising_of(job)
-    names = [synonyms[0] for synonyms in data.class_names]
     results, matrices, distance_rows = [], [], []
     for seed, predict in predictors(job, features, device):
         confusion = ConfusionMatrix(data.num_classes)
@@ -52,12 +50,7 @@ def main(job: Job) -> None:
             }
         )
         matrices.append(confusion.matrix)
-        for k, (value, count) in enumerate(
-            zip(distance.miou_per_bin(), distance.counts, strict=True)
-        ):
-            edges = f"{distance.edges[k]:.4f}", f"{distance.edges[k + 1]:.4f}"
-            miou = "" if np.isnan(value) else f"{100 * value:.4f}"
-            distance_rows.append((seed, *edges, int(count), miou))
+        distance_rows += [(seed, *row) for row in distance.rows()]
     metrics = {
         "run": job.id,
         "dataset": settings["dataset"],
@@ -65,9 +58,9 @@ def main(job: Job) -> None:
         "split": "val",
         "images": len(items),
         "protocol": protocol(features.image_settings),
-        "post_processing": post_processing(denoising),
+        "post_processing": post_processing(denoising_of(job)),
         "checkpoint": "last",
-        "classes": names,
+        "classes": [synonyms[0] for synonyms in data.class_names],
         "job": job.digest,
         "seeds": results,
         "miou": asdict(summarise([r["miou"] for r in results])),
@@ -75,17 +68,16 @@ def main(job: Job) -> None:
     }
     if settings["method"] == "query":
         metrics["hypotheses"] = diagnose_hypotheses(job, data, items)
-    confusion_path = job.folder / "confusion.npy"
+    confusion_path, distance_path = job.folder / "confusion.npy", job.folder / "distance.csv"
     with atomic(confusion_path) as partial:
         np.save(partial, np.stack(matrices))
-    distance_path = job.folder / "distance.csv"
-    write_table(distance_path, ("seed", "from", "to", "objects", "miou"), distance_rows)
+    write_table(distance_path, ("seed", *DistanceBins.COLUMNS), distance_rows)
     write_json(job.outputs[0], metrics)
     finish(job, [confusion_path, distance_path, job.outputs[0]])
 
 
 def diagnose_hypotheses(job: Job, data: DataSet, items: list[Item]) -> dict[str, float]:
-    """Precision and recall of the val images' hypotheses: a diagnosis, nothing is chosen by it."""
+    """Return precision and recall of the val images' hypotheses, as a diagnosis only."""
     path = job.inputs["hypotheses"].folder / "val.csv"
     found = read_hypotheses(path, [item.id for item in items], data.num_classes)
     truth = classes_present(items, data.num_classes)

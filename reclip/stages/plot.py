@@ -1,4 +1,4 @@
-"""Stage `plot`: the figures of an experiment, and the numbers behind the one of planted biases."""
+"""Stage `plot`: draw the figures of an experiment, and write the numbers of the planted biases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reclip.pipeline.receipts import finish
 
 
 def main(job: Job) -> None:
-    """Write every figure of `reclip.pipeline.plan.FIGURES`, and bias.csv."""
+    """Write every figure of `reclip.pipeline.recipes.FIGURES`, and bias.csv."""
     device = setup(job.settings["compute"])
     comparisons = {
         dataset: Comparison(
@@ -54,7 +54,7 @@ def draw(
     measured: list[bias.Measured],
     device: torch.device,
 ) -> dict[str, Figure]:
-    """File name to figure; the dataset `pictured` is the one whose photos are shown."""
+    """Return the figures by file name. pictured: the dataset whose photos are shown."""
     every = list(comparisons.values())
     return {
         "examples.png": examples.draw(comparisons[pictured], device),

@@ -1,4 +1,4 @@
-"""Stage `summarise`: what was found in a person's own photos, and what to change. No labels."""
+"""Stage `summarise`: summarise the results on unlabelled photos, with advice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from jinja2 import Environment
 from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
@@ -17,13 +18,72 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.advice import Found, advise, in_number
 from reclip.evaluate.findings import count_cells, count_pixels, pairs
-from reclip.pipeline.artifacts import mask_folder, seed_file
+from reclip.pipeline.artifacts import mask_folder, seed_file, teacher_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.hypotheses import read_hypotheses, scores_of
 from reclip.rectify.model import Rectifier
 
-SHOWN_FILES = 10  # of those left out; left-out.csv has all
+SHOWN_FILES = 10  # the file left-out.csv lists all photos that were left out
+
+TEMPLATES = Environment(trim_blocks=True, lstrip_blocks=True)  # Markdown, not HTML # nosec B701
+SUMMARY = TEMPLATES.from_string("""\
+# What was found in {{ dataset }}
+
+{{ in_number(photos, "photo") }} {{ "was" if photos == 1 else "were" }} read and \
+{{ "{:,}".format(left_out | length) }} left out. The masks lie in `{{ masks }}`, \
+each under its photo's name.
+
+{% if left_out %}
+{% for path in left_out[:shown_files] %}
+- left out: `{{ path.split() | join(" ") }}`
+{% endfor %}
+{% if left_out | length > shown_files %}
+...
+{% endif %}
+
+The reason for each is in `{{ left_out_why }}`.
+
+{% endif %}
+## What to change
+
+{% for sentence in advice %}
+- {{ sentence }}
+{% endfor %}
+
+The classes are `datasets.{{ dataset }}.source.classes` of the settings file. After a change, run \
+`snakemake` to update the results.
+
+## Classes
+
+| class | photos supposed to hold it | photos whose mask shows it | pixels |
+| --- | ---: | ---: | ---: |
+{% for c in classes %}
+| {{ c.name }} | {{ c.supposed_in_photos }} | {{ c.in_masks_of_photos }} \
+| {{ "%.1f" % c.percent_of_pixels }}% |
+{% endfor %}
+{% if competing %}
+
+## Classes that compete
+
+| classes | cosine of their texts | supposed together | nearly a tie | moved between them |
+| --- | ---: | ---: | ---: | ---: |
+{% for p in competing %}
+| {{ p.classes | join(" / ") }} | {{ "%.2f" % p.text_cosine }} \
+| {{ "%.0f" % p.percent_supposed_together }}% \
+| {{ "%.0f" % p.percent_of_pixels_nearly_a_tie }}% \
+| {{ "%.0f" % p.percent_of_pixels_moved_by_rectification }}% |
+{% endfor %}
+{% endif %}
+
+A photo is *supposed* to hold a class by CLIP's image-level score alone.
+{%- if competing %}
+ A pixel is *nearly a tie* if the other class of the pair is second best by less than 0.01 of \
+cosine, and *moved* if CLIP and rectified CLIP name different ones.
+{%- endif %}
+ No label was read.
+
+""")
 
 
 def main(job: Job) -> None:
@@ -34,7 +94,11 @@ def main(job: Job) -> None:
         for dataset, settings in job.settings["datasets"].items()
     }
     markdown, data = job.outputs
-    write_text(markdown, "\n".join(in_words(*item) for item in summaries.items()))
+    texts = [
+        SUMMARY.render(summary, dataset=dataset, shown_files=SHOWN_FILES, in_number=in_number)
+        for dataset, summary in summaries.items()
+    ]
+    write_text(markdown, "\n".join(texts))
     write_json(data, summaries)
     finish(job, list(job.outputs))
 
@@ -42,15 +106,17 @@ def main(job: Job) -> None:
 def summarise(
     job: Job, dataset: str, settings: dict[str, Any], device: torch.device
 ) -> dict[str, Any]:
-    """One dataset's summary as JSON has it."""
+    """Return one dataset's summary, the value in summary.json."""
     folders = {
-        stage: job.inputs[f"{stage} {dataset}"].folder
-        for stage in ("prepare", "embed-text", "cache-features", "hypothesise", "pseudo-mask")
+        other.stage: other.folder
+        for name, other in job.inputs.items()
+        if name.split(" ", 1)[1] == dataset
     }
     data, features = DataSet(folders["prepare"]), FeatureCache(folders["cache-features"])
     items = data.items("train")
-    query = Rectifier.load(folders["embed-text"] / "query.safetensors").to(device)
-    rectified = seed_file(job.inputs[f"rectify {dataset}"].folder, settings["seed"])
+    query = Rectifier.load(teacher_file(folders["embed-text"], None), device)
+    weights = seed_file(folders["rectify"], settings["seed"])
+    rectified = Rectifier.load(weights, device)
     supposed = read_hypotheses(
         folders["hypothesise"] / "train.csv", [item.id for item in items], data.num_classes
     ).numpy()
@@ -58,10 +124,7 @@ def summarise(
     pixels, shown = count_pixels(
         (read_label(masks / f"{item.id}.png") for item in items), data.num_classes
     )
-    cells = count_cells(
-        _logits(features, Rectifier.load(rectified).to(device), query, len(items)),
-        data.num_classes,
-    )
+    cells = count_cells(_logits(features, rectified, query, len(items)), data.num_classes)
     found = Found(
         [names[0] for names in data.class_names],
         scores_of(features, "train", query.w_query.cpu()).numpy(),
@@ -106,69 +169,9 @@ def summarise(
 def _logits(
     features: FeatureCache, rectified: Rectifier, query: Rectifier, photos: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Each window's rectified logits and those of Query, both (cells, C)."""
+    """Yield each window's rectified logits and Query logits, both (cells, C)."""
     for i in tqdm(range(photos), desc="counting", disable=None):
         for _, z in features.pieces("train", i):
             with torch.inference_mode():
                 z = z.to(query.w_query.device)[None]
                 yield tuple(model.logits(z)[0].flatten(0, 1) for model in (rectified, query))
-
-
-def in_words(dataset: str, summary: dict[str, Any]) -> str:
-    """A dataset's summary as Markdown."""
-    left_out = summary["left_out"]
-    lines = [f"# What was found in {dataset}", ""]
-    lines += [
-        f"{in_number(summary['photos'], 'photo')} {'was' if summary['photos'] == 1 else 'were'} "
-        f"read and {len(left_out):,} left out. The masks of what was read lie "
-        f"in `{summary['masks']}`, each under its photo's name.",
-        "",
-    ]
-    if left_out:
-        more = ["..."] if len(left_out) > SHOWN_FILES else []
-        shown = (" ".join(path.split()) for path in left_out[:SHOWN_FILES])  # a name may have lines
-        lines += [*(f"- left out: `{path}`" for path in shown), *more, ""]
-        lines += [f"Why each was left out stands in `{summary['left_out_why']}`.", ""]
-    lines += [
-        "## What to change",
-        "",
-        *(f"- {sentence}" for sentence in summary["advice"]),
-        "",
-        f"The classes are `datasets.{dataset}.source.classes` of the settings file; once it is "
-        f"changed, `snakemake` makes again what depends on it.",
-        "",
-        "## Classes",
-        "",
-        "| class | photos supposed to hold it | photos whose mask shows it | pixels |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    lines += [
-        f"| {c['name']} | {c['supposed_in_photos']} | {c['in_masks_of_photos']} "
-        f"| {c['percent_of_pixels']:.1f}% |"
-        for c in summary["classes"]
-    ]
-    if summary["competing"]:
-        lines += [
-            "",
-            "## Classes that compete",
-            "",
-            "| classes | cosine of their texts | supposed together | nearly a tie | moved between "
-            "them |",
-            "| --- | ---: | ---: | ---: | ---: |",
-        ]
-        lines += [
-            f"| {' / '.join(p['classes'])} | {p['text_cosine']:.2f} "
-            f"| {p['percent_supposed_together']:.0f}% "
-            f"| {p['percent_of_pixels_nearly_a_tie']:.0f}% "
-            f"| {p['percent_of_pixels_moved_by_rectification']:.0f}% |"
-            for p in summary["competing"]
-        ]
-    words = "A photo is *supposed* to hold a class by CLIP's image-level score alone."
-    if summary["competing"]:
-        words += (
-            " A pixel is *nearly a tie* where the other class of the pair is second best by less "
-            "than 0.01 of cosine, and *moved* where CLIP by itself and CLIP rectified name "
-            "different ones."
-        )
-    lines += ["", f"{words} No label was read.", ""]
-    return "\n".join(lines)

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from reclip.config.models import RectifySettings
-from reclip.distill.losses import IGNORE, distillation_loss
+from reclip.data.images import IGNORED
+from reclip.distill.losses import distillation_loss
 from reclip.rectify.model import BiasModel, PositionalNet
 from reclip.stages.rectify import Batch, losses
 
@@ -56,7 +57,7 @@ def test_counted_padding_changes_the_loss() -> None:
 def test_padding_enters_no_loss_of_the_student(resolution) -> None:
     """Logits between two cells are read of both, so the last column of image cells reaches over
     the edge by one cell; all further padding has no gradient."""
-    labels = torch.full((1, 16, 16), IGNORE)
+    labels = torch.full((1, 16, 16), IGNORED)
     labels[:, :8, :12] = 1  # the view of COVERED at four pixels a cell
     feature = view(5)[0].permute(0, 3, 1, 2).clone().requires_grad_()
     w_q = unit(CLASSES, DIM, seed=1)

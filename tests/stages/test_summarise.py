@@ -97,12 +97,12 @@ SAID = {
     "nothing": ({}, ["Nothing stands out"]),
     "never found": (
         {"supposed": without(1), "shown": counts(1, 0)},
-        ["'dog' was found in no photo: take such a class off the list, or, if the photos do show"],
+        ["'dog' was found in no photo: remove such a class from the list or, if the"],
     ),
     "no pixels": (
         {"shown": counts(2, 0), "cells": Cells(np.full(4, 100), np.zeros((4, 4), int), MOVED)},
         ["'grass' was supposed in 100 photos, but its pixels went to other classes, mostly to"
-         " 'sky': name it more precisely, or drop it."],
+         " 'sky': name it more precisely, or remove it."],
     ),
     "no pixels, and nobody knows why": (
         {"shown": counts(2, 0)},
@@ -111,16 +111,16 @@ SAID = {
     "rare": (
         {"supposed": without(1) | (np.arange(200)[:, None] < 2) & (np.arange(4) == 1),
          "shown": counts(1, 2)},
-        ["'dog' was supposed in 2 photos only: little is learned of it, so add photos"],
+        ["'dog' was supposed in 2 photos only: too few to learn from, so add photos"],
     ),
     "nearly a tie": (
         {"pairs": [pair(contested=0.2)]},
-        ["'cat' and 'dog' compete (nearly a tie in 20% of their pixels): if you need not tell them"
-         " apart make them synonyms of one class, `[cat, dog]`"],
+        ["'cat' and 'dog' compete (nearly a tie in 20% of their pixels): make them synonyms"
+         " of one class, `[cat, dog]`, if you need not tell them apart; otherwise use names that"],
     ),
     "moved": (
         {"pairs": [pair(turned=0.3, nearest=False)]},
-        ["'cat' and 'dog' compete (rectification moved 30% of their pixels between them): if one"],
+        ["'cat' and 'dog' compete (rectification moved 30% of their pixels between them): remove"],
     ),
     "together": (
         {"pairs": [pair(a=0, b=2, together=1.0, lift=2.0)]},
@@ -136,8 +136,9 @@ SAID = {
     "the rest goes somewhere": (
         {"supposed": without(2) | (np.arange(200)[:, None] % 20 == 0) & (np.arange(4) == 2),
          "shown": counts(2, 190)},
-        ["'grass': far more masks show it than photos are supposed to hold it. What has no name in"
-         " the list goes there: add names for the rest of the photos, such as wall, sky or grass."],
+        ["'grass': far more masks show it than photos are supposed to hold it. Pixels of"
+         " things without a name in the list go there: add names for the rest of the photos, such as"
+         " wall, sky or grass."],
     ),
     "threshold too high": (
         {"threshold": 26.0},
@@ -198,7 +199,7 @@ def test_the_summary_names_what_was_found(summary: Path) -> None:
     assert all(0 <= c["supposed_in_photos"] <= 6 for c in data["classes"])
     text = (summary / "summary.md").read_text(encoding="utf-8")
     assert "6 photos were read and 1 left out" in text and "- left out: `photos/bad.jpg`" in text
-    assert f"Why each was left out stands in `{data['left_out_why']}`." in text
+    assert f"The reason for each is in `{data['left_out_why']}`." in text
     assert data["left_out_why"].endswith("data/voc/left-out.csv")
     assert all(f"- {sentence}" in text for sentence in data["advice"])
     assert all(f"| {c['name']} | {c['supposed_in_photos']} |" in text for c in data["classes"])

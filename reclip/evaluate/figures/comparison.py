@@ -13,6 +13,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import read_json
 from reclip.common.tables import read_table
 from reclip.data.index import DataSet, Item
+from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ratio
 from reclip.evaluate.predictors import predictors
 from reclip.evaluate.presence import classes_present
@@ -53,8 +54,7 @@ class Result:
     @cached_property
     def distance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edges (B + 1,) of the distance bins, objects (B,) in them, and mIoU (S, B) in percent."""
-        columns = ("seed", "from", "to", "objects", "miou")
-        rows = read_table(self.job.folder / "distance.csv", columns)
+        rows = read_table(self.job.folder / "distance.csv", ("seed", *DistanceBins.COLUMNS))
         seeds = len(dict.fromkeys(row["seed"] for row in rows))
         bins = len(rows) // seeds
         edges = [*(float(row["from"]) for row in rows[:bins]), float(rows[bins - 1]["to"])]
