@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -26,6 +27,12 @@ def common_options(command: Callable) -> Callable:
     return command
 
 
+def _draw(figure_of: Callable[..., str], params_path: str, options: dict[str, Any]) -> None:
+    from reclip.pipeline.plan import Plan
+
+    click.echo(figure_of(Plan.load(params_path), **options, params=params_path))
+
+
 @click.group()
 def figure() -> None:
     """Draw one figure of finished runs, with its caption beside it; nothing is trained.
@@ -38,10 +45,9 @@ def figure() -> None:
 @common_options
 def distance(params_path, **options) -> None:
     """Fig. 1 (a): mIoU by an object's distance from the image's centre."""
-    from reclip.evaluate.figures.single import distance as run
-    from reclip.pipeline.plan import Plan
+    from reclip.evaluate.figures import single
 
-    click.echo(run(Plan.load(params_path), **options, params=params_path))
+    _draw(single.distance, params_path, options)
 
 
 @figure.command(short_help="Figure 1 (b): which classes are confused.")
@@ -53,10 +59,9 @@ def distance(params_path, **options) -> None:
 )  # fmt: skip
 def confusion(params_path, **options) -> None:
     """Fig. 1 (b): where the pixels of some classes go."""
-    from reclip.evaluate.figures.single import confusion as run
-    from reclip.pipeline.plan import Plan
+    from reclip.evaluate.figures import single
 
-    click.echo(run(Plan.load(params_path), **options, params=params_path))
+    _draw(single.confusion, params_path, options)
 
 
 @figure.command(short_help="Figure 3: logits of one photo; needs no labels.")
@@ -69,7 +74,6 @@ def confusion(params_path, **options) -> None:
 )  # fmt: skip
 def heatmaps(params_path, **options) -> None:
     """Fig. 3: Query, Reference, positional and rectified logits of one photo. Needs no labels."""
-    from reclip.evaluate.figures.photo import heatmaps as run
-    from reclip.pipeline.plan import Plan
+    from reclip.evaluate.figures import photo
 
-    click.echo(run(Plan.load(params_path), **options, params=params_path))
+    _draw(photo.heatmaps, params_path, options)

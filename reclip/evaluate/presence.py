@@ -1,4 +1,4 @@
-"""The classes in the label maps of the val split, for diagnoses only: no training reads them."""
+"""The true classes of val images, for diagnoses only: no training reads them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from reclip.data.images import read_label
-from reclip.data.index import Item
+from reclip.data.index import DataSet, Item
+from reclip.pipeline.job import Job
+from reclip.rectify.hypotheses import read_hypotheses
 
 
 def classes_present(items: list[Item], num_classes: int) -> torch.Tensor:
@@ -16,3 +18,12 @@ def classes_present(items: list[Item], num_classes: int) -> torch.Tensor:
         ids = np.unique(read_label(item.label))
         present[i, ids[ids < num_classes].astype(int)] = True
     return present
+
+
+def hypotheses_and_truth(job: Job) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an evaluate job's hypotheses of the val images and their classes, bool (N, C)."""
+    data = DataSet(job.inputs["data"].folder)
+    items = data.items("val")
+    path = job.inputs["hypotheses"].folder / "val.csv"
+    found = read_hypotheses(path, [item.id for item in items], data.num_classes)
+    return found, classes_present(items, data.num_classes)

@@ -12,15 +12,14 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import atomic, write_json
 from reclip.common.tables import write_table
 from reclip.data.images import read_label
-from reclip.data.index import DataSet, Item
+from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
 from reclip.evaluate.predictors import denoising_of, predictors
-from reclip.evaluate.presence import classes_present
+from reclip.evaluate.presence import hypotheses_and_truth
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
-from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.predict import post_processing, protocol
 
 
@@ -67,7 +66,7 @@ def main(job: Job) -> None:
         "pixel_accuracy": asdict(summarise([r["pixel_accuracy"] for r in results])),
     }
     if settings["method"] == "query":
-        metrics["hypotheses"] = diagnose_hypotheses(job, data, items)
+        metrics["hypotheses"] = diagnose_hypotheses(job)
     confusion_path, distance_path = job.folder / "confusion.npy", job.folder / "distance.csv"
     with atomic(confusion_path) as partial:
         np.save(partial, np.stack(matrices))
@@ -76,11 +75,9 @@ def main(job: Job) -> None:
     finish(job, [confusion_path, distance_path, job.outputs[0]])
 
 
-def diagnose_hypotheses(job: Job, data: DataSet, items: list[Item]) -> dict[str, float]:
+def diagnose_hypotheses(job: Job) -> dict[str, float]:
     """Return precision and recall of the val images' hypotheses, as a diagnosis only."""
-    path = job.inputs["hypotheses"].folder / "val.csv"
-    found = read_hypotheses(path, [item.id for item in items], data.num_classes)
-    truth = classes_present(items, data.num_classes)
+    found, truth = hypotheses_and_truth(job)
     right = int((found & truth).sum())
     return {
         "precision": 100 * right / max(1, int(found.sum())),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-from matplotlib.figure import Figure
-
 from reclip.clip.load import MINI_CLIP
 from reclip.common.tables import write_table
 from reclip.device import setup
@@ -35,33 +32,22 @@ def main(job: Job) -> None:
     }
     clip = job.settings["clip"]
     biased = clip.model == MINI_CLIP and clip.checkpoint is None
-    measured = bias.measure(list(comparisons.values()), device) if biased else []
+    every, pictured = list(comparisons.values()), comparisons.get(job.settings["pictured"])
+    measured = bias.measure(every, device) if biased else []
     write_table(job.folder / "bias.csv", bias.COLUMNS, [m.row for m in measured])
-    with style.applied():
-        if comparisons:
-            figures = draw(comparisons, job.settings["pictured"], measured, device)
-        else:
-            empty = style.nothing("no run has method query, rectify or distill")
-            figures = {path.name: empty for path in job.outputs if path.suffix == ".png"}
-        for name, figure in figures.items():
-            style.save(figure, job.folder / name)
-    finish(job, list(job.outputs))
-
-
-def draw(
-    comparisons: dict[str, Comparison],
-    pictured: str,
-    measured: list[bias.Measured],
-    device: torch.device,
-) -> dict[str, Figure]:
-    """Return the figures by file name. pictured: the dataset whose photos are shown."""
-    every = list(comparisons.values())
-    return {
-        "examples.png": examples.draw(comparisons[pictured], device),
-        "heatmaps.png": heatmaps.draw(comparisons[pictured], device),
-        "distance.png": distance.draw(every),
-        "confusion.png": confusion.draw(every),
-        "per-class-iou.png": per_class.draw(every),
-        "curves.png": curves.draw(every),
-        "bias.png": bias.draw(measured),
+    figures = {
+        "examples.png": lambda: examples.draw(pictured, device),
+        "heatmaps.png": lambda: heatmaps.draw(pictured, device),
+        "distance.png": lambda: distance.draw(every),
+        "confusion.png": lambda: confusion.draw(every),
+        "per-class-iou.png": lambda: per_class.draw(every),
+        "curves.png": lambda: curves.draw(every),
+        "bias.png": lambda: bias.draw(measured),
     }
+    with style.applied():
+        if not every:
+            empty = style.nothing("no run has method query, rectify or distill")
+            figures = dict.fromkeys(figures, lambda: empty)
+        for name, draw in figures.items():
+            style.save(draw(), job.folder / name)
+    finish(job, list(job.outputs))

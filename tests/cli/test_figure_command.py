@@ -1,4 +1,4 @@
-"""`reclip figure`: single figures of finished runs, with captions, and what is refused."""
+"""`reclip figure`: single figures of finished runs, their captions, and the errors."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def plan(project: Path) -> Plan:
 
 
 @pytest.mark.parametrize("suffix", style.FORMATS)
-def test_distance_is_drawn_alike_and_its_caption_has_the_numbers(plan: Plan, suffix: str) -> None:
+def test_distance_gives_the_same_bytes_and_a_caption_with_numbers(plan: Plan, suffix: str) -> None:
     for name in ("a", "b"):
         distance(plan, None, ["query", "ref-pe"], f"{name}{suffix}", PARAMS)
     assert Path(f"a{suffix}").read_bytes() == Path(f"b{suffix}").read_bytes()
@@ -183,7 +183,7 @@ def test_the_most_frequent_change_of_class() -> None:
         ),
     ],
 )
-def test_what_is_refused_is_said_in_a_sentence(plan: Plan, draw, said: str) -> None:
+def test_a_wrong_request_is_one_sentence(plan: Plan, draw, said: str) -> None:
     with pytest.raises(ReclipError) as caught:
         draw(plan)
     assert said in str(caught.value)
@@ -196,7 +196,7 @@ def test_an_unknown_photo_is_refused(plan: Plan) -> None:
         heatmaps(plan, None, ["ref-pe"], "val-phto", None, "common", "a.png", PARAMS)
 
 
-def test_data_without_labels_have_heat_maps_alone(project: Path, tiny_params) -> None:
+def test_a_dataset_without_labels_has_heat_maps_only(project: Path, tiny_params) -> None:
     (project / "photos").mkdir()
     Image.new("RGB", (24, 16)).save(project / "photos" / "one.png")
     source = {"kind": "folder", "images": "photos", "classes": [[name] for name in NAMES]}

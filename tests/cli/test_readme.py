@@ -16,7 +16,7 @@ def test_the_tables_are_the_results(monkeypatch):
     assert with_tables(text, Plan.load()) == text, "run `reclip readme`"
 
 
-def test_without_markers_it_says_so():
+def test_missing_markers_are_an_error():
     with pytest.raises(ReclipError, match="has no markers"):
         with_tables("# reclip", Plan.load(ROOT / "params.yaml"))
 

@@ -1,4 +1,4 @@
-"""What is found without labels, and what a person is told to change."""
+"""Findings without labels, and the advice that follows from them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def pair(**changes) -> Pair:
     return Pair(**(given | {"contested": 0.0, "turned": 0.0} | changes))
 
 
-def test_many_classes_of_one_fault_do_not_bury_the_rest() -> None:
+def test_many_classes_with_one_problem_do_not_hide_other_advice() -> None:
     supposed = np.ones((200, 30), bool)
     many = found(
         names=[f"c{k}" for k in range(30)], scores=np.full((200, 30), 25.0), supposed=supposed,
@@ -104,7 +104,7 @@ SAID = {
         ["'grass' was supposed in 100 photos, but its pixels went to other classes, mostly to"
          " 'sky': name it more precisely, or remove it."],
     ),
-    "no pixels, and nobody knows why": (
+    "no pixels, for no known reason": (
         {"shown": counts(2, 0)},
         ["'grass' was supposed in 100 photos, but its pixels went to other classes: name it"],
     ),
@@ -137,8 +137,8 @@ SAID = {
         {"supposed": without(2) | (np.arange(200)[:, None] % 20 == 0) & (np.arange(4) == 2),
          "shown": counts(2, 190)},
         ["'grass': far more masks show it than photos are supposed to hold it. Pixels of"
-         " things without a name in the list go there: add names for the rest of the photos, such as"
-         " wall, sky or grass."],
+         " things without a name in the list go there: add names for the rest of the photos, such"
+         " as wall, sky or grass."],
     ),
     "threshold too high": (
         {"threshold": 26.0},
@@ -155,7 +155,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("case", SAID)
-def test_what_is_said(case: str) -> None:
+def test_advice(case: str) -> None:
     changes, expected = SAID[case]
     said = advise(found(**changes))
     assert len(said) == len(expected), said
@@ -163,7 +163,7 @@ def test_what_is_said(case: str) -> None:
         assert sentence.startswith(begin), sentence
 
 
-def test_few_photos_are_said_to_be_few() -> None:
+def test_few_photos_are_mentioned() -> None:
     few = found(supposed=found().supposed[:30], scores=found().scores[:30], shown=np.full(4, 15))
     assert advise(few) == [
         "30 photos teach little: add more of the same kind if you have them; they need no labels."
@@ -172,7 +172,7 @@ def test_few_photos_are_said_to_be_few() -> None:
 
 @pytest.fixture(scope="module")
 def summary(tmp_path_factory) -> Path:
-    """The stage on drawn scenes, by its command; the folder of its two files."""
+    """Run the stage on drawn scenes by its command; return the folder of its two files."""
     folder = tmp_path_factory.mktemp("summary")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

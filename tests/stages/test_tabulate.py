@@ -215,7 +215,7 @@ def test_seeds_are_compared_one_by_one(made: Plan, tiny_plan) -> None:
     assert lines[1].startswith("| distilled - rectified | 2 | 0.25 |") and "| no |" in lines[1]
 
 
-def test_one_seed_tells_nothing_of_chance(made: Plan) -> None:
+def test_one_seed_has_no_interval(made: Plan) -> None:
     write_metrics(made, "distill", {0: 70.0})
     found, lines = run_check(made)
     assert found["distilled - rectified"] == {

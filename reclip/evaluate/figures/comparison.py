@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,14 +12,13 @@ import torch
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import read_json
 from reclip.common.tables import read_table
-from reclip.data.index import DataSet, Item
+from reclip.data.index import DataSet
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ratio
-from reclip.evaluate.predictors import predictors
-from reclip.evaluate.presence import classes_present
+from reclip.evaluate.predictors import Predictor, predictors
+from reclip.evaluate.presence import hypotheses_and_truth
 from reclip.pipeline.artifacts import curve_file
 from reclip.pipeline.job import Job
-from reclip.rectify.hypotheses import read_hypotheses
 
 ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
 """Role to its name in a figure, in the order of the figures."""
@@ -75,14 +74,11 @@ class Result:
     @cached_property
     def hypotheses(self) -> tuple[np.ndarray, np.ndarray]:
         """Hypotheses of the val images and the classes in their label maps, each bool (N, C)."""
-        data = DataSet(self.job.inputs["data"].folder)
-        items = data.items("val")
-        path = self.job.inputs["hypotheses"].folder / "val.csv"
-        found = read_hypotheses(path, [item.id for item in items], data.num_classes)
-        return found.numpy(), classes_present(items, data.num_classes).numpy()
+        found, truth = hypotheses_and_truth(self.job)
+        return found.numpy(), truth.numpy()
 
-    def predictors(self, device: torch.device) -> Iterator[Callable[[int, Item], torch.Tensor]]:
-        """Yield for each seed a function from val image number and item to a class map (H, W)."""
+    def predictors(self, device: torch.device) -> Iterator[Predictor]:
+        """Return the predictor of each seed, one after another."""
         features = FeatureCache(self.job.inputs["features"].folder)
         return (predict for _, predict in predictors(self.job, features, device))
 

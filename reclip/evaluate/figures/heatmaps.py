@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -58,57 +57,51 @@ class Logits(NamedTuple):
 
 def of_rectifier(model: Rectifier, features: FeatureCache, photo: Photo) -> Logits:
     """Return the logits of a rectified CLIP."""
-
-    def parts(z: torch.Tensor) -> dict[str, torch.Tensor]:
-        found = {"Query": z @ model.w_query.T}
-        if model.w_reference is not None:
-            found["Reference"] = z @ model.w_reference.T
+    parts: dict[str, list[Piece]] = {}
+    for window, z in features.pieces(photo.split, photo.number):
+        z, bias = z.to(model.w_query.device), None
         if model.positional is not None:
-            grid = z.shape[:2]
-            m_p = positional_logits(
-                model.positional, model.positional_embedding, model.native_grid, grid
-            )
-            found["positional"] = m_p.expand(*grid, len(model.w_query))
-        found["rectified"] = model.logits(z[None])[0]
-        return {name: logits.permute(2, 0, 1) for name, logits in found.items()}
-
-    device = model.w_query.device
-    windows = features.pieces(photo.split, photo.number)
-    return Logits(
-        _by_part((window, parts(z.to(device))) for window, z in windows),
-        feature_frame(features, photo.split, photo.number, photo.item),
-    )
+            net = (model.positional, model.positional_embedding, model.native_grid)
+            bias = positional_logits(*net, z.shape[:2])
+        _add_window(parts, window, model, z, bias, model.logits(z[None])[0])
+    return Logits(parts, feature_frame(features, photo.split, photo.number, photo.item))
 
 
 def of_student(student, teacher: Rectifier, features: FeatureCache, photo: Photo) -> Logits:
     """Return the logits of a student with its teacher's Reference, on the student's features."""
     from reclip.distill.predict import student_logits  # imports timm, which takes seconds
 
-    def parts(z: torch.Tensor) -> dict[str, torch.Tensor]:
-        found = {"Query": torch.einsum("cd,dhw->chw", teacher.w_query, z)}
-        found["Reference"] = torch.einsum("cd,dhw->chw", teacher.w_reference, z)
-        if student.head.positional is not None:
-            bias = resize(student.head.positional[None], z.shape[-2:])[0]
-            found["positional"] = bias.expand_as(found["Query"])
-        found["rectified"] = student.head(z[None])[0]
-        return found
-
-    device = teacher.w_query.device
+    parts: dict[str, list[Piece]] = {}
+    device, head = teacher.w_query.device, student.head
     given = (read_image(photo.item.image), features.image_settings, features.norm, device)
     with torch.inference_mode():
         # A student returns logits and features; the parts are computed from the features.
         pieces, frame = student_logits(lambda image: student(image)[::-1], *given)
-        return Logits(_by_part((window, parts(z)) for window, z in pieces), frame)
+        for window, z in pieces:
+            bias = None
+            if head.positional is not None:
+                bias = resize(head.positional[None], z.shape[-2:])[0].permute(1, 2, 0)
+            z, rectified = z.permute(1, 2, 0), head(z[None])[0].permute(1, 2, 0)
+            _add_window(parts, window, teacher, z, bias, rectified)
+    return Logits(parts, frame)
 
 
-def _by_part(
-    windows: Iterable[tuple[Window, dict[str, torch.Tensor]]],
-) -> dict[str, list[Piece]]:
-    parts: dict[str, list[Piece]] = {}
-    for window, found in windows:
-        for name, logits in found.items():
-            parts.setdefault(name, []).append(Piece(window, logits))
-    return parts
+def _add_window(
+    parts: dict[str, list[Piece]],
+    window: Window,
+    model: Rectifier,
+    z: torch.Tensor,
+    positional: torch.Tensor | None,
+    rectified: torch.Tensor,
+) -> None:
+    """Add a window's logits to `parts`, from features (h, w, D) and logits (h, w, C or 1)."""
+    found = {"Query": z @ model.w_query.T}
+    if model.w_reference is not None:
+        found["Reference"] = z @ model.w_reference.T
+    if positional is not None:
+        found["positional"] = positional.expand_as(found["Query"])
+    for name, logits in (found | {"rectified": rectified}).items():
+        parts.setdefault(name, []).append(Piece(window, logits.permute(2, 0, 1)))
 
 
 def change(logits: Logits, counted: np.ndarray | None = None) -> tuple[float, list[int]]:

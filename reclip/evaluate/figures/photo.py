@@ -9,24 +9,10 @@ from reclip.common.errors import ReclipError
 from reclip.common.text import nearest
 from reclip.data.index import DataSet
 from reclip.device import setup
-from reclip.evaluate.figures import captions, style
+from reclip.evaluate.figures import captions, single
+from reclip.evaluate.figures import heatmaps as maps
 from reclip.evaluate.figures.comparison import evenly_spaced
-from reclip.evaluate.figures.heatmaps import (
-    Logits,
-    Photo,
-    Scale,
-    change,
-    draw_run,
-    of_rectifier,
-    of_student,
-)
-from reclip.evaluate.figures.single import (
-    checked_output,
-    chosen_runs,
-    class_ids,
-    require_fresh,
-    written,
-)
+from reclip.evaluate.figures.heatmaps import Logits, Photo, Scale
 from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
@@ -50,17 +36,17 @@ def heatmaps(
 
     No labels are needed. image, classes: None takes the photo, and its classes, that change most.
     """
-    path = checked_output(plan, output)
-    dataset, runs = chosen_runs(plan, dataset, runs, ("rectified",))
+    path = single.checked_output(plan, output)
+    dataset, runs = single.chosen_runs(plan, dataset, runs, ("rectified",))
     if len(runs) > 1:
         raise ReclipError(f"heat maps are of one run, not {len(runs)}: draw a figure for each")
     run = runs[0]
     model, rectifier = models(plan, run)
     before = [plan.job(stage, dataset) for stage in ("prepare", "cache-features")]
-    require_fresh([*before, *dict.fromkeys((model, rectifier))], params)
+    single.require_fresh([*before, *dict.fromkeys((model, rectifier))], params)
     data, features = DataSet(before[0].folder), FeatureCache(before[1].folder)
     names = [synonyms[0] for synonyms in data.class_names]
-    ids = None if classes is None else class_ids(classes, names)
+    ids = None if classes is None else single.class_ids(classes, names)
     photos = [
         Photo(split, number, item)
         for split in ("val", "train")
@@ -74,14 +60,14 @@ def heatmaps(
     if photo is None:
         split = [p for p in photos if p.split == photos[0].split]
         some = [split[i] for i in evenly_spaced(len(split), SEARCHED)]
-        photo = max(some, key=lambda p: change(logits_of(p))[0])
+        photo = max(some, key=lambda p: maps.change(logits_of(p))[0])
         how_photo = (
             f"of {len(some)} evenly spaced ones of the {photo.split} split, the one of which "
             f"rectification changes the class of most pixels; no label was looked at."
         )
     logits = logits_of(photo)
     if ids is None:
-        share, ids = change(logits)
+        share, ids = maps.change(logits)
         if not ids:
             raise ReclipError(
                 f"rectification changes no pixel of photo '{photo.item.id}', so no class stands "
@@ -91,13 +77,12 @@ def heatmaps(
             f"{100 * share:.0f} % of its pixels change class, most of them from the first to the "
             f"second."
         )
-    shown = " and ".join(names[k] for k in ids)
     said = f"{run}, seed {plan.experiment.seeds(run)[0]}"
     sign = "+" if plan.experiment.rectify(rectifier.id).combine == "add" else "−"
     how = f"Photo: {how_photo} Classes: {how_classes}"
+    shown = " and ".join(names[k] for k in ids)
     caption = captions.heatmaps(photo, logits, shown, scale, said, sign, how)
-    with style.applied():
-        return written(path, draw_run(photo, logits, ids, names, scale, said), caption)
+    return single.written(path, caption, maps.draw_run, photo, logits, ids, names, scale, said)
 
 
 def models(plan: Plan, run: str) -> tuple[Job, Job]:
@@ -128,11 +113,11 @@ def predictor(
     device, seed = setup(plan.params.compute), plan.experiment.seeds(run)[0]
     teacher = Rectifier.load(seed_file(rectifier.folder, seed), device)
     if model is rectifier:
-        return lambda photo: of_rectifier(teacher, features, photo)
+        return lambda photo: maps.of_rectifier(teacher, features, photo)
     from reclip.distill.deeplab import Student  # imports timm, which takes seconds
 
     student = Student.load(seed_file(model.folder, seed)).to(device)
-    return lambda photo: of_student(student, teacher, features, photo)
+    return lambda photo: maps.of_student(student, teacher, features, photo)
 
 
 def _no_photo(image: str, dataset: str, photos: list[Photo]) -> str:

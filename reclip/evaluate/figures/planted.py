@@ -78,7 +78,7 @@ def companion_excess(confusion: np.ndarray, planted: Planted) -> float:
     """
     share = row_shares(confusion)
     gaps = np.array([share[c, other] - share[other, c] for c, other in planted.companion.items()])
-    return _mean(gaps[~np.isnan(gaps)])
+    return _mean(gaps)
 
 
 def hypothesis_excess(found: np.ndarray, present: np.ndarray, planted: Planted) -> float:
@@ -95,7 +95,7 @@ def hypothesis_excess(found: np.ndarray, present: np.ndarray, planted: Planted) 
         return 100 * _mean(found[present[:, c] & ~present[:, other], other])
 
     gaps = np.array([invented(c, o) - invented(o, c) for c, o in planted.companion.items()])
-    return _mean(gaps[~np.isnan(gaps)])
+    return _mean(gaps)
 
 
 def place_preference(objects: np.ndarray, planted: Planted) -> float:
@@ -117,7 +117,8 @@ def place_preference(objects: np.ndarray, planted: Planted) -> float:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Return the mean; NaN of no values, without numpy's warning."""
+    """Return the mean of the values that are not NaN; NaN of none, without numpy's warning."""
+    values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else math.nan
 
 

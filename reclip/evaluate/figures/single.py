@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -35,12 +36,8 @@ def chosen_runs(
     """
     params = plan.params
     runs = list(dict.fromkeys(runs))
-    for kind, names, known in (
-        ("run", runs, params.runs),
-        ("dataset", [dataset] if dataset is not None else [], params.datasets),
-    ):
-        if unknown := next((name for name in names if name not in known), None):
-            raise ReclipError(f"no {kind} '{unknown}'{nearest(unknown, known)}")
+    require_known("no run", runs, params.runs)
+    require_known("no dataset", [] if dataset is None else [dataset], params.datasets)
     of = list(dict.fromkeys(params.runs[run].dataset for run in runs)) or list(params.datasets)
     if dataset is None and len(of) > 1:
         what = "the runs are on" if runs else "there are"
@@ -60,6 +57,12 @@ def chosen_runs(
     if not runs:
         raise ReclipError(f"dataset '{dataset}' has no {' or '.join(roles)} run: name its runs")
     return dataset, runs
+
+
+def require_known(problem: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise ReclipError if a name is not known; `problem` begins the error."""
+    if unknown := next((name for name in names if name not in known), None):
+        raise ReclipError(f"{problem} '{unknown}'{nearest(unknown, known)}")
 
 
 def require_fresh(jobs: Sequence[Job], params: str) -> None:
@@ -113,8 +116,7 @@ def class_ids(given: str, names: Sequence[str]) -> list[int]:
     if given.strip() == ALL and ALL not in names:
         return list(range(len(names)))
     wanted = list(filter(None, (" ".join(part.split()) for part in given.split(","))))
-    if unknown := next((name for name in wanted if name not in names), None):
-        raise ReclipError(f"--classes: no class '{unknown}'{nearest(unknown, names)}")
+    require_known("--classes: no class", wanted, names)
     if not wanted:
         raise ReclipError("--classes names no class: write e.g. --classes 'cat, dog'")
     return list(dict.fromkeys(map(names.index, wanted)))
@@ -132,8 +134,8 @@ def distance(plan: Plan, dataset: str | None, runs: Sequence[str], output: str, 
             f"the runs have different evaluate.distance_bins ({said}): draw one figure for each, "
             f"or give them the same value"
         )
-    with style.applied():
-        return written(path, draw_distance(results, dataset), captions.distance(dataset, results))
+    caption = captions.distance(dataset, results)
+    return written(path, caption, draw_distance, results, dataset)
 
 
 def confusion(
@@ -163,14 +165,13 @@ def confusion(
         ids, chosen = class_ids(classes, names), "as asked for"
     results = results[: len(runs)]
     caption = captions.confusion(dataset, results, ids, chosen)
+    return written(path, caption, draw_confusion, results, ids, [names[k] for k in ids], dataset)
+
+
+def written(path: Path, caption: str, draw: Callable[..., Figure], *given: Any) -> str:
+    """Save `draw(*given)` in the figures' style, and its caption beside it. Return a message."""
     with style.applied():
-        figure = draw_confusion(results, ids, [names[k] for k in ids], dataset)
-        return written(path, figure, caption)
-
-
-def written(path: Path, figure: Figure, caption: str) -> str:
-    """Save a figure, drawn in `style.applied()`, and its caption beside it. Return a message."""
-    style.save(figure, path)
+        style.save(draw(*given), path)
     beside = path.with_suffix(".txt")
     write_text(beside, caption)
     return f"wrote {path}, and its caption to {beside}"
