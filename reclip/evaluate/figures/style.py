@@ -149,9 +149,10 @@ def class_patches(present: Iterable[int], names: Sequence[str]) -> list[Patch]:
 
 
 def class_legend(figure: Figure | SubFigure, present: Iterable[int], names: Sequence[str]) -> None:
-    """Name the colours of the ids in `present` below a figure."""
+    """Name the colours of the ids in `present` below a figure; long names get fewer columns."""
     entries = class_patches(present, names)
-    figure.legend(handles=entries, loc="outside lower center", ncols=6, columnspacing=1.2)
+    columns = max(1, min(6, 132 // (8 + max(len(entry.get_label()) for entry in entries))))
+    figure.legend(handles=entries, loc="outside lower center", ncols=columns, columnspacing=1.2)
 
 
 def methods_legend(figure: Figure, axes: Iterable[Axes]) -> None:
