@@ -68,6 +68,7 @@ import numpy as np
 from pathlib import Path
 from reclip.common.tables import write_table
 from reclip.common.files import read_json, write_json
+from reclip.pipeline.receipts import finish
 
 
 def main(job):
