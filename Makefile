@@ -1,12 +1,13 @@
+# make setup   create .venv with the pinned packages
 # make demo    set up, then Tables 1 to 7 of the embedded default, figures and a report
 # make test    set up, then all tests
-# make check   lint, format, import contract, spelling
-# make audit   known faults of the pinned packages, and of our own code (docs/security.md)
+# make check   lint, format, import contract, spelling, rules
+# make audit   known vulnerabilities of the pinned packages and of this code (docs/security.md)
 # make lock    resolve the dependencies again
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
-# make smoke-photos SAMPLES=DIR    thirty of them from init to masks, card and ONNX; mini's scenes without labels
-# make soak    hours of random edits and kills: SEQUENCES=200 KILLS=50 ROUNDS=10 (see below)
-# make ui      look at the runs in MLflow; PORT=5001 where something else is at 5000
+# make smoke-photos SAMPLES=DIR    thirty of these photos from init to masks, card and ONNX; also mini's scenes, without labels
+# make soak    hours of random edits and kills; counts: SEQUENCES=200 KILLS=50 ROUNDS=10
+# make ui      show the runs in MLflow; PORT=5001 if port 5000 is in use
 # make docs    build docs/ into site/; make docs-serve shows it at http://127.0.0.1:8000 while you edit
 # make clean   remove the results of the embedded default (not the environment)
 PYTHON ?= python3
@@ -50,7 +51,7 @@ check: $(SETUP)
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-# A failure prints its seed, for RECLIP_SEED.
+# A failure prints its seed; set RECLIP_SEED to repeat it.
 soak: $(SETUP)
 	RECLIP_SEQUENCES=$(SEQUENCES) pytest -n 2 --dist load -rP tests/workflow/test_staleness_property.py
 	RECLIP_SOAK=$(KILLS) pytest -n 0 -s tests/soak/test_kills.py
@@ -65,7 +66,7 @@ smoke-photos: $(SETUP)
 	python tests/smoke/photos.py voc --samples $(SAMPLES) --output results/smoke-photos/inputs
 	python tests/smoke/photos.py scenes --output results/smoke-scenes/inputs
 
-# Strict: a package that nothing is known of fails it. What is left out is explained in docs/security.md.
+# Strict: a package that cannot be audited fails. docs/security.md explains the ignored vulnerability.
 audit:
 	uvx bandit --quiet --configfile pyproject.toml --recursive reclip
 	uvx pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock --ignore-vuln CVE-2025-69872
@@ -81,7 +82,7 @@ clean:
 
 .PHONY: docs docs-serve
 
-# MkDocs, in its notes on what comes after it, is no news of these pages.
+# MkDocs' warning about its version 2 says nothing about these pages.
 docs docs-serve: export NO_MKDOCS_2_WARNING = 1
 
 docs: $(SETUP)

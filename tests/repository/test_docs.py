@@ -1,19 +1,22 @@
-"""What the pages say can be done: every command in them is run, every file they name is there.
+"""Run every command of the pages, and check every file, link, option and setting in them.
 
-Commands run in a project of `mini` whose stages compute nothing, and whose results are recorded;
-those that use a trained model, in this process with a real one. What a test cannot have is in
-INSTEAD, with the reason and what is run in its place.
+Commands run in a project of `mini` whose stages compute nothing and whose results are recorded.
+Commands that use a trained model run in this process, with a real model. INSTEAD lists commands
+that no test can run, with the reason and the command that runs in their place.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import importlib
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,17 +34,26 @@ from support.at_the_shell import reclip
 from support.paths import ROOT
 from support.stand_ins import Project, make_project
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "SECURITY.md",
+    ROOT / "CONTRIBUTING.md",  # last: a dataset that it adds makes tables stale
+]
 FENCE = re.compile(r"^([ ]*)```(\w*)\n(.*?)^\1```$", re.M | re.S)
+PYTEST = re.compile(r"pytest (?:-n 0 )?([^-].*?)(?: -k .*)?")
 
-# A command, as a pattern -> what is run instead ("" for nothing), and why. Nothing else is left.
+# A command, as a pattern -> the command that runs instead ("" for none), and why. All others run.
 INSTEAD = {
     r"make (\S+)": (r"make -n \1", "sets an environment up, serves, or takes minutes"),
-    r"source \S+": ("", "the environment is this one"),
+    r"source \S+": ("", "this environment is active"),
+    r"pytest .*": ("", "these are the tests; test_paths_of_pytest_exist looks at the paths"),
+    r"pre-commit install": ("", "writes into .git"),
+    r".*(?:camvid|class-areas|class-frequency).*": ("", "needs the code that the page adds"),
     r"export MLFLOW_TRACKING_URI=\S+": ("", "a setting of the shell"),
     r"snakemake mini_clip": ("snakemake -n mini_clip", "five minutes of training"),
     r"(snakemake .*params=(?:paper|voc)\.yaml.*)": (r"\1 -n", "downloads, or a hundred jobs"),
-    r"(reclip plan --cost .*)": (r"\1 --no-calibrate", "times the machine for some seconds"),
+    r"(reclip plan --cost .*)": (r"\1 --no-calibrate", "measures the machine for some seconds"),
     r"reclip export .*": ("reclip export --help", "15 s; tests/inference/test_onnx.py exports"),
     r"(reclip predict .*--model )\S+\.onnx(.*)": (
         r"\1results/photos/runs/distilled/model\2",
@@ -52,14 +64,14 @@ INSTEAD = {
         "nothing was trained; tests/cli/test_figure_command.py draws them",
     ),
     r"python benchmarks/overhead\.py": ("", "seven minutes"),
-    r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "there is no cluster"),
+    r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
-    r"dvc config --global (.*)": (r"dvc config --local \1", "the person's own settings"),
+    r"dvc config --global (.*)": (r"dvc config --local \1", "settings of the user"),
 }
-# Run here, where torch is loaded, by the real package: no result of the project is read.
+# These run in this process, where torch is loaded: they read no result of the project.
 IN_PROCESS = ("reclip init", "reclip compat", "reclip plan", "reclip predict", "reclip export")
-# What the pages' commands need of `mini`; the other runs are as these.
+# The runs of `mini` that the commands need.
 RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-check-ref-pe",
         "voc-check-distill")  # fmt: skip
 
@@ -68,10 +80,11 @@ import numpy as np
 from pathlib import Path
 from reclip.common.tables import write_table
 from reclip.common.files import read_json, write_json
+from reclip.pipeline.receipts import finish
 
 
 def main(job):
-    """The tracked metrics of the run, or of another for those of the check; what figures read."""
+    """Write the run's tracked metrics, or another run's if it has none, and the figures' inputs."""
     path = Path("tracked") / f"{job.id}.json"
     metrics = read_json(path if path.exists() else Path("tracked/voc-ref-pe.json"))
     write_json(job.outputs[0], {**metrics, "job": job.digest, "run": job.id})
@@ -88,11 +101,11 @@ def main(job):
 
 def blocks(page: Path, wanted: str) -> list[str]:
     found = FENCE.findall(page.read_text(encoding="utf-8"))
-    return [text for _, language, text in found if language == wanted]
+    return [textwrap.dedent(text) for _, language, text in found if language == wanted]
 
 
 def commands(page: Path) -> list[str]:
-    """Every command of a page's shell blocks, on one line, without comments."""
+    """Return every command of a page's shell blocks, on one line, without comments."""
     whole = (re.sub(r"\\\n\s*", "", text) for text in blocks(page, "sh"))
     lines = (line for text in whole for line in text.splitlines())
     return [said for line in lines if (said := re.sub(r"(^|\s)#\s.*", "", line).strip())]
@@ -103,7 +116,7 @@ def outside_blocks(page: Path) -> str:
 
 
 def reduced() -> dict:
-    """`mini` with one dataset and a few runs and tables, without MLflow."""
+    """Return `mini` with one dataset and a few runs and tables, without MLflow."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["tracking"] = {"enabled": False}
     params["datasets"] = {"voc": params["datasets"]["voc"]}
@@ -117,7 +130,7 @@ def reduced() -> dict:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """`mini`, reduced, as it is after `snakemake` and `reclip record`; pages share it."""
+    """Make `mini`, reduced, as after `snakemake` and `reclip record`; pages share it."""
     folder = tmp_path_factory.mktemp("docs") / "project"
     project = replace(make_project(folder, reduced()), forked=True)
     (folder / "reclip/stages/evaluate.py").write_text(EVALUATE)
@@ -135,7 +148,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         Image.new("L", (64, 48)).save(folder / f"labels/{name}.png")
     shutil.copy(folder / "photos/cat.jpg", folder / "photo.jpg")
     (folder / "VOCtrainval_11-May-2012.tar").write_bytes(b"an archive")
-    project.run("reclip", "dvc")  # what git ignores is DVC's, and that was another experiment's
+    project.run("reclip", "dvc")  # dvc.yaml was another experiment's
     project.make_all()
     project.run("reclip", "record")
     project.commit()
@@ -144,7 +157,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A packaged student that was never trained."""
+    """Package a student that was never trained."""
     import torch
 
     from reclip.config.models import DenoisingSettings, ImageSettings
@@ -170,7 +183,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_model(project: Project, model: Path, command: str) -> str:
-    """The command, with the model where its page has made it; a run's model is named by folder."""
+    """Put the model where the page has made it, and name the model of a run by its folder."""
     places = ("photos/runs/distilled", "mini/runs/voc-distill")
     for place in places:
         shutil.copytree(model, project.folder / f"results/{place}/model", dirs_exist_ok=True)
@@ -179,7 +192,7 @@ def with_model(project: Project, model: Path, command: str) -> str:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.stem)
 def test_commands_run(page: Path, project: Project, model: Path, tmp_path: Path) -> None:
-    """In order, as a reader would give them; settings files are those of the page."""
+    """The commands run in order; settings files are those that the page writes."""
     for path in project.folder.glob("*.yaml"):
         if path.name not in ("params.yaml", "dvc.yaml"):
             path.unlink()
@@ -206,17 +219,18 @@ def test_commands_run(page: Path, project: Project, model: Path, tmp_path: Path)
 
 
 def add_runs(project: Project, page: Path) -> None:
-    """What the reader writes into params.yaml: the runs of the page's YAML."""
+    """Write the datasets and runs of the page's YAML blocks into params.yaml."""
     params = project.params()
     for text in blocks(page, "yaml"):
-        params["runs"] |= yaml.safe_load(text)["runs"]
+        for section, added in yaml.safe_load(text).items():
+            params[section] |= added
     if params != project.params():
         project.write_params(params)
         project.run("reclip", "dvc")
 
 
 def do_not_track(project: Project) -> None:
-    """MLflow's import and a new store take seconds a run; tests/tracking/ has them."""
+    """Switch MLflow off: it takes seconds per command, and tests/tracking/ covers it."""
     for path in project.folder.glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
         path.write_text(re.sub(r"^tracking: .*$", "tracking: {enabled: false}", text, flags=re.M))
@@ -227,10 +241,36 @@ def _dry_make(command: str) -> None:
     assert done.returncode == 0, (command, done.stderr)
 
 
-def test_nothing_is_left_out_that_is_not_there() -> None:
+def test_every_exception_is_used() -> None:
     said = [command for page in PAGES for command in commands(page)]
     unused = [p for p in INSTEAD if not any(re.fullmatch(p, command) for command in said)]
     assert set(unused) <= {r"dvc push", r"reclip restore", r"dvc config --global (.*)"}, unused
+
+
+def test_paths_of_pytest_exist() -> None:
+    added = {"tests/data/layouts/test_camvid.py"}
+    found = {
+        path
+        for page in PAGES
+        for command in commands(page)
+        if (given := PYTEST.fullmatch(command))
+        for path in given[1].split()
+    }
+    assert found > added
+    assert not [path for path in found - added if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "py")], ids=lambda page: page.stem)
+def test_code_to_copy_imports_names_that_exist(page: Path) -> None:
+    """The page's code is not run, but it compiles, and what it imports of reclip is there."""
+    added = {"camvid", "class_frequency"}
+    for code in blocks(page, "py"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("reclip."):
+                module = importlib.import_module(node.module)
+                for name in {alias.name for alias in node.names} - added:
+                    if not hasattr(module, name):
+                        importlib.import_module(f"{node.module}.{name}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -251,7 +291,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def options() -> set[str]:
-    """Every option of every command."""
+    """Return every option of every command."""
 
     def of(command) -> Iterator[str]:
         for param in command.params:
@@ -296,10 +336,11 @@ def test_settings_exist(page: Path) -> None:
 def test_files_of_the_repository_exist(page: Path) -> None:
     text = outside_blocks(page)
     for path in re.findall(r"`((?:reclip|tests|workflow|docs)/[\w./-]+)`", text):
-        assert (ROOT / path).exists(), f"{page.name}: {path}"
+        if not re.search("camvid|class.areas|class.frequency", path):  # files that the page adds
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
 
 
-def test_the_page_of_files_names_every_stage_and_column() -> None:
+def test_the_page_of_file_formats_names_every_stage_and_column() -> None:
     from reclip.data import folder, index
     from reclip.inference.model_info import ModelInfo
     from reclip.rectify import hypotheses
