@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reclip.inference.segmentation import Segmentation
     from reclip.inference.segmenter import Segmenter
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = ["Segmentation", "Segmenter", "__version__"]
 
 
