@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,13 +17,7 @@ __all__ = ["Segmentation", "Segmenter", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first asked for: `import reclip` stays cheap."""
-    if name == "Segmenter":
-        from reclip.inference.segmenter import Segmenter
-
-        return Segmenter
-    if name == "Segmentation":
-        from reclip.inference.segmentation import Segmentation
-
-        return Segmentation
+    """Import a public class on first use, so that `import reclip` stays fast."""
+    if name in ("Segmentation", "Segmenter"):
+        return getattr(import_module(f"reclip.inference.{name.lower()}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,27 @@ class Window(NamedTuple):
     left: int
     height: int
     width: int
+
+
+class Piece(NamedTuple):
+    """A window of an image as read, and its logits (C, h, w): a torch tensor or a numpy array."""
+
+    window: Window
+    logits: Any
+
+
+class Frame(NamedTuple):
+    """Where logits go.
+
+    cell: pixels of the read image a grid cell.
+    read: (H, W) of the image as read; size: (H, W) of the photo.
+    overhang: what becomes of the last cells' padding (see ImageSettings).
+    """
+
+    cell: int
+    read: tuple[int, int]
+    size: tuple[int, int]
+    overhang: Literal["cut", "squeezed"] = "cut"
 
 
 def windows(size: tuple[int, int], settings: ImageSettings) -> list[Window]:

@@ -1,4 +1,4 @@
-"""Segment photos one by one; what cannot be read is named and does not stop the rest."""
+"""Segment many photos; photos that cannot be read do not stop the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reclip.inference.segmenter import Segmenter, as_pixels
 
 
 class Outcome(NamedTuple):
-    """Numbers of photos that were segmented now and earlier; sentences on those that were not."""
+    """Number of photos segmented now, number segmented earlier, and an error for each failure."""
 
     made: int
     kept: int
@@ -25,11 +25,12 @@ class Outcome(NamedTuple):
 def predict(
     segmenter: Segmenter, arguments: Sequence[str], out: Path, *, overwrite: bool = False
 ) -> Outcome:
-    """Write `out` as `reclip.inference.output` describes it.
+    """Segment photos into the folder `out` (files: see `reclip.inference.output`).
 
-    arguments: photos and folders of photos. Photos that this model has done already are left,
-    unless they were changed since; `overwrite` makes all again.
-    Raises ReclipError: no photo, or `out` cannot be written.
+    arguments: photos, and folders of photos.
+    overwrite: segment all again. By default, results of the same model are kept if the photo has
+    not changed since.
+    Raises ReclipError: there are no photos, or `out` cannot be written.
     """
     photos = find_photos(arguments, out)
     output = Output(out, segmenter.info, overwrite=overwrite)
@@ -43,9 +44,9 @@ def predict(
                 pixels = as_pixels(photo.path)
             except ReclipError as error:
                 failed.append(str(error))
-                continue
-            output.write(photo, segmenter(pixels))
-            made += 1
+            else:
+                output.write(photo, segmenter(pixels))
+                made += 1
     finally:
         output.finish()
     return Outcome(made, kept, failed)

@@ -1,4 +1,4 @@
-"""Which photos `reclip predict` is asked for, and what their results are called."""
+"""Find the photos that `reclip predict` gets, and name their results."""
 
 from __future__ import annotations
 
@@ -20,59 +20,46 @@ class Input(NamedTuple):
 
 
 def find_photos(arguments: Iterable[str], out: Path) -> list[Input]:
-    """Photos and all photos at or below folders, each once, in order; none of `out`'s.
+    """Return the photos, and all photos at or below the folders, each file once, in order.
 
-    A name is the path below the folder that holds all arguments, so that a/x.jpg and b/x.jpg stay
-    apart; x.jpg and x.png of one folder keep their suffix in it.
-    Raises ReclipError: an argument that is not there, or no photo at all.
+    Photos below `out` are skipped. A name is the path below the common folder of all arguments, so
+    that a/x.jpg and b/x.jpg stay apart. x.jpg and x.png of one folder keep their suffix.
+    Raises ReclipError: an argument does not exist, or there is no photo.
     """
-    found: list[Path] = []
-    roots = []
-    made = os.path.realpath(out)
+    found: dict[str, Path] = {}  # real path to the first path that leads to it
+    roots, written = [], os.path.realpath(out)
     for argument in arguments:
         path = Path(argument).expanduser()
         if path.is_dir():
-            inside = list_photos(path, "reclip predict")
-            found += [p for p in inside if not _real(p).is_relative_to(made)]
+            inside = [(os.path.realpath(p), p) for p in list_photos(path, "reclip predict")]
+            photos = [pair for pair in inside if not Path(pair[0]).is_relative_to(written)]
             roots.append(os.path.abspath(path))
         elif path.exists():
-            found.append(path)
+            photos = [(os.path.realpath(path), path)]  # `Path.resolve` raises for a link to itself
             roots.append(os.path.abspath(path.parent))
         else:
-            raise ReclipError(f"there is no file or folder '{argument}': check its name")
+            raise ReclipError(f"no file or folder '{argument}': check the name")
+        for real, photo in photos:
+            found.setdefault(real, photo)
     if not found:
         raise ReclipError(
-            f"no photo in {', '.join(repr(str(a)) for a in arguments)}: name a folder that holds "
-            f"JPEG, PNG, TIFF, WEBP or BMP files, or a file itself"
+            f"no photo in {', '.join(repr(str(a)) for a in arguments)}: name a folder with JPEG, "
+            f"PNG, TIFF, WEBP or BMP files, or such a file"
         )
-    paths = unique_files(found)
-    root = os.path.commonpath(roots)
-    return [Input(*pair) for pair in zip(paths, names(paths, root), strict=True)]
-
-
-def unique_files(paths: Iterable[Path]) -> list[Path]:
-    """The first of those that lead to the same file."""
-    found: dict[Path, Path] = {}
-    for path in paths:
-        found.setdefault(_real(path), path)
-    return list(found.values())
-
-
-def _real(path: Path) -> Path:
-    """Where links lead, as far as they do: `Path.resolve` raises for a link to itself."""
-    return Path(os.path.realpath(path))
+    paths = list(found.values())
+    return list(map(Input, paths, names(paths, os.path.commonpath(roots))))
 
 
 def names(paths: list[Path], root: str) -> list[str]:
-    """Paths below `root` without suffix; with it where two would be alike, in any case."""
+    """Return each path below `root` without suffix, or with it if two would be equal.
+
+    Names that differ only in upper and lower case count as equal, as some file systems have it.
+    """
     whole = [Path(os.path.relpath(os.path.abspath(path), root)).as_posix() for path in paths]
     found = [Path(name).with_suffix("").as_posix() for name in whole]
     while True:
-        count = Counter(name.casefold() for name in found)
-        longer = [
-            full if count[name.casefold()] > 1 else name
-            for name, full in zip(found, whole, strict=True)
-        ]
+        count = Counter(map(str.casefold, found))
+        longer = [w if count[n.casefold()] > 1 else n for n, w in zip(found, whole, strict=True)]
         if longer == found:
             return found
         found = longer

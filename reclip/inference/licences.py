@@ -1,4 +1,4 @@
-"""What a model was made from and under which licence, in sentences for its card."""
+"""The sources of a model and their licences, in sentences for its card."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from typing import Any
 from reclip.config.models import ClipSettings, DistillSettings
 from reclip.weights.releases import clip_release, release_of
 
-UNKNOWN = "Their licence is that of the place they are from, which is not known here."
+UNKNOWN = "Their licence is not known: look where you got them."
 
 PHOTOS = {
     "world": "The scenes were drawn by reclip (MIT licence).",
-    "voc": "The photos are PASCAL VOC 2012's, from Flickr and under its terms of use.",
-    "context": "The photos are PASCAL VOC 2010's, from Flickr and under its terms of use.",
-    "ade": "The photos are ADE20K's: for non-commercial research and education.",
-    "folder": "The photos are the user's own: who passes the model on needs the right to have "
-    "trained on them.",
+    "voc": "The photos are from PASCAL VOC 2012 (Flickr, under Flickr's terms of use).",
+    "context": "The photos are from PASCAL VOC 2010 (Flickr, under Flickr's terms of use).",
+    "ade": "The photos are from ADE20K: for non-commercial research and education only.",
+    "folder": "The photos are the user's own. To share the model you need permission to train on "
+    "them.",
 }
 
 
 def sources_of(settings: dict[str, Any]) -> tuple[str, ...]:
-    """Of a package job: CLIP, the student's backbone and the photos, each with its licence."""
-    said = [f"{settings['weights_of'][0]} {_clip_licence(settings['clip'], settings['weights'])}"]
-    if settings["method"] == "distill":
-        licence = _backbone_licence(settings["trained"], settings["weights_of"][1])
-        said.append(" ".join([settings["weights_of"][1], *licence]))
+    """Return what a model was made from: CLIP, the student's backbone, the photos.
+
+    settings: of a package job.
+    """
+    clip, *backbone = settings["weights_of"]
+    said = [f"{clip} {_clip_licence(settings['clip'], settings['weights'])}"]
+    if backbone:
+        said.append(backbone[0] + _backbone_licence(settings["trained"], backbone[0]))
     return (*said, PHOTOS[settings["photos"]])
 
 
 def clip_sha256(settings: dict[str, Any]) -> str | None:
-    """sha256 of the CLIP weights' file, as far as it is known: of a tag, only OpenAI's."""
+    """Return the sha256 of the CLIP weights' file; None if it is not known.
+
+    For weights named by a tag, it is known only for OpenAI's.
+    """
     if re.fullmatch(r"[0-9a-f]{64}", settings["weights"]):
         return settings["weights"]
     clip = settings["clip"]
@@ -44,19 +50,19 @@ def _clip_licence(clip: ClipSettings, weights: str) -> str:
     release = release_of(weights)
     if clip.pretrained == "openai" or (release and release.title.startswith("OpenAI")):
         return (
-            "They are under the MIT licence; OpenAI's model card calls any deployed use out of "
-            "scope that was not thoroughly tested with the very classes."
+            "They are under the MIT licence. By OpenAI's model card, any deployed use is out of "
+            "scope unless it was thoroughly tested with the same classes."
         )
     return UNKNOWN
 
 
-def _backbone_licence(distill: DistillSettings, said: str) -> list[str]:
-    if distill.checkpoint and "open-mmlab" in said:
+def _backbone_licence(distill: DistillSettings, backbone: str) -> str:
+    if distill.checkpoint and "open-mmlab" not in backbone:
+        return f" {UNKNOWN}"
+    if distill.checkpoint:
         licence = "They are under the Apache licence 2.0"
-    elif distill.checkpoint:
-        return [UNKNOWN]
     elif distill.pretrained:
-        licence = "Their licence is named on the model's page at https://huggingface.co/timm"
-    else:
-        return []
-    return [f"{licence}; ImageNet's photos are for non-commercial research and education."]
+        licence = "Their licence is on the model's page at https://huggingface.co/timm"
+    else:  # random numbers
+        return ""
+    return f" {licence}. The photos of ImageNet are for non-commercial research and education only."

@@ -1,8 +1,7 @@
-"""What a packaged model is, beside its weights: `model.json`, also kept inside an ONNX file."""
+"""The description of a packaged model: `model.json`, which an ONNX file holds too."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -20,26 +19,26 @@ Triple = tuple[float, float, float]
 
 
 class ClipWeights(Settings):
-    """Which CLIP a rectified one is: its settings, and sha256 of its file where that is known."""
+    """The CLIP that a model rectifies: its settings, and its file's sha256 (None: not known)."""
 
     settings: ClipSettings
     sha256: str | None
 
 
 class ModelInfo(Settings):
-    """All that must be known to use a model's weights.
+    """Everything that is needed to use a model's weights.
 
     Attributes:
-        kind: a student stands alone; a rectified CLIP needs the CLIP that `clip` names.
-        classes: the names of each class, the first is shown; a class's place is its number.
+        kind: a student needs no other weights; a rectified CLIP needs the CLIP that `clip` names.
+        classes: names of each class, the first is shown; the index of a class is its number.
         palette: RGB of each class.
         image: how a photo is read: its size, and whether whole or in windows.
-        norm, mean, std: of RGB values 0 to 255; (value - mean) / std enters the model.
-        stride: pixels a cell of a student's logits; a rectified CLIP's is CLIP's patch.
-        logit_scale: what logits are multiplied by before a softmax, as in training.
-        denoising: classes left out of a photo by how sure CLIP is of them.
-        sources: what it was made from and under which licence, a sentence each.
-        run, experiment: its name there. seed: of the training.
+        norm, mean, std: the model gets (RGB - mean) / std, with RGB from 0 to 255.
+        stride: side of a cell of a student's logits in pixels; None for a rectified CLIP.
+        logit_scale: factor on the logits before a softmax, as in training.
+        denoising: prompt denoising of a rectified CLIP.
+        sources: what the model was made from, and its licences, a sentence each.
+        run, experiment, seed: of the training.
         sha256: of the weights' file.
         digest: of the training's settings, code and inputs.
     """
@@ -65,69 +64,73 @@ class ModelInfo(Settings):
 
     @field_validator("palette")
     @classmethod
-    def _a_colour_a_class(cls, palette: tuple, info: ValidationInfo) -> tuple:
+    def _one_colour_a_class(cls, palette: tuple, info: ValidationInfo) -> tuple:
         if len(palette) != len(info.data.get("classes", palette)):
-            raise ValueError("it has not one colour for each class")
+            raise ValueError("the number of colours differs from the number of classes")
         return palette
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(names[0] for names in self.classes)
 
+    @property
+    def reading(self) -> str:
+        """How a photo is read, in words for people."""
+        image, words = self.image, "at its own size"
+        if image.short_side is not None:
+            words = f"with its short side resized bilinearly to {image.short_side} pixels"
+            words += f" (its long side to at most {image.long_side})"
+        if image.protocol == "slide":
+            words += f", in windows of {image.window} every {image.stride} pixels, logits averaged"
+        return words
+
     def require_classes(self, number: int, weights: Path) -> None:
-        """Raises ReclipError: the weights are of another number of classes."""
+        """Raise ReclipError if the weights are for another number of classes."""
         if number != len(self.classes):
             raise ReclipError(
-                f"'{weights}' tells {number} classes apart and {INFO} names {len(self.classes)}: "
-                f"package the model again"
+                f"'{weights}' has {number} classes, but {INFO} names {len(self.classes)}: package "
+                f"the model again"
             )
 
     @classmethod
-    def parse(cls, text: str, where: str | Path) -> ModelInfo:
-        """Read what `model_dump_json` wrote.
+    def parse(cls, text: str | bytes, where: str | Path) -> ModelInfo:
+        """Return the description from JSON. where: its file, for the errors.
 
-        Raises ReclipError: it is something else, or of another version.
+        Raises ReclipError: the text does not describe a model, or is of another version.
         """
         try:
-            found = json.loads(text)
-            wanted = found.get("format") == FORMAT
-        except (ValueError, AttributeError) as error:
-            raise ReclipError(
-                f"'{where}' describes no model of reclip: name a folder that `reclip package` "
-                f"wrote, or a file of `reclip export`"
-            ) from error
-        try:
-            return cls.model_validate(found)
+            return cls.model_validate_json(text)
         except ValidationError as error:
-            at = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
-            what = f"its '{at}' is not known here" if wanted else f"its format is not {FORMAT}"
+            first = error.errors(include_url=False)[0]
+            at = ".".join(map(str, first["loc"]))
+            if not at:
+                raise ReclipError(
+                    f"'{where}' does not describe a model of reclip: name a folder written by "
+                    f"`reclip package`, or a file written by `reclip export`"
+                ) from error
+            what = f"its format is not {FORMAT}" if at == "format" else f"its '{at}' is not valid"
             raise ReclipError(
-                f"'{where}' is of another version of reclip, or altered ({what}): package or "
+                f"'{where}' is of another version of reclip, or was edited ({what}): package or "
                 f"export the model again"
             ) from error
 
 
 def read_folder(folder: Path) -> ModelInfo:
-    """The description of a packaged model, whose weights are whole.
+    """Return the description of a packaged model; the checksum of its weights is verified.
 
-    Raises ReclipError: there is no such folder, it holds no packaged model, or one that was
-    altered since.
+    Raises ReclipError: the folder is missing, holds no packaged model, or was changed since.
     """
     info, weights = folder / INFO, folder / WEIGHTS
     if not info.is_file() or not weights.is_file():
-        there = "has no" if folder.is_dir() else "is no folder with"
+        problem = "has no" if folder.is_dir() else "is not a folder with"
         raise ReclipError(
-            f"'{folder}' {there} {INFO} and {WEIGHTS}: name a folder that `reclip package` wrote, "
-            f"such as results/mini/runs/voc-distill/model, or an .onnx file"
+            f"'{folder}' {problem} {INFO} and {WEIGHTS}: name a folder written by `reclip "
+            f"package`, such as results/mini/runs/voc-distill/model, or an .onnx file"
         )
-    try:
-        text = info.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        text = ""
-    found = ModelInfo.parse(text, info)
+    found = ModelInfo.parse(info.read_bytes(), info)
     if file_sha256(weights) != found.sha256:
         raise ReclipError(
-            f"'{weights}' is damaged or not the file that {INFO} describes: copy the folder again, "
-            f"or package the model again"
+            f"'{weights}' is damaged, or not the file that {INFO} describes: copy the folder "
+            f"again, or package the model again"
         )
     return found

@@ -1,83 +1,76 @@
-"""A student in an .onnx file, computed by ONNX Runtime: nothing here imports torch.
+"""Run an exported student in ONNX Runtime, without importing torch.
 
-Of the graph: input "image" uint8 (B, H, W, 3), RGB as read, any H and W; output "logits" float32
-(B, C, ceil(H/s), ceil(W/s)) with s the stride. Normalisation and padding are in the graph. Cell
-(i, j) is of the pixels from (s·i, s·j): resize bilinearly by s, cut to (H, W), take the best class.
-The metadata's "reclip" is the model's `ModelInfo`.
+Input "image": uint8 (B, H, W, 3), RGB, any H and W. Output "logits": float32 (B, C, ceil(H/s),
+ceil(W/s)), where s is the stride. Normalisation and padding are part of the graph. Cell (i, j)
+covers the pixels from (s·i, s·j). For a mask, resize the logits bilinearly by s, cut them to
+(H, W) and take the best class. The metadata entry "reclip" holds the model's `ModelInfo`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from reclip.common.errors import ReclipError
-from reclip.data.reading import read_in_windows
+from reclip.config.models import ImageSettings
+from reclip.data.reading import Frame, Piece, read_in_windows
 from reclip.inference.model_info import ModelInfo
-from reclip.inference.numpy_upsample import GridLogits, class_map, probabilities
-from reclip.inference.segmentation import Prediction
-from reclip.inference.tiles import bounded, without_margins
+from reclip.inference.numpy_upsample import class_map, probabilities
 
 IMAGE, LOGITS, DESCRIPTION = "image", "logits", "reclip"
-"""Names of the input, the output and of the metadata that describes the model."""
+"""Names of the input, the output, and the metadata entry that describes the model."""
 
 
-def load_onnx(path: Path) -> tuple[ModelInfo, Callable[[np.ndarray], Prediction]]:
-    """What the model is, and from a photo uint8 (H, W, 3) to what it says of it.
+class OnnxStudent:
+    """A `reclip.inference.segmenter.Backend` on the CPU.
 
-    Raises ReclipError: no ONNX Runtime, no such file, a damaged one, or one that is not from
-    `reclip export`.
+    Raises ReclipError: ONNX Runtime is not installed; the file is missing, damaged, or not written
+    by `reclip export`.
     """
-    session = open_session(path)
-    described = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
-    if described is None:
-        raise ReclipError(
-            f"'{path}' is not from reclip: write one with `reclip export --onnx FILE`, or use it "
-            f"with ONNX Runtime itself"
-        )
-    info = ModelInfo.parse(described, path)
 
-    def predict(photo: np.ndarray) -> Prediction:
-        logits = grid_logits(session, info, photo)
-        return Prediction(class_map(logits), lambda: probabilities(logits, info.logit_scale))
+    class_map = staticmethod(class_map)
+    probabilities = staticmethod(probabilities)
 
-    return info, predict
+    def __init__(self, path: Path) -> None:
+        self.session = open_session(path)
+        described = self.session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
+        if described is None:
+            raise ReclipError(
+                f"'{path}' was not written by reclip: write a file with `reclip export --onnx "
+                f"FILE`, or run this one in ONNX Runtime itself"
+            )
+        self.info = ModelInfo.parse(described, path)
+        self.cell = self.info.stride
+
+    def logits(self, photo: np.ndarray, image: ImageSettings) -> tuple[list[Piece], Frame]:
+        size, cuts = read_in_windows(photo, image)
+        pieces = []
+        for window, pixels in cuts:
+            batch = np.ascontiguousarray(pixels)[None]
+            pieces.append(Piece(window, self.session.run([LOGITS], {IMAGE: batch})[0][0]))
+        return pieces, Frame(self.cell, size, photo.shape[:2], image.overhang)
 
 
 def open_session(path: Path):
-    """An ONNX Runtime session on the CPU. Raises ReclipError as `load_onnx` does."""
+    """Return an ONNX Runtime session on the CPU. Raises ReclipError as `OnnxStudent` does."""
     try:
         import onnxruntime
     except ImportError as error:
         raise ReclipError(
-            "an .onnx file needs ONNX Runtime: pip install 'reclip[onnx]', or name the model's "
-            "folder instead"
+            "an .onnx file needs ONNX Runtime: run `pip install 'reclip[onnx]'`, or name the "
+            "model's folder instead"
         ) from error
     if not path.is_file():
         raise ReclipError(f"no file '{path}': write it with `reclip export --onnx '{path}'`")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone, which are raised anyway
+    options.log_severity_level = 3  # errors only; they are raised as well
     try:
         return onnxruntime.InferenceSession(
             path.as_posix(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # its own types are private
+    except Exception as error:  # ONNX Runtime's own error types are private
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ReclipError(
-            f"'{path}' cannot be read as an ONNX model ({reason}): export or copy it again"
+            f"Cannot read '{path}' as an ONNX model: {reason}. Export or copy it again."
         ) from error
-
-
-def grid_logits(session, info: ModelInfo, photo: np.ndarray) -> GridLogits:
-    """Logits of every window of a photo uint8 (H, W, 3)."""
-    image = bounded(info.image, photo.shape[:2], info.stride)
-    size, cuts = read_in_windows(photo, image)
-    pieces = []
-    for window, pixels in cuts:
-        cut = np.ascontiguousarray(pixels)
-        pieces.append((window, session.run([LOGITS], {IMAGE: cut[None]})[0][0]))
-    if image is not info.image:
-        pieces = without_margins(pieces, size, info.stride)
-    return GridLogits(pieces, info.stride, size, photo.shape[:2], image.overhang)

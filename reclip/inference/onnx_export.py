@@ -1,4 +1,4 @@
-"""A student as an ONNX file, checked against PyTorch before it gets its name."""
+"""Export a student as an ONNX file, which is compared with PyTorch before it is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -17,20 +18,20 @@ from torch import nn
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
-from reclip.data.reading import Window
+from reclip.data.reading import Frame, Piece, Window
 from reclip.data.views import normalise, pad_to
 from reclip.distill.deeplab import Student
-from reclip.inference import numpy_upsample
 from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
+from reclip.inference.numpy_upsample import class_map
 from reclip.inference.onnx_backend import DESCRIPTION, IMAGE, LOGITS, open_session
 
 OPSET = 20
-SIZES = ((64, 64), (72, 104), (97, 131), (200, 56), (256, 320))  # (H, W) that are compared
+SIZES = ((64, 64), (72, 104), (97, 131), (200, 56), (256, 320))  # (H, W) of the compared images
 MOST_DIFFERENCE, LEAST_AGREEMENT = 1e-3, 0.999
 
 
 class Exported(nn.Module):
-    """uint8 (B, H, W, 3) to logits (B, C, ceil(H/s), ceil(W/s)): the student with its reading."""
+    """A student with its preprocessing; input and output: see `reclip.inference.onnx_backend`."""
 
     def __init__(self, student: Student, info: ModelInfo) -> None:
         super().__init__()
@@ -44,13 +45,13 @@ class Exported(nn.Module):
         x = nn.functional.pad(x, (0, -width % self.stride, 0, -height % self.stride))
         deeplab, head = self.student.deeplab, self.student.head
         x = deeplab.backbone(x)[-1]
-        # Every branch as it is: DeepLabV2's short cut depends on the size, which stays open here.
+        # All branches: DeepLabV2's own forward skips some by the size, which is free here.
         feature = sum(branch(x) for branch in deeplab.branches)
         return head(feature if head.learnable else nn.functional.normalize(feature, dim=1))
 
 
 class Agreement(NamedTuple):
-    """Of ONNX Runtime and PyTorch: greatest difference of a logit, share of pixels of one class."""
+    """Largest difference of a logit, share of pixels of the same class, number of image sizes."""
 
     difference: float
     same_class: float
@@ -58,16 +59,16 @@ class Agreement(NamedTuple):
 
 
 def export_onnx(folder: Path, path: Path) -> Agreement:
-    """Write the student of a packaged model as `path` (see `reclip.inference.onnx_backend`).
+    """Export the student of a packaged model to the file `path`.
 
-    Raises ReclipError: no packaged student there, packages that are missing, or an export whose
-    logits are not PyTorch's; then no file is left.
+    Raises ReclipError: the folder holds no packaged student, a package is missing, or the logits
+    differ from PyTorch's. No file is left then.
     """
     info = read_folder(folder)
     if info.kind != "student":
         raise ReclipError(
-            f"'{folder}' holds a rectified CLIP, and only students are exported: distil it into "
-            f"one (a run of method distill) and export that"
+            f"'{folder}' holds a rectified CLIP, but only a student can be exported: distil it "
+            f"into one (a run of method distill) and export that"
         )
     if path.suffix.lower() != ".onnx":
         raise ReclipError(f"'{path}' must end in .onnx, by which programs know such files")
@@ -77,7 +78,7 @@ def export_onnx(folder: Path, path: Path) -> Agreement:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ReclipError(
-            f"the export needs the package {error.name}: pip install 'reclip[onnx]'"
+            f"the export needs the package {error.name}: run `pip install 'reclip[onnx]'`"
         ) from error
     student = Student.load(folder / WEIGHTS)
     model = onnx.load_from_string(_traced(Exported(student, info).eval()))
@@ -94,17 +95,26 @@ def export_onnx(folder: Path, path: Path) -> Agreement:
     return found
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Suppress the exporter's output and warnings, which do not help the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _traced(model: Exported) -> bytes:
-    """The graph with free batch, height and width."""
-    example = torch.zeros(2, 96, 136, 3, dtype=torch.uint8)
-    free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
+    """Return the ONNX graph with dynamic batch, height and width."""
+    with _silent():
         program = torch.onnx.export(
             model,
-            (example,),
+            (torch.zeros(2, 96, 136, 3, dtype=torch.uint8),),
             dynamo=True,
-            dynamic_shapes={"image": free},
+            dynamic_shapes={"image": dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)},
             input_names=[IMAGE],
             output_names=[LOGITS],
             opset_version=OPSET,
@@ -113,23 +123,12 @@ def _traced(model: Exported) -> bytes:
     return program.model_proto.SerializeToString()
 
 
-@contextlib.contextmanager
-def _quiet():
-    """The exporter's notes are of no use to who exports."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
 def _describe(model, info: ModelInfo) -> None:
-    """Metadata for programs and people; and nothing of the machine that exported."""
+    """Add metadata for programs and people; remove paths of the machine that exported."""
     import onnx
 
     for node in [*model.graph.node, *(n for f in model.functions for n in f.node)]:
-        del node.metadata_props[:]  # stack traces, with the paths of files
+        del node.metadata_props[:]  # stack traces
         node.doc_string = ""
     del model.graph.value_info[:]
     for value, names in (
@@ -146,9 +145,9 @@ def _describe(model, info: ModelInfo) -> None:
         DESCRIPTION: info.model_dump_json(),
         "class_names": json.dumps(info.class_names, ensure_ascii=False),
         "palette": json.dumps(info.palette),
-        "preprocessing": _preprocessing(info),
+        "preprocessing": f"read the photo {info.reading}; give RGB values from 0 to 255",
         "input": f"{IMAGE}: uint8 (batch, height, width, 3), RGB, any height and width; "
-        "normalisation is in the graph",
+        "normalisation is part of the graph",
         "output": f"{LOGITS}: float32 (batch, {len(info.classes)} classes, ceil(height/{s}), "
         f"ceil(width/{s})); resize bilinearly by {s} (half-pixel centres), cut to height and "
         "width, take the class with the greatest logit",
@@ -157,22 +156,11 @@ def _describe(model, info: ModelInfo) -> None:
     onnx.helper.set_model_props(model, facts)
 
 
-def _preprocessing(info: ModelInfo) -> str:
-    image = info.image
-    size = "at the photo's own size"
-    if image.short_side:
-        size = f"resized bilinearly so that the short side is {image.short_side}"
-        size += f" and the long side at most {image.long_side}"
-    if image.protocol == "slide":
-        size += f", in windows of {image.window} every {image.stride} pixels, logits averaged"
-    return f"{size}; RGB values 0 to 255 as they are"
-
-
 def compare(path: Path, student: Student, info: ModelInfo) -> Agreement:
-    """The file against the student as the pipeline runs it, on seeded images of several sizes."""
+    """Compare the file with the student as the pipeline runs it, on seeded images of SIZES."""
     session = open_session(path)
     rng = np.random.default_rng(0)
-    worst, same, pixels = 0.0, 0, 0
+    worst, same = 0.0, []
     for height, width in SIZES:
         # Noise of large and small grain: photos have both.
         coarse = rng.integers(0, 256, (2, height // 16 + 1, width // 16 + 1, 3))
@@ -183,14 +171,8 @@ def compare(path: Path, student: Student, info: ModelInfo) -> Agreement:
         batch = torch.stack([normalise(i, info.norm) for i in images])
         with torch.inference_mode():
             wanted = student(pad_to(batch, *whole))[0].numpy()
-        worst = np.maximum(worst, np.abs(found - wanted).max())  # a NaN stays one
-        window, size = Window(0, 0, height, width), (height, width)
-        for pair in zip(found, wanted, strict=True):
-            first, second = (
-                numpy_upsample.class_map(
-                    numpy_upsample.GridLogits([(window, one)], info.stride, size, size, "cut")
-                )
-                for one in pair
-            )
-            same, pixels = same + int((first == second).sum()), pixels + first.size
-    return Agreement(float(worst), same / pixels, len(SIZES))
+        worst = np.maximum(worst, np.abs(found - wanted).max())  # keeps a NaN
+        window, frame = Window(0, 0, height, width), Frame(info.stride, *[(height, width)] * 2)
+        masks = ([class_map([Piece(window, one)], frame) for one in x] for x in (found, wanted))
+        same.append(np.equal(*map(np.stack, masks)).ravel())
+    return Agreement(float(worst), np.concatenate(same).mean().item(), len(SIZES))

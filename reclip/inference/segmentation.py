@@ -1,10 +1,9 @@
-"""What a model says of one photo: a class for every pixel, and pictures of it."""
+"""The result for one photo: a class for every pixel, and pictures of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,24 +11,17 @@ from PIL import Image
 from reclip.inference.drawing import with_legend
 
 OVERLAY_SIDE = 1600
-"""Pixels of an overlay's long side, unless asked for more."""
-
-
-class Prediction(NamedTuple):
-    """mask: uint8 (H, W). probabilities: computes float32 (C, H, W) when called."""
-
-    mask: np.ndarray
-    probabilities: Callable[[], np.ndarray]
+"""Default for the long side of an overlay, in pixels."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
-    """A photo and the class of its every pixel.
+    """A photo and the class of every pixel.
 
     Attributes:
-        image: RGB uint8 (H, W, 3), upright, as it was segmented.
-        mask: uint8 (H, W), the number of the best class; of equal ones the first.
-        class_names: C names; a class's place is its number.
+        image: the photo as it was segmented, RGB uint8 (H, W, 3), upright.
+        mask: number of the best class, uint8 (H, W); the first of equal classes.
+        class_names: C names; the index of a class is its number in the mask.
         palette: RGB uint8 (C, 3).
     """
 
@@ -46,33 +38,34 @@ class Segmentation:
         return f"<Segmentation of {height}×{width} pixels: {most}>"
 
     def probabilities(self) -> np.ndarray:
-        """Softmax over the classes, float32 (C, H, W), computed anew at every call.
+        """Return the softmax over the classes, float32 (C, H, W). It is not calibrated.
 
-        It takes 4·C·H·W bytes: 3 GiB for 20 classes and 40 megapixels. Not calibrated.
+        Every call computes it again. It takes 4·C·H·W bytes: 3 GiB for 20 classes and 40
+        megapixels.
         """
         return self._probabilities()
 
     def pixels(self) -> np.ndarray:
-        """Number of pixels of each class, int64 (C,)."""
+        """Return the number of pixels of each class, int64 (C,)."""
         return np.bincount(self.mask.ravel(), minlength=len(self.class_names))
 
     def area(self) -> dict[str, float]:
-        """Share of the photo of each class, by its name; together they are 1."""
+        """Return each class's share of the photo, by its name; the shares sum to 1."""
         shares = self.pixels() / self.mask.size
         return dict(zip(self.class_names, shares.tolist(), strict=True))
 
     def palette_image(self) -> Image.Image:
-        """The mask as an image of mode P, in the classes' colours; its values are the numbers."""
+        """Return the mask as an image of mode P: values are class numbers, colours the palette."""
         image = Image.fromarray(self.mask).convert("L")
         image = Image.frombytes("P", image.size, image.tobytes())
         image.putpalette(self.palette.ravel().tolist())
         return image
 
     def overlay(self, opacity: float = 0.5, long_side: int | None = OVERLAY_SIDE) -> Image.Image:
-        """The photo with the classes' colours over it, and below a legend of those it holds.
+        """Return the photo under the colours of its classes, with a legend below, in mode RGB.
 
-        opacity: 0 shows the photo alone, 1 the colours alone. long_side: larger photos are shown
-        reduced to so many pixels; None: at their own size. Returns mode RGB.
+        opacity: of the colours; 0 shows only the photo, 1 only the colours.
+        long_side: larger photos are reduced to this many pixels; None: keep the size.
         """
         photo, mask = Image.fromarray(self.image), self.palette_image()
         size = shown_size(*photo.size, long_side)
@@ -80,22 +73,24 @@ class Segmentation:
             photo, mask = photo.resize(size, Image.Resampling.BOX), mask.resize(size)
         picture = Image.blend(photo, mask.convert("RGB"), opacity)
         pixels = self.pixels()
+        shares = 100 * pixels / self.mask.size
         entries = [
-            (
-                tuple(self.palette[k].tolist()),
-                f"{self.class_names[k]} {100 * pixels[k] / self.mask.size:.3g}%",
-            )
-            for k in np.argsort(-pixels, kind="stable")
-            if pixels[k]
+            (tuple(self.palette[k].tolist()), f"{self.class_names[k]} {shares[k]:.3g}%")
+            for k in by_size(pixels)
         ]
         return with_legend(picture, entries)
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """Return the overlay as PNG, which a notebook shows."""
         return self.overlay()._repr_png_()
 
 
+def by_size(pixels: np.ndarray) -> list[int]:
+    """Return the classes that have any pixels, the largest first. pixels: number of each class."""
+    return [k for k in np.argsort(-pixels, kind="stable").tolist() if pixels[k]]
+
+
 def shown_size(width: int, height: int, long_side: int | None) -> tuple[int, int]:
-    """(width, height) of a picture that is reduced to a long side, if it is larger."""
+    """Return (width, height), reduced to `long_side` pixels if larger; None: never reduced."""
     ratio = min(1.0, long_side / max(width, height)) if long_side else 1.0
     return max(1, round(width * ratio)), max(1, round(height * ratio))

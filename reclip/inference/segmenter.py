@@ -1,76 +1,106 @@
-"""`reclip.Segmenter`: a trained model as a function from a photo to its segmentation."""
+"""`reclip.Segmenter`: load a trained model and segment photos."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from reclip.common.errors import ReclipError
+from reclip.config.models import ImageSettings
 from reclip.data.images import read_image, reading, rgb_pixels
+from reclip.data.reading import Frame, Piece
 from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
-from reclip.inference.segmentation import Prediction, Segmentation
+from reclip.inference.segmentation import Segmentation
+from reclip.inference.tiles import bounded, without_margins
 
 Photo = str | Path | Image.Image | np.ndarray
 
 
+class Backend(Protocol):
+    """A model in one library: PyTorch (`torch_backend`) or ONNX Runtime (`onnx_backend`).
+
+    cell: side of a cell of the logits' grid, in pixels of the image as read.
+    """
+
+    info: ModelInfo
+    cell: int
+
+    def logits(self, photo: np.ndarray, image: ImageSettings) -> tuple[list[Piece], Frame]:
+        """Return the logits of every window of a photo uint8 (H, W, 3), and where they belong."""
+
+    def class_map(self, pieces: Sequence[Piece], frame: Frame) -> np.ndarray:
+        """Return the best class of every pixel, uint8 (H, W); the first of equal classes."""
+
+    def probabilities(self, pieces: Sequence[Piece], frame: Frame, scale: float) -> np.ndarray:
+        """Return the softmax over the classes of `scale` times the logits, float32 (C, H, W)."""
+
+
 class Segmenter:
-    """A model that gives every pixel of a photo a class.
+    """A trained model that assigns a class to every pixel of a photo.
 
         model = reclip.Segmenter.load("results/mini/runs/voc-distill/model")
         found = model("photo.jpg")
         found.mask, found.area(), found.overlay().save("overlay.png")
 
     Attributes:
-        info: what the model is (`reclip.inference.model_info.ModelInfo`).
+        info: description of the model (`reclip.inference.model_info.ModelInfo`).
     """
 
-    def __init__(self, info: ModelInfo, predict: Callable[[np.ndarray], Prediction]) -> None:
-        self.info = info
-        self._predict = predict
-        self._palette = np.array(info.palette, np.uint8)
+    def __init__(self, backend: Backend) -> None:
+        self.info = backend.info
+        self._backend = backend
+        self._palette = np.array(backend.info.palette, np.uint8)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", clip: str | None = None) -> Segmenter:
-        """Load a folder that `reclip package` wrote, or an .onnx file of `reclip export`.
+        """Load a folder written by `reclip package`, or an .onnx file written by `reclip export`.
 
         Args:
-            device: "auto", "cpu" or "cuda"; an .onnx file is computed on the CPU, without torch.
-            clip: for a rectified CLIP, the file of its CLIP's weights where it lies elsewhere now.
+            device: "auto", "cpu" or "cuda". An .onnx file runs on the CPU, without torch.
+            clip: for a rectified CLIP, the file of its CLIP weights, if it was moved.
 
-        Raises ReclipError: there is nothing, something else, or something damaged at `path`; the
-        device or the CLIP is not there.
+        Raises ReclipError: `path` is missing, damaged or not a model; this machine has no such
+        device; the CLIP weights are missing or have another checksum.
         """
         path = Path(path).expanduser()
         if path.suffix.lower() == ".onnx":
-            from reclip.inference.onnx_backend import load_onnx
+            from reclip.inference.onnx_backend import OnnxStudent
 
-            return cls(*load_onnx(path))
+            return cls(OnnxStudent(path))
         info = read_folder(path)
         from reclip.inference.torch_backend import load_model
 
-        return cls(info, load_model(info, path / WEIGHTS, device, clip))
+        return cls(load_model(info, path / WEIGHTS, device, clip))
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """A class's place is its number in a mask."""
+        """Name of each class; the index of a class is its number in a mask."""
         return self.info.class_names
 
     def __call__(self, image: Photo) -> Segmentation:
-        """Segment a photo: a file, a PIL image, or RGB uint8 (H, W, 3).
+        """Segment a photo: a file, a PIL image, or an RGB array uint8 (H, W, 3).
 
-        Files and PIL images are turned upright by their EXIF orientation; grey, CMYK, 16-bit and
-        transparent ones are converted. The same photo and model give the mask that the pipeline's
-        evaluation gives; beyond 2 megapixels as read (more for CLIP) the photo is read in tiles,
-        so that memory is bounded.
+        Files and PIL images are rotated by their EXIF orientation. Grey, CMYK, 16-bit and
+        transparent images are converted to RGB. The mask equals the mask of the pipeline's
+        evaluation. A photo of more than 2 megapixels as read (more for CLIP) is read in tiles, so
+        that memory is bounded.
 
-        Raises ReclipError: no such file, not readable as an image, or an array of another kind.
+        Raises ReclipError: the file is missing or not an image, or the array has another type or
+        shape.
         """
-        photo = as_pixels(image)
-        found = self._predict(photo)
-        return Segmentation(photo, found.mask, self.class_names, self._palette, found.probabilities)
+        photo, backend, info = as_pixels(image), self._backend, self.info
+        settings = bounded(info.image, photo.shape[:2], backend.cell)
+        pieces, frame = backend.logits(photo, settings)
+        if settings is not info.image:
+            pieces = without_margins(pieces, frame)
+        mask = backend.class_map(pieces, frame)
+        probabilities = partial(backend.probabilities, pieces, frame, info.logit_scale)
+        return Segmentation(photo, mask, info.class_names, self._palette, probabilities)
 
     def __repr__(self) -> str:
         names = ", ".join(self.class_names[:3]) + (", ..." if len(self.class_names) > 3 else "")
@@ -78,19 +108,17 @@ class Segmenter:
 
 
 def as_pixels(image: Photo) -> np.ndarray:
-    """RGB uint8 (H, W, 3), upright. Raises ReclipError as `Segmenter.__call__` does."""
+    """Return RGB uint8 (H, W, 3), upright. Raises ReclipError as `Segmenter.__call__` does."""
     if isinstance(image, (str, Path)):
         return read_image(image)
     if isinstance(image, Image.Image):
         with reading(getattr(image, "filename", "") or "the image"):
             return rgb_pixels(ImageOps.exif_transpose(image))
-    if not isinstance(image, np.ndarray):
-        raise ReclipError(
-            f"a {type(image).__name__} is no photo: give a path, a PIL image or a uint8 array "
-            f"(H, W, 3)"
-        )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ReclipError(
-            f"an array of {image.dtype} {image.shape} is no photo: give RGB uint8 (H, W, 3)"
-        )
-    return np.ascontiguousarray(image)
+    kind = type(image).__name__
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return np.ascontiguousarray(image)
+        kind = f"array of {image.dtype} {image.shape}"
+    raise ReclipError(
+        f"Cannot segment this {kind}. Give a path, a PIL image or an RGB array uint8 (H, W, 3)."
+    )

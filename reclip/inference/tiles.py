@@ -1,23 +1,23 @@
-"""A photo that is read whole but too large for the memory is read in overlapping tiles."""
+"""Read a photo that is too large for the memory in overlapping tiles."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from reclip.config.models import ImageSettings
-from reclip.data.reading import Window, whole_size
+from reclip.data.reading import Frame, Piece, Window, whole_size
 
-WHOLE_CELLS = 2**15  # of a grid at once: 2 megapixels at a stride of 8
-TILE_CELLS, STEP_CELLS = 128, 96  # a tile's side, and from one to the next
-MARGIN_CELLS = 14  # along a tile's edges inside the photo, where padding shows: left to the next
+WHOLE_CELLS = 2**15  # most cells of a photo read whole: 2 megapixels at a stride of 8
+TILE_CELLS, STEP_CELLS = 128, 96  # side of a tile, and step from one tile to the next
+MARGIN_CELLS = 14  # at edges inside the photo the padding distorts logits: another tile covers them
 
 
 def bounded(settings: ImageSettings, size: tuple[int, int], cell: int) -> ImageSettings:
-    """`settings` for a photo of `size` (H, W): tiles instead of a whole beyond WHOLE_CELLS.
+    """Return `settings`, with tiles for a photo of `size` (H, W) of more than WHOLE_CELLS cells.
 
-    cell: pixels a cell of the model's grid. Up to that size `settings` itself is returned.
+    cell: side of a cell of the model's grid in pixels.
+    Smaller photos and sliding windows get `settings` itself.
     """
     pixels = math.prod(whole_size(*size, settings))
     if settings.protocol == "slide" or pixels <= WHOLE_CELLS * cell**2:
@@ -26,24 +26,22 @@ def bounded(settings: ImageSettings, size: tuple[int, int], cell: int) -> ImageS
     return settings.model_copy(update=tiles)
 
 
-def without_margins(
-    pieces: Iterable[tuple[Window, Any]], read: tuple[int, int], cell: int
-) -> list[tuple[Window, Any]]:
-    """Tiles with their logits (C, h, w), tensors or arrays, cut where another knows better.
+def without_margins(pieces: Iterable[Piece], frame: Frame) -> list[Piece]:
+    """Return tiles without their margins, except at the photo's edges.
 
-    read: (H, W) of the image as read. What remains still overlaps, and is averaged there.
+    The tiles still overlap. Their logits are averaged there, as those of sliding windows are.
     """
+    cell, (read_height, read_width) = frame.cell, frame.read
     found = []
     for (top, left, height, width), logits in pieces:
         rows, columns = logits.shape[-2:]
-        above, before = MARGIN_CELLS * (top > 0), MARGIN_CELLS * (left > 0)
-        below = MARGIN_CELLS * (top + height < read[0])
-        after = MARGIN_CELLS * (left + width < read[1])
+        inside = (top > 0, top + height < read_height, left > 0, left + width < read_width)
+        above, below, before, after = (MARGIN_CELLS * edge for edge in inside)
         window = Window(
             top + above * cell,
             left + before * cell,
             height - (above + below) * cell,
             width - (before + after) * cell,
         )
-        found.append((window, logits[:, above : rows - below, before : columns - after]))
+        found.append(Piece(window, logits[:, above : rows - below, before : columns - after]))
     return found

@@ -1,8 +1,8 @@
-"""A packaged student or rectified CLIP, computed by PyTorch as the pipeline's evaluation does."""
+"""Run a packaged student or rectified CLIP in PyTorch, as the pipeline's evaluation does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,100 +13,90 @@ from reclip.clip.feature_cache import unit_features
 from reclip.clip.load import load_clip, weights_file
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
-from reclip.data.reading import read_in_windows
+from reclip.config.models import ImageSettings
+from reclip.data.reading import Frame, Piece, read_in_windows
 from reclip.data.views import normalise
 from reclip.device import deterministic, pick_device
 from reclip.distill.deeplab import Student
 from reclip.distill.predict import student_logits
-from reclip.inference.model_info import ClipWeights, ModelInfo
-from reclip.inference.segmentation import Prediction
-from reclip.inference.tiles import bounded, without_margins
+from reclip.inference.model_info import ModelInfo
 from reclip.rectify.model import Rectifier
-from reclip.rectify.predict import Frame, Piece, class_map, rectified_logits, upsample
-
-Logits = Callable[[np.ndarray], tuple[list[Piece], Frame]]
+from reclip.rectify.predict import class_map, rectified_logits, upsample
 
 
-def load_model(
-    info: ModelInfo, weights: Path, device: str, clip_checkpoint: str | None
-) -> Callable[[np.ndarray], Prediction]:
-    """From a photo uint8 (H, W, 3) to what the model says of it.
+class TorchBackend:
+    """A `reclip.inference.segmenter.Backend` without `logits`, which depend on the model."""
 
-    Raises ReclipError: no such device; weights that are damaged or of something else; for a
-    rectified CLIP, CLIP weights that are missing or others.
+    @torch.inference_mode()
+    def class_map(self, pieces: Sequence[Piece], frame: Frame) -> np.ndarray:
+        return class_map(pieces, frame).cpu().numpy().astype(np.uint8)
+
+    @torch.inference_mode()
+    def probabilities(self, pieces: Sequence[Piece], frame: Frame, scale: float) -> np.ndarray:
+        values = upsample(pieces, frame).mul_(scale)
+        values.sub_(values.amax(0)).exp_().div_(values.sum(0))  # in place: may be gigabytes
+        return values.cpu().numpy()
+
+
+class TorchStudent(TorchBackend):
+    """A student, which needs no other weights."""
+
+    def __init__(self, info: ModelInfo, weights: Path, device: torch.device) -> None:
+        self.info, self.cell, self.device = info, info.stride, device
+        self.student = Student.load(weights).to(device)
+        info.require_classes(self.student.head.config["classes"], weights)
+
+    @torch.inference_mode()
+    def logits(self, photo: np.ndarray, image: ImageSettings) -> tuple[list[Piece], Frame]:
+        return student_logits(self.student, photo, image, self.info.norm, self.device)
+
+
+class TorchRectifiedClip(TorchBackend):
+    """A rectifier with the CLIP that it rectifies.
+
+    checkpoint: file of CLIP's weights; None: the file that the model's settings name.
+    """
+
+    def __init__(
+        self, info: ModelInfo, weights: Path, device: torch.device, checkpoint: str | None
+    ) -> None:
+        settings = info.clip.settings
+        if checkpoint is not None:
+            settings = settings.model_copy(update={"checkpoint": checkpoint})
+        self.info = info
+        self.model = Rectifier.load(weights, device)
+        info.require_classes(len(self.model.w_query), weights)
+        clip = load_clip(settings, device)
+        file = weights_file(settings)
+        sha256, wanted = file_sha256(file), info.clip.sha256
+        if wanted and sha256 != wanted:
+            raise ReclipError(
+                f"'{file}' (sha256 {sha256[:12]}...) is not the CLIP that this model rectifies "
+                f"({settings.model}, sha256 {wanted[:12]}...): name the right file with --clip"
+            )
+        self.extractor = Extractor(clip, settings, loaders=0)
+        self.cell = self.extractor.patch
+
+    @torch.inference_mode()
+    def logits(self, photo: np.ndarray, image: ImageSettings) -> tuple[list[Piece], Frame]:
+        size, cuts = read_in_windows(photo, image)
+        features = []
+        for window, pixels in cuts:
+            cut = normalise(pixels, self.extractor.norm)
+            features.append((window, unit_features(self.extractor([cut])[0][0])))
+        frame = Frame(self.cell, size, photo.shape[:2], image.overhang)
+        return rectified_logits(self.model, features, self.info.denoising), frame
+
+
+def load_model(info: ModelInfo, weights: Path, device: str, clip: str | None) -> TorchBackend:
+    """Load a packaged model on a device: "auto", "cpu" or "cuda".
+
+    clip: file of CLIP's weights, if a rectified CLIP shall not use the file that its settings name.
+    Raises ReclipError: this machine has no such device; the weights are damaged or of another
+    model; the CLIP weights of a rectified CLIP are missing or have another checksum.
     """
     deterministic()
     place = pick_device(device, "device")
     if info.kind == "student":
-        logits = _by_student(info, weights, place)
-    else:
-        logits = _by_rectified_clip(info, weights, place, clip_checkpoint)
-
-    def predict(photo: np.ndarray) -> Prediction:
-        with torch.inference_mode():
-            pieces, frame = logits(photo)
-            mask = class_map(pieces, frame).cpu().numpy().astype(np.uint8)
-        return Prediction(mask, lambda: _probabilities(pieces, frame, info.logit_scale))
-
-    return predict
-
-
-def _by_student(info: ModelInfo, weights: Path, device: torch.device) -> Logits:
-    student = Student.load(weights).to(device)
-    info.require_classes(student.head.config["classes"], weights)
-
-    def logits(photo: np.ndarray) -> tuple[list[Piece], Frame]:
-        image = bounded(info.image, photo.shape[:2], info.stride)
-        pieces, frame = student_logits(student, photo, image, info.norm, device)
-        return _trimmed(pieces, frame, image is not info.image), frame
-
-    return logits
-
-
-def _by_rectified_clip(
-    info: ModelInfo, weights: Path, device: torch.device, checkpoint: str | None
-) -> Logits:
-    settings = info.clip.settings
-    if checkpoint is not None:
-        settings = settings.model_copy(update={"checkpoint": checkpoint})
-    model = Rectifier.load(weights, device)
-    info.require_classes(len(model.w_query), weights)
-    clip = load_clip(settings, device)
-    _require_same(info.clip, weights_file(settings))
-    extractor = Extractor(clip, settings, loaders=0)
-
-    def logits(photo: np.ndarray) -> tuple[list[Piece], Frame]:
-        image = bounded(info.image, photo.shape[:2], extractor.patch)
-        size, cuts = read_in_windows(photo, image)
-        features = []
-        for window, pixels in cuts:
-            cut = normalise(pixels, extractor.norm)
-            features.append((window, unit_features(extractor([cut])[0][0])))
-        frame = Frame(extractor.patch, size, photo.shape[:2], image.overhang)
-        pieces = rectified_logits(model, features, info.denoising)
-        return _trimmed(pieces, frame, image is not info.image), frame
-
-    return logits
-
-
-def _trimmed(pieces: list[Piece], frame: Frame, in_tiles: bool) -> list[Piece]:
-    if not in_tiles:
-        return pieces
-    return [Piece(*pair) for pair in without_margins(pieces, frame.read, frame.cell)]
-
-
-def _require_same(wanted: ClipWeights, file: Path) -> None:
-    sha256 = file_sha256(file)
-    if wanted.sha256 and sha256 != wanted.sha256:
-        raise ReclipError(
-            f"'{file}' (sha256 {sha256[:12]}...) is not the CLIP that this model rectifies "
-            f"({wanted.settings.model}, sha256 {wanted.sha256[:12]}...): name that file by --clip"
-        )
-
-
-@torch.inference_mode()
-def _probabilities(pieces: list[Piece], frame: Frame, scale: float) -> np.ndarray:
-    """Softmax over the classes, float32 (C, H, W); in place, for it may be gigabytes."""
-    values = upsample(pieces, frame).mul_(scale)
-    values.sub_(values.amax(0)).exp_().div_(values.sum(0))
-    return values.cpu().numpy()
+        return TorchStudent(info, weights, place)
+    return TorchRectifiedClip(info, weights, place, clip)

@@ -74,7 +74,10 @@ def _parsed(module: str) -> tuple[str, frozenset[str]]:
     if path is None:
         raise ModuleNotFoundError(module)
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    digest = text_sha256(json.dumps(canonical(tree), sort_keys=True))
+    text = json.dumps(canonical(tree), sort_keys=True)
+    for template in sorted(path.parent.glob(f"{path.stem}.*.j2")):  # card.md.j2 of card.py
+        text += template.read_text(encoding="utf-8")
+    digest = text_sha256(text)
     return digest, frozenset(_imports(tree))
 
 

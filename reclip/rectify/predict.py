@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
 
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import DenoisingSettings, ImageSettings
 from reclip.data.index import Item
-from reclip.data.reading import Window
+from reclip.data.reading import Frame, Piece, Window
 from reclip.data.views import resize
 from reclip.rectify.model import Rectifier
 
 VALUES_AT_ONCE = 2**25  # logits of a photo of 40 megapixels would fill the memory
 REMOVED = -100.0  # official: far below any cosine
-
-
-class Piece(NamedTuple):
-    """A window of an image as read, and its logits (C, h, w)."""
-
-    window: Window
-    logits: torch.Tensor
-
-
-class Frame(NamedTuple):
-    """Where logits go.
-
-    cell: pixels of the read image a grid cell.
-    read: (H, W) of the image as read; size: (H, W) of the photo.
-    overhang: what becomes of the last cells' padding (see ImageSettings).
-    """
-
-    cell: int
-    read: tuple[int, int]
-    size: tuple[int, int]
-    overhang: Literal["cut", "squeezed"] = "cut"
 
 
 def upsample(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from reclip.inference import drawing
-from reclip.inference.contact_sheet import page
-from reclip.inference.drawing import font, lettering, with_legend
+from reclip.inference.drawing import contact_sheet, font, lettering, with_legend
 
 ENTRIES = [((9, 9, 9), f"a class {k} 0.1%") for k in range(60)]
 
@@ -63,4 +62,4 @@ def test_a_sheet_of_photos_with_odd_names(bare) -> None:
     cells = [
         (name, Image.new("RGB", (9, 9))) for name in ("a\nb", "写真" * 40, "\udcff", "x" * 300)
     ]
-    assert page(cells, ENTRIES).width > 900
+    assert contact_sheet(cells, ENTRIES).width > 900

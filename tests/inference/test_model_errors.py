@@ -36,13 +36,13 @@ LISTED = ("classes", "palette")
 
 # what is done to a copy of the packaged student -> words of the sentence
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (shutil.rmtree, "is no folder with model.json and model.safetensors: name"),
+    "no folder": (shutil.rmtree, "is not a folder with model.json and model.safetensors: name"),
     "an empty folder": (lambda f: [p.unlink() for p in f.iterdir()], "has no model.json"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no model.json and"),
-    "weights cut": (lambda f: cut(f / "model.safetensors"), "is damaged or not the file that"),
+    "weights cut": (lambda f: cut(f / "model.safetensors"), "is damaged, or not the file that"),
     "other weights": (
         lambda f: save_file({"x": np.zeros(1)}, f / "model.safetensors"),
-        "is damaged or not the file that model.json describes",
+        "is damaged, or not the file that model.json describes",
     ),
     "foreign weights": (
         lambda f: new_weights(f, lambda p: save_file({"x": np.zeros(1)}, p)),
@@ -51,20 +51,20 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no safetensors": (
         lambda f: new_weights(f, lambda p: p.write_text("text")), "is not a saved student",
     ),
-    "not json": (lambda f: (f / "model.json").write_text("{"), "describes no model of reclip"),
-    "binary": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\xff"), "describes no model"),
-    "another's json": (lambda f: (f / "model.json").write_text("[1]"), "describes no model"),
+    "not json": (lambda f: (f / "model.json").write_text("{"), "does not describe a model"),
+    "binary": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\xff"), "not describe a model"),
+    "another's json": (lambda f: (f / "model.json").write_text("[1]"), "does not describe a model"),
     "another format": (lambda f: change(f, format="reclip-model-9"), "its format is not reclip-m"),
-    "an unknown key": (lambda f: change(f, extra=1), "its 'extra' is not known here"),
+    "an unknown key": (lambda f: change(f, extra=1), "its 'extra' is not valid"),
     "a colour too few": (
         lambda f: change(f, palette=read_json(f / "model.json")["palette"][1:]),
-        "its 'palette' is not known here",
+        "its 'palette' is not valid",
     ),
     "a class too few": (
         lambda f: change(f, **{k: read_json(f / "model.json")[k][1:] for k in LISTED}),
-        "classes apart and model.json names",
+        " classes, but model.json names",
     ),
-    "no classes": (lambda f: change(f, classes=[]), "its 'classes' is not known here"),
+    "no classes": (lambda f: change(f, classes=[]), "its 'classes' is not valid"),
 }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_a_folder_that_is_no_model(student: Path, tmp_path: Path, damage: str) -
 
 
 def test_a_checkpoint_is_no_model(student: Path) -> None:
-    with pytest.raises(ReclipError, match=r"model.safetensors' is no folder with model.json"):
+    with pytest.raises(ReclipError, match=r"model.safetensors' is not a folder with model.json"):
         Segmenter.load(student / "model.safetensors")
 
 
@@ -98,7 +98,7 @@ def test_a_rectified_clip_needs_the_very_clip(rectified: Path, tmp_path: Path) -
     folder = shutil.copytree(rectified, tmp_path / "model")
     clip = read_json(folder / "model.json")["clip"]
     change(folder, clip={**clip, "sha256": "0" * 64})
-    with pytest.raises(ReclipError, match=r"is not the CLIP that this model .* by --clip"):
+    with pytest.raises(ReclipError, match=r"is not the CLIP that this model .* with --clip"):
         Segmenter.load(folder, device="cpu")
     change(folder, clip=clip)
     with pytest.raises(ReclipError, match=r"no file 'gone.pt'"):
@@ -131,10 +131,10 @@ def foreign(path: Path) -> None:
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "gone": (Path.unlink, "no file '"),
     "a folder": (lambda p: (p.unlink(), p.mkdir()), "no file '"),
-    "cut": (cut, "cannot be read as an ONNX model"),
-    "text": (lambda p: p.write_text("text"), "cannot be read as an ONNX model"),
-    "empty": (lambda p: p.write_text(""), "cannot be read as an ONNX model"),
-    "another's": (foreign, "is not from reclip: write one with `reclip export"),
+    "cut": (cut, "as an ONNX model: "),
+    "text": (lambda p: p.write_text("text"), "as an ONNX model: "),
+    "empty": (lambda p: p.write_text(""), "as an ONNX model: "),
+    "another's": (foreign, "was not written by reclip: write a file with `reclip export"),
 }
 
 
@@ -162,7 +162,7 @@ def test_an_exported_student_of_another_version(exported: Path, tmp_path: Path) 
 def test_an_export_of_what_is_no_model_is_one_sentence(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = reclip("export", "--model", "nowhere", "--onnx", "x.onnx")
-    assert "'nowhere' is no folder with model.json" in one_sentence(said)
+    assert "'nowhere' is not a folder with model.json" in one_sentence(said)
 
 
 # ---------------------------------------------------------------- runs

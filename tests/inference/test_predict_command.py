@@ -215,11 +215,17 @@ def test_no_two_photos_share_a_name(files: list[str], wanted: list[str]) -> None
 # ---------------------------------------------------------------- mistakes
 
 MISTAKES = {
-    "no such file": (["nowhere"], "there is no file or folder 'nowhere'"),
-    "an empty folder": (["empty"], "no photo in 'empty': name a folder that holds JPEG,"),
+    "no such file": (["nowhere"], "no file or folder 'nowhere'"),
+    "an empty folder": (["empty"], "no photo in 'empty': name a folder with JPEG,"),
     "no photos": (["texts"], "no photo in 'texts'"),
-    "out is a file": (["photo.png", "--out", "texts/a.txt"], "cannot be used as a folder"),
-    "out is in a file": (["photo.png", "--out", "texts/a.txt/b"], "cannot be used as a folder"),
+    "out is a file": (
+        ["photo.png", "--out", "texts/a.txt"],
+        "'texts/a.txt' as a folder: File exists",
+    ),
+    "out is in a file": (
+        ["photo.png", "--out", "texts/a.txt/b"],
+        "'texts/a.txt/b' as a folder: Not a",
+    ),
     "out is something else": (
         ["photo.png", "--out", "texts"],
         "'texts' holds other files, such as",
@@ -249,7 +255,7 @@ def test_a_folder_that_may_not_be_written_is_named(here: Path, student: Path) ->
     Path("locked").mkdir()
     Path("locked").chmod(stat.S_IRUSR | stat.S_IXUSR)
     line = one_sentence(predict(student, "photo.png", "--out", "locked"))
-    assert "'locked' may not be written" in line
+    assert "Cannot write into 'locked'" in line
 
 
 def test_a_full_disk_stops_at_once(here: Path, student: Path, photos: Path, monkeypatch) -> None:

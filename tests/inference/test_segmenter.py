@@ -40,7 +40,7 @@ def with_image(folder: Path, **changes) -> Segmenter:
     """The model with other settings of how a photo is read."""
     info = read_folder(folder)
     info = info.model_copy(update={"image": ImageSettings(**changes)})
-    return Segmenter(info, load_model(info, folder / "model.safetensors", "cpu", None))
+    return Segmenter(load_model(info, folder / "model.safetensors", "cpu", None))
 
 
 @pytest.fixture
@@ -123,11 +123,11 @@ def test_a_person_s_image_is_left_as_it_is(tmp_path: Path, model: Segmenter) -> 
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((4, 4), np.uint8), "an array of uint8 (4, 4) is no photo: give RGB uint8"),
-        (np.zeros((4, 4, 4), np.uint8), "(4, 4, 4) is no photo"),
-        (np.zeros((4, 4, 3)), "an array of float64"),
-        (np.zeros((0, 4, 3), np.uint8), "(0, 4, 3) is no photo"),
-        (b"bytes", "a bytes is no photo: give a path"),
+        (np.zeros((4, 4), np.uint8), "Cannot segment this array of uint8 (4, 4). Give a path"),
+        (np.zeros((4, 4, 4), np.uint8), "this array of uint8 (4, 4, 4)."),
+        (np.zeros((4, 4, 3)), "this array of float64"),
+        (np.zeros((0, 4, 3), np.uint8), "this array of uint8 (0, 4, 3)."),
+        (b"bytes", "Cannot segment this bytes. Give a path"),
         ("nowhere.jpg", "no file 'nowhere.jpg'"),
         (__file__, "cannot be read as an image"),
     ],
@@ -223,8 +223,8 @@ def test_tiles_cover_the_photo_and_leave_their_margins_to_others(monkeypatch) ->
     for window in windows(read, image):
         rows, columns = (-(-side // 8) for side in window[2:])
         places = np.mgrid[:rows, :columns] * 8.0 + np.array(window[:2]).reshape(2, 1, 1)
-        pieces.append((window, places.astype(np.float32) + 3.5))
-    found = without_margins(pieces, read, 8)
+        pieces.append(Piece(window, places.astype(np.float32) + 3.5))
+    found = without_margins(pieces, Frame(8, read, read))
     assert len(found) == 6 and found[0][0] == (0, 0, 1024 - 14 * 8, 1024 - 14 * 8)
     assert found[-1][0] == (1900 - 1024 + 112, 1301 - 1024 + 112, 1024 - 112, 1024 - 112)
     covered = np.zeros(read, int)
