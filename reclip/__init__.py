@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +17,12 @@ __all__ = ["Segmentation", "Segmenter", "__version__"]
 
 def __getattr__(name: str) -> Any:
     """Import a public class on first use, so that `import reclip` stays fast."""
-    if name in ("Segmentation", "Segmenter"):
-        return getattr(import_module(f"reclip.inference.{name.lower()}"), name)
+    if name == "Segmenter":
+        from reclip.inference.segmenter import Segmenter
+
+        return Segmenter
+    if name == "Segmentation":
+        from reclip.inference.segmentation import Segmentation
+
+        return Segmentation
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

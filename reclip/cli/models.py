@@ -1,4 +1,4 @@
-"""`reclip predict`, `export`: trained models on photos of one's own, and for other programs."""
+"""`reclip predict` and `reclip export`: use a trained model, or export it as ONNX."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from reclip.common.errors import ReclipError
 from reclip.pipeline.job import snakemake
 from reclip.pipeline.receipts import why_stale
 
-run_option = click.option("--run", metavar="RUN", help="A run of the settings file, by its name.")
+run_option = click.option(
+    "--run", metavar="RUN", help="Use the model of this run of the settings file."
+)
 model_option = click.option(
-    "--model", metavar="PATH", help="Instead: a folder that `reclip package` wrote."
+    "--model", metavar="PATH", help="Use this folder, written by `reclip package`."
 )
 
 
 def packaged_model(run: str | None, model: str | None, params_path: str) -> Path:
-    """The model that the options name.
+    """Return the folder (or .onnx file) of the model that the options name.
 
-    Raises ReclipError: no such run, or its model is not made yet or of other settings.
+    Raises ReclipError: no such run, or its model is missing or stale.
     """
     if (run is None) == (model is None):
-        raise click.UsageError("name the model by either --run or --model")
+        raise click.UsageError("name the model with either --run or --model")
     if model is not None:
         return Path(model)
     from reclip.pipeline.plan import Plan
@@ -43,19 +45,25 @@ def packaged_model(run: str | None, model: str | None, params_path: str) -> Path
 @click.option(
     "--model",
     metavar="PATH",
-    help="Instead: a folder that `reclip package` wrote, or an .onnx file (needs no torch).",
+    help="Use this folder, written by `reclip package`, or this .onnx file (needs no torch).",
 )
 @params_option
-@click.option("--out", default="predictions", show_default=True, metavar="DIR", help="Where to.")
-@click.option("--overwrite", is_flag=True, help="Make again what is there, also another model's.")
+@click.option(
+    "--out", default="predictions", show_default=True, metavar="DIR", help="Output folder."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Overwrite existing results, including another model's."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--clip", metavar="FILE", help="A rectified CLIP's CLIP, if it lies elsewhere now.")
+@click.option(
+    "--clip", metavar="FILE", help="CLIP weights of a rectified model, if they were moved."
+)
 def predict(photos, run, model, params_path, out, overwrite, device, clip) -> None:
-    """Segment photos: masks, overlays with a legend, each class's share, a contact sheet.
+    """Segment photos: masks, overlays with a legend, area of each class, contact sheets.
 
-    Folders are searched for photos, however deep. Photos that the same model has done are left
-    unless they changed since, so a stopped call goes on where it was. A file that is no photo does
-    not stop the rest; it is named at the end, and the exit status is 1.
+    Folders are searched for photos at any depth. Photos that the same model has segmented are
+    skipped unless they changed, so an interrupted command can be resumed. A file that cannot be
+    read does not stop the rest: it is named at the end, and the exit status is 1.
     """
     from reclip.inference.batch import predict as run_predict
     from reclip.inference.segmenter import Segmenter
@@ -63,7 +71,7 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     path = packaged_model(run, model, params_path)
     segmenter = Segmenter.load(path, device=device, clip=clip)
     found = run_predict(segmenter, photos, Path(out), overwrite=overwrite)
-    kept = f" ({found.kept} were there already)" if found.kept else ""
+    kept = f" ({found.kept} of them earlier)" if found.kept else ""
     done = found.made + found.kept
     click.echo(f"{done} photo{'s' * (done != 1)} segmented{kept}: see '{out}'")
     for sentence in found.failed:
@@ -71,8 +79,8 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     if found.failed:
         total = done + len(found.failed)
         raise ReclipError(
-            f"{len(found.failed)} of {total} photo{'s' * (total != 1)} failed, as named above: "
-            f"mend or leave out what failed and run again, and only that is done"
+            f"{len(found.failed)} of {total} photo{'s' * (total != 1)} failed, as named above: fix "
+            f"or remove them and run again; the other photos are not segmented again"
         )
 
 
@@ -82,17 +90,16 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
 @model_option
 @params_option
 def export(onnx, run, model, params_path) -> None:
-    """Write a student as ONNX: dynamic size and batch, class names and preprocessing inside.
+    """Export a student as ONNX, with dynamic size and batch, class names and preprocessing.
 
     Input "image": uint8 (batch, height, width, 3), RGB. Output "logits": float32 (batch, classes,
-    height / 8, width / 8), rounded up; resize by 8, cut, take the best class. The file is compared
-    with PyTorch at several sizes before it is kept.
+    height / 8, width / 8), rounded up. For a mask, resize the logits by 8, cut them to the photo
+    and take the best class. The file is kept only if it agrees with PyTorch at several sizes.
     """
     from reclip.inference.onnx_export import export_onnx
 
     found = export_onnx(packaged_model(run, model, params_path), Path(onnx))
     click.echo(
-        f"wrote {onnx}: at {found.sizes} sizes it differs from PyTorch by at most "
-        f"{found.difference:.1g} in a logit; {found.same_class:.3%} of the pixels have the same "
-        f"class"
+        f"wrote {onnx}: compared with PyTorch at {found.sizes} sizes, logits differ by at most "
+        f"{found.difference:.1g}, and {found.same_class:.3%} of the pixels have the same class"
     )

@@ -15,8 +15,6 @@ from reclip.config.models import ClipSettings, DenoisingSettings, ImageSettings
 FORMAT = "reclip-model-1"
 CARD, INFO, WEIGHTS = "README.md", "model.json", "model.safetensors"
 
-Triple = tuple[float, float, float]
-
 
 class ClipWeights(Settings):
     """The CLIP that a model rectifies: its settings, and its file's sha256 (None: not known)."""
@@ -49,8 +47,8 @@ class ModelInfo(Settings):
     palette: tuple[tuple[int, int, int], ...]
     image: ImageSettings
     norm: Literal["clip", "imagenet"]
-    mean: Triple
-    std: Triple
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     stride: int | None
     logit_scale: float
     denoising: DenoisingSettings
@@ -83,14 +81,6 @@ class ModelInfo(Settings):
         if image.protocol == "slide":
             words += f", in windows of {image.window} every {image.stride} pixels, logits averaged"
         return words
-
-    def require_classes(self, number: int, weights: Path) -> None:
-        """Raise ReclipError if the weights are for another number of classes."""
-        if number != len(self.classes):
-            raise ReclipError(
-                f"'{weights}' has {number} classes, but {INFO} names {len(self.classes)}: package "
-                f"the model again"
-            )
 
     @classmethod
     def parse(cls, text: str | bytes, where: str | Path) -> ModelInfo:

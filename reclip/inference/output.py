@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from reclip.common.errors import ReclipError
-from reclip.common.files import atomic, read_json, write_json
+from reclip.common.files import atomic, canonical_json, write_text
 from reclip.common.tables import write_table
 from reclip.data.images import image_size, read_image, read_label
 from reclip.inference.drawing import A_PAGE, Entry, contact_sheet, thumbnail
@@ -38,7 +38,7 @@ class Output:
     def __init__(self, folder: Path, info: ModelInfo, *, overwrite: bool) -> None:
         self.folder, self.info, self.overwrite = folder, info, overwrite
         self._masks: dict[Input, tuple[tuple[int, int], np.ndarray]] = {}  # size, pixels by class
-        described = info.model_dump(mode="json")
+        description = canonical_json(info.model_dump(mode="json"))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             files = sorted(os.listdir(folder))
@@ -54,22 +54,20 @@ class Output:
             raise ReclipError(
                 f"--out: '{folder}' holds other files, such as '{files[0]}': name a new folder"
             )
-        if files and not overwrite and not _holds(folder / INFO, described):
+        if files and not overwrite and (folder / INFO).read_bytes() != description.encode():
             raise ReclipError(
                 f"--out: '{folder}' holds the results of another model: name another folder, "
                 f"or replace the results with --overwrite"
             )
-        write_json(folder / INFO, described)
+        write_text(folder / INFO, description)
 
-    def mask(self, photo: Input) -> Path:
-        return self.folder / "masks" / f"{photo.name}.png"
-
-    def overlay(self, photo: Input) -> Path:
-        return self.folder / "overlays" / f"{photo.name}.jpg"
+    def _files(self, photo: Input) -> tuple[Path, Path]:
+        folder, name = self.folder, photo.name
+        return folder / "masks" / f"{name}.png", folder / "overlays" / f"{name}.jpg"
 
     def has(self, photo: Input) -> bool:
         """Return whether the photo has a complete result that is newer than the photo."""
-        mask, overlay = self.mask(photo), self.overlay(photo)
+        mask, overlay = self._files(photo)
         if self.overwrite or not (mask.is_file() and overlay.is_file()):
             return False
         if photo.path.stat().st_mtime_ns > mask.stat().st_mtime_ns:
@@ -84,8 +82,9 @@ class Output:
 
     def write(self, photo: Input, found: Segmentation) -> None:
         """Write overlay and mask. The mask comes last: a photo with a mask is done."""
-        _write_jpeg(self.overlay(photo), found.overlay())
-        with atomic(self.mask(photo)) as partial:
+        mask, overlay = self._files(photo)
+        _write_jpeg(overlay, found.overlay())
+        with atomic(mask) as partial:
             found.palette_image().save(partial, "PNG")
         self._count(photo, found.mask)
 
@@ -112,18 +111,12 @@ class Output:
 
     def _thumbnail(self, photo: Input) -> Image.Image:
         (height, width), _ = self._masks[photo]
-        with Image.open(self.overlay(photo), formats=("JPEG",)) as overlay:
+        with Image.open(self._files(photo)[1], formats=("JPEG",)) as overlay:
             return thumbnail(overlay.crop((0, 0, *shown_size(width, height, OVERLAY_SIDE))))
 
     def _legend(self, photos: list[Input]) -> list[Entry]:
         total = sum(self._masks[photo][1] for photo in photos)
         return [(self.info.palette[k], self.info.class_names[k]) for k in by_size(total)]
-
-
-def _holds(path: Path, data: object) -> bool:
-    with suppress(OSError, ValueError):
-        return read_json(path) == data
-    return False
 
 
 def _write_jpeg(path: Path, picture: Image.Image) -> None:

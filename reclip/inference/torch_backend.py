@@ -19,7 +19,7 @@ from reclip.data.views import normalise
 from reclip.device import deterministic, pick_device
 from reclip.distill.deeplab import Student
 from reclip.distill.predict import student_logits
-from reclip.inference.model_info import ModelInfo
+from reclip.inference.model_info import INFO, ModelInfo
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import class_map, rectified_logits, upsample
 
@@ -44,7 +44,7 @@ class TorchStudent(TorchBackend):
     def __init__(self, info: ModelInfo, weights: Path, device: torch.device) -> None:
         self.info, self.cell, self.device = info, info.stride, device
         self.student = Student.load(weights).to(device)
-        info.require_classes(self.student.head.config["classes"], weights)
+        self.classes = self.student.head.config["classes"]
 
     @torch.inference_mode()
     def logits(self, photo: np.ndarray, image: ImageSettings) -> tuple[list[Piece], Frame]:
@@ -60,30 +60,28 @@ class TorchRectifiedClip(TorchBackend):
     def __init__(
         self, info: ModelInfo, weights: Path, device: torch.device, checkpoint: str | None
     ) -> None:
-        settings = info.clip.settings
-        if checkpoint is not None:
-            settings = settings.model_copy(update={"checkpoint": checkpoint})
+        changes = {} if checkpoint is None else {"checkpoint": checkpoint}
+        settings = info.clip.settings.model_copy(update=changes)
         self.info = info
         self.model = Rectifier.load(weights, device)
-        info.require_classes(len(self.model.w_query), weights)
-        clip = load_clip(settings, device)
-        file = weights_file(settings)
-        sha256, wanted = file_sha256(file), info.clip.sha256
+        self.classes = len(self.model.w_query)
+        self.extractor = Extractor(load_clip(settings, device), settings, loaders=0)
+        self.cell = self.extractor.patch
+        file, wanted = weights_file(settings), info.clip.sha256
+        sha256 = file_sha256(file)
         if wanted and sha256 != wanted:
             raise ReclipError(
                 f"'{file}' (sha256 {sha256[:12]}...) is not the CLIP that this model rectifies "
                 f"({settings.model}, sha256 {wanted[:12]}...): name the right file with --clip"
             )
-        self.extractor = Extractor(clip, settings, loaders=0)
-        self.cell = self.extractor.patch
 
     @torch.inference_mode()
     def logits(self, photo: np.ndarray, image: ImageSettings) -> tuple[list[Piece], Frame]:
         size, cuts = read_in_windows(photo, image)
         features = []
         for window, pixels in cuts:
-            cut = normalise(pixels, self.extractor.norm)
-            features.append((window, unit_features(self.extractor([cut])[0][0])))
+            tokens, _ = self.extractor([normalise(pixels, self.extractor.norm)])
+            features.append((window, unit_features(tokens[0])))
         frame = Frame(self.cell, size, photo.shape[:2], image.overhang)
         return rectified_logits(self.model, features, self.info.denoising), frame
 
@@ -98,5 +96,12 @@ def load_model(info: ModelInfo, weights: Path, device: str, clip: str | None) ->
     deterministic()
     place = pick_device(device, "device")
     if info.kind == "student":
-        return TorchStudent(info, weights, place)
-    return TorchRectifiedClip(info, weights, place, clip)
+        model = TorchStudent(info, weights, place)
+    else:
+        model = TorchRectifiedClip(info, weights, place, clip)
+    if model.classes != len(info.classes):
+        raise ReclipError(
+            f"'{weights}' has {model.classes} classes, but {INFO} names {len(info.classes)}: "
+            f"package the model again"
+        )
+    return model

@@ -1,4 +1,4 @@
-"""Stage `package`: a trained model in a folder of its own, with its card."""
+"""Stage `package`: copy a trained model into a folder with its description and card."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from reclip.distill.output_stride import OUTPUT_STRIDE
 from reclip.inference.card import model_card
 from reclip.inference.licences import clip_sha256, sources_of
 from reclip.inference.model_info import CARD, FORMAT, INFO, WEIGHTS, ClipWeights, ModelInfo
+from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
 
 def main(job: Job) -> None:
-    """Write model.safetensors, model.json and README.md (needs no torch)."""
+    """Write model.safetensors, model.json and README.md. Needs no torch."""
     data = DataSet(job.inputs["data"].folder)
     weights, info_file, card = (job.folder / name for name in (WEIGHTS, INFO, CARD))
     with atomic(weights) as partial:
-        shutil.copyfile(
-            job.inputs["model"].folder / f"seed-{job.settings['seed']}.safetensors", partial
-        )
+        shutil.copyfile(seed_file(job.inputs["model"].folder, job.settings["seed"]), partial)
     info = describe(job, data, weights)
     write_json(info_file, info.model_dump(mode="json"))
     metrics = None
@@ -40,7 +39,7 @@ def main(job: Job) -> None:
 
 
 def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
-    """What `model.json` says of a run's weights."""
+    """Return the description of a run's weights, for model.json."""
     settings = job.settings
     clip, trained = settings["clip"], settings["trained"]
     student = settings["method"] == "distill"
@@ -74,6 +73,6 @@ def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
 
 
 def _student_scale(weights: Path) -> float:
-    """What the student's own file says, for it decides what its training saw."""
+    """Return the logit scale that the student was trained with, from its own file."""
     with safe_open(weights, framework="numpy") as file:
         return json.loads(file.metadata()["reclip_student"])["head"]["logit_scale"]

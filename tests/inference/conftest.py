@@ -1,4 +1,4 @@
-"""A trained tiny experiment, its packaged models and an exported student; seconds, once."""
+"""A trained tiny experiment, its packaged models and an exported student; made once a session."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAGES = (
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder in which the tiny experiment was run; nothing may write there."""
+    """A project folder with the finished tiny experiment; read-only for tests."""
     folder = tmp_path_factory.mktemp("trained")
     params = merged(TINY, CHANGES)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -64,7 +64,7 @@ def exported(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos(trained: Path, tmp_path: Path) -> Path:
-    """A folder of two photos, the second in a folder of its own under the same name."""
+    """A folder with two photos of the same name, the second in a subfolder."""
     folder = tmp_path / "photos"
     (folder / "inner").mkdir(parents=True)
     for place, number in (("a.png", 0), ("inner/a.png", 1)):

@@ -1,4 +1,4 @@
-"""Legends: every name can be read, or told from the others, whatever it is written in."""
+"""Legends: every name can be read, or at least told from the others, in any script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENTRIES = [((9, 9, 9), f"a class {k} 0.1%") for k in range(60)]
 
 @pytest.fixture
 def bare(monkeypatch) -> None:
-    """A machine without fonts of its own."""
+    """A machine without system fonts."""
     drawing._system_font.cache_clear()
     monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", list)
     yield
@@ -23,7 +23,7 @@ def bare(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["cat", "Köter", "кот", "γάτα", "caffè 3%", ""])
-def test_letters_that_the_font_has_stay(bare, text: str) -> None:
+def test_letters_of_the_font_are_kept(bare, text: str) -> None:
     assert lettering(text, 12) == (text, font(12))
 
 
@@ -36,11 +36,11 @@ def test_letters_that_the_font_has_stay(bare, text: str) -> None:
         ("写 and ü", r"\u5199 and ü"),
     ],
 )
-def test_letters_that_no_font_has_are_told_apart(bare, text: str, shown: str) -> None:
+def test_letters_without_a_font_become_code_points(bare, text: str, shown: str) -> None:
     assert lettering(text, 12)[0] == shown
 
 
-def test_a_font_of_the_system_is_used_if_it_has_the_letters(tmp_path: Path, monkeypatch) -> None:
+def test_a_system_font_with_the_letters_is_used(tmp_path: Path, monkeypatch) -> None:
     drawing._system_font.cache_clear()
     (tmp_path / "bad.ttf").write_bytes(b"no font")
     dejavu = str(font(12).path)
@@ -58,7 +58,7 @@ def test_many_and_long_names_fit(bare, size: tuple[int, int]) -> None:
     assert picture.height > size[1] and picture.width >= font(12).getlength("very " * 60)
 
 
-def test_a_sheet_of_photos_with_odd_names(bare) -> None:
+def test_a_contact_sheet_of_photos_with_unusual_names(bare) -> None:
     cells = [
         (name, Image.new("RGB", (9, 9))) for name in ("a\nb", "写真" * 40, "\udcff", "x" * 300)
     ]

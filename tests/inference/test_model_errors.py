@@ -1,4 +1,4 @@
-"""Models that are missing, foreign, damaged or stale: one sentence each, with what to do."""
+"""Models that are missing, damaged, stale or of another program: one sentence with the fix."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cut(path: Path) -> None:
 
 LISTED = ("classes", "palette")
 
-# what is done to a copy of the packaged student -> words of the sentence
+# damage to a copy of the packaged student -> words of the error
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (shutil.rmtree, "is not a folder with model.json and model.safetensors: name"),
     "an empty folder": (lambda f: [p.unlink() for p in f.iterdir()], "has no model.json"),
@@ -69,7 +69,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_folder_that_is_no_model(student: Path, tmp_path: Path, damage: str) -> None:
+def test_folders_that_are_not_models(student: Path, tmp_path: Path, damage: str) -> None:
     folder = shutil.copytree(student, tmp_path / "model")
     harm, words = DAMAGES[damage]
     harm(folder)
@@ -78,12 +78,14 @@ def test_a_folder_that_is_no_model(student: Path, tmp_path: Path, damage: str) -
     assert words in str(caught.value) and str(folder) in str(caught.value)
 
 
-def test_a_checkpoint_is_no_model(student: Path) -> None:
+def test_a_weights_file_is_not_a_model(student: Path) -> None:
     with pytest.raises(ReclipError, match=r"model.safetensors' is not a folder with model.json"):
         Segmenter.load(student / "model.safetensors")
 
 
-def test_a_rectifier_whose_kind_was_altered(rectified: Path, student: Path, tmp_path: Path) -> None:
+def test_weights_of_another_kind_are_refused(
+    rectified: Path, student: Path, tmp_path: Path
+) -> None:
     folder = shutil.copytree(rectified, tmp_path / "model")
     change(folder, kind="student", stride=8)
     with pytest.raises(ReclipError, match="is not a saved student"):
@@ -94,7 +96,7 @@ def test_a_rectifier_whose_kind_was_altered(rectified: Path, student: Path, tmp_
         Segmenter.load(folder, device="cpu")
 
 
-def test_a_rectified_clip_needs_the_very_clip(rectified: Path, tmp_path: Path) -> None:
+def test_a_rectified_clip_needs_the_same_clip(rectified: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(rectified, tmp_path / "model")
     clip = read_json(folder / "model.json")["clip"]
     change(folder, clip={**clip, "sha256": "0" * 64})
@@ -105,7 +107,7 @@ def test_a_rectified_clip_needs_the_very_clip(rectified: Path, tmp_path: Path) -
         Segmenter.load(folder, device="cpu", clip="gone.pt")
 
 
-def test_clip_weights_may_lie_elsewhere(rectified: Path, tmp_path: Path, noise) -> None:
+def test_clip_weights_may_be_moved(rectified: Path, tmp_path: Path, noise) -> None:
     from reclip.weights.identity import PACKAGED
 
     elsewhere = shutil.copyfile(PACKAGED / "mini-clip.safetensors", tmp_path / "moved.safetensors")
@@ -139,7 +141,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", FILES)
-def test_a_file_that_is_no_exported_student(exported: Path, tmp_path: Path, damage: str) -> None:
+def test_files_that_are_not_exported_students(exported: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "x.onnx"
     shutil.copyfile(exported, path)
     harm, words = FILES[damage]
@@ -159,7 +161,7 @@ def test_an_exported_student_of_another_version(exported: Path, tmp_path: Path) 
         Segmenter.load(tmp_path / "x.onnx")
 
 
-def test_an_export_of_what_is_no_model_is_one_sentence(tmp_path: Path, monkeypatch) -> None:
+def test_exporting_a_missing_model_is_one_sentence(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = reclip("export", "--model", "nowhere", "--onnx", "x.onnx")
     assert "'nowhere' is not a folder with model.json" in one_sentence(said)
@@ -170,7 +172,7 @@ def test_an_export_of_what_is_no_model_is_one_sentence(tmp_path: Path, monkeypat
 
 @pytest.fixture
 def copy(trained: Path, tmp_path: Path, monkeypatch) -> Path:
-    """The trained project, to be changed."""
+    """A copy of the trained project, which the test may change."""
     folder = shutil.copytree(trained, tmp_path / "project")
     monkeypatch.chdir(folder)
     Image.new("RGB", (8, 8)).save("photo.png")
@@ -194,7 +196,7 @@ def test_an_unknown_run_is_named_with_the_nearest(copy: Path, run: str, words: s
         assert words in one_sentence(reclip(*command, "--run", run))
 
 
-def test_a_model_that_is_not_made_yet_is_named_with_the_command(copy: Path) -> None:
+def test_a_missing_model_is_named_with_the_command(copy: Path) -> None:
     shutil.rmtree("results/tiny/runs/distill/model")
     line = one_sentence(reclip("predict", "photo.png", "--run", "distill"))
     assert "the model of run 'distill' is stale (not made yet): run `snakemake " in line
@@ -203,7 +205,7 @@ def test_a_model_that_is_not_made_yet_is_named_with_the_command(copy: Path) -> N
     )
 
 
-def test_the_command_that_an_error_names_has_the_settings_file(copy: Path) -> None:
+def test_the_command_in_an_error_names_the_settings_file(copy: Path) -> None:
     shutil.rmtree("results/tiny/runs/distill/model")
     Path("params.yaml").rename("my own.yaml")
     receipt = "results/tiny/runs/distill/model/receipt.json"
@@ -222,7 +224,7 @@ def test_a_model_of_other_settings_is_refused(copy: Path) -> None:
     assert "the model of run 'distill' is stale (" in line and "logit_scale 30" in line
 
 
-def test_no_settings_file_is_needed_for_a_model_and_named_for_a_run(tmp_path, monkeypatch) -> None:
+def test_a_run_needs_a_settings_file(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = one_sentence(reclip("predict", "photo.png", "--run", "distill"))
     assert "no settings file 'params.yaml'" in line

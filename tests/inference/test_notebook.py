@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, shows what it says, and is kept without outputs."""
+"""The notebook runs from top to bottom, shows a segmentation, and is stored without outputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cells() -> list[dict[str, Any]]:
 
 
 def run(source: str, names: dict[str, Any]) -> Any:
-    """A cell's value, as a kernel shows it: that of its last line, if it is an expression."""
+    """Run a cell; return the value of its last line, if that is an expression, as a kernel does."""
     tree = ast.parse(source)
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, "cell", "exec"), names)

@@ -1,4 +1,4 @@
-"""The exported student against PyTorch, what its file tells, and that using it needs no torch."""
+"""The exported student: agreement with PyTorch, metadata, and use without torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from reclip.rectify.predict import upsample as upsample_by_torch
 from support.at_the_shell import reclip
 
 
-def test_masks_are_the_students(exported: Path, student: Path, trained: Path) -> None:
+def test_masks_agree_with_the_student(exported: Path, student: Path, trained: Path) -> None:
     by_torch, by_onnx = Segmenter.load(student, device="cpu"), Segmenter.load(exported)
     assert by_onnx.info == by_torch.info
     same = pixels = 0
@@ -41,7 +41,7 @@ def test_masks_are_the_students(exported: Path, student: Path, trained: Path) ->
     assert pixels > 50_000 and same / pixels > 0.999
 
 
-def test_any_size_and_batch_goes_through_the_graph(exported: Path) -> None:
+def test_the_graph_takes_any_size_and_batch(exported: Path) -> None:
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
     (given,), (found,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type) == ("image", "tensor(uint8)")
@@ -56,7 +56,7 @@ def test_any_size_and_batch_goes_through_the_graph(exported: Path) -> None:
         assert np.allclose(logits, alone, atol=1e-5)
 
 
-def test_the_file_tells_what_it_is_and_nothing_of_where_it_was_made(exported: Path) -> None:
+def test_metadata_describe_the_model_but_not_the_machine(exported: Path) -> None:
     model = onnx.load(exported)
     onnx.checker.check_model(model)
     facts = {entry.key: entry.value for entry in model.metadata_props}
@@ -90,7 +90,7 @@ def test_other_heads_are_exported_too(tmp_path: Path, student: Path, head: str) 
 
 
 def repackage(folder: Path, student: Student) -> None:
-    """Put other weights into a model's folder."""
+    """Replace the weights in a model's folder."""
     student.save(folder / "model.safetensors")
     info = read_json_of(folder) | {"sha256": file_sha256(folder / "model.safetensors")}
     write_json(folder / "model.json", info)
@@ -117,7 +117,7 @@ print("without torch")
 """
 
 
-def test_predicting_by_an_onnx_file_needs_no_torch(exported, photos: Path, tmp_path: Path) -> None:
+def test_predicting_by_onnx_needs_no_torch(exported, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = subprocess.run(
         [sys.executable, "-c", NO_TORCH, str(photos), str(exported), str(out)],
@@ -128,7 +128,7 @@ def test_predicting_by_an_onnx_file_needs_no_torch(exported, photos: Path, tmp_p
     assert (out / "masks/inner/a.png").is_file()
 
 
-# ---------------------------------------------------------------- an export that is wrong
+# ---------------------------------------------------------------- wrong exports
 
 
 def test_an_export_that_differs_leaves_no_file(
@@ -153,9 +153,7 @@ def test_an_export_that_differs_leaves_no_file(
     assert path.read_text() == "an earlier one"
 
 
-def test_a_difference_that_is_no_number_is_a_difference(
-    exported: Path, student: Path, tmp_path: Path
-) -> None:
+def test_nan_counts_as_a_difference(exported: Path, student: Path, tmp_path: Path) -> None:
     info, one = read_folder(student), Student.load(student / "model.safetensors")
     good = compare(exported, one, info)
     assert good.difference < 1e-3
@@ -172,7 +170,7 @@ def test_a_rectified_clip_is_not_exported(rectified: Path, tmp_path: Path) -> No
         export_onnx(rectified, tmp_path / "x.onnx")
 
 
-def test_the_command_says_how_well_it_agrees(
+def test_the_command_prints_the_agreement(
     exported: Path, student: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -183,7 +181,7 @@ def test_the_command_says_how_well_it_agrees(
     assert "must end in .onnx" in reclip("export", "--model", str(student), "--onnx", "x.pt").err
 
 
-# ---------------------------------------------------------------- pixels without torch
+# ---------------------------------------------------------------- upsampling without torch
 
 READINGS = {
     "whole": (ImageSettings(), (37, 50), (37, 50)),

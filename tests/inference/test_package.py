@@ -1,4 +1,4 @@
-"""A packaged model: its weights, what is said of it, and the card."""
+"""A packaged model: weights, description and card."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.at_the_shell import reclip
 FILES = {"model.safetensors", "model.json", "README.md", "receipt.json"}
 
 
-def test_weights_are_those_of_the_first_seed(trained: Path, student: Path, rectified: Path) -> None:
+def test_the_weights_are_from_the_first_seed(trained: Path, student: Path, rectified: Path) -> None:
     for folder, stage in ((student, "distill"), (rectified, "rectify")):
         assert {path.name for path in folder.iterdir()} == FILES
         first = folder.parent / stage / "seed-0.safetensors"
@@ -30,7 +30,7 @@ def test_weights_are_those_of_the_first_seed(trained: Path, student: Path, recti
     Rectifier.load(rectified / "model.safetensors")
 
 
-def test_what_is_said_of_a_student(student: Path) -> None:
+def test_the_description_of_a_student(student: Path) -> None:
     info = read_folder(student)
     assert (info.kind, info.run, info.experiment, info.seed) == ("student", "distill", "tiny", 0)
     assert info.class_names[0] == "red stripes" and len(info.palette) == len(info.classes) == 20
@@ -39,13 +39,13 @@ def test_what_is_said_of_a_student(student: Path) -> None:
     assert info.digest == trained["digest"]
 
 
-def test_what_is_said_of_a_rectified_clip(rectified: Path) -> None:
+def test_the_description_of_a_rectified_clip(rectified: Path) -> None:
     info = read_folder(rectified)
     assert info.clip.settings.model == "mini-clip" and len(info.clip.sha256) == 64
     assert (info.stride, info.logit_scale) == (None, 100.0)
 
 
-def test_the_card_tells_a_person_all_they_need(student: Path, rectified: Path) -> None:
+def test_the_card_is_complete(student: Path, rectified: Path) -> None:
     card = (student / "README.md").read_text()
     metrics = read_json(student.parent / "metrics.json")
     for words in (
@@ -62,7 +62,7 @@ def test_the_card_tells_a_person_all_they_need(student: Path, rectified: Path) -
         assert not any(name in text for name in here)
 
 
-def test_without_labels_the_card_says_so(trained: Path) -> None:
+def test_without_labels_the_card_has_no_scores(trained: Path) -> None:
     with contextlib.chdir(trained):
         job = Plan.load().job("package", "distill")
         facts = {"lists": "the files in 'photos'", "counts": {"train": 7, "val": 0}}
@@ -78,14 +78,14 @@ def test_the_same_settings_give_the_same_bytes(trained: Path, student: Path) -> 
     assert {path.name: path.read_bytes() for path in student.iterdir()} == before
 
 
-def test_every_student_is_packaged_and_a_rectified_clip_on_demand(tiny_plan) -> None:
+def test_students_are_packaged_and_rectified_clips_on_demand(tiny_plan) -> None:
     plan = tiny_plan({"check": None})
     packaged = [job.id for job in plan.default_jobs if job.stage == "package"]
     assert packaged == ["distill"]
     assert plan.ids("package") == ["ref-pe", "distill"]
 
 
-def test_a_student_that_is_for_the_check_alone_waits_for_being_asked(tiny_plan) -> None:
+def test_a_student_of_the_check_alone_is_packaged_on_demand(tiny_plan) -> None:
     assert not [job for job in tiny_plan().default_jobs if job.stage == "package"]
 
 
@@ -102,7 +102,7 @@ def test_a_student_that_is_for_the_check_alone_waits_for_being_asked(tiny_plan) 
     ],
 )
 def test_sources_have_their_licences(tiny_plan, trained: Path, clip, distill, words) -> None:
-    """Without the weights: what they are is in the settings."""
+    """The weights' files are not needed: the settings name them."""
     from reclip.inference.licences import clip_sha256, sources_of
 
     job = tiny_plan({"clip": clip, "distill": distill}).job("package", "distill")
@@ -114,8 +114,8 @@ def test_sources_have_their_licences(tiny_plan, trained: Path, clip, distill, wo
         assert clip_sha256(job.settings) is None
 
 
-def test_a_checkpoint_s_path_is_not_in_the_card(trained: Path, student: Path) -> None:
-    """It would tell the folders of whoever trained it."""
+def test_the_card_hides_the_path_of_a_checkpoint(trained: Path, student: Path) -> None:
+    """The path would name folders of the person who trained the model."""
     with contextlib.chdir(trained):
         job = Plan.load().job("package", "distill")
         secret = job.settings["trained"].model_copy(update={"checkpoint": "/home/ann/x.pth"})
@@ -124,7 +124,7 @@ def test_a_checkpoint_s_path_is_not_in_the_card(trained: Path, student: Path) ->
         assert "/home/ann" not in model_card(read_folder(job.folder), job, facts, None)
 
 
-def test_the_description_is_json_that_reads_back(student: Path) -> None:
+def test_the_description_reads_back_from_json(student: Path) -> None:
     text = (student / "model.json").read_text()
     info = read_folder(student)
     assert info.parse(text, "x") == info == info.parse(info.model_dump_json(), "x")

@@ -1,4 +1,4 @@
-"""`reclip predict`: what it writes, what it leaves, what it says of files that are no photos."""
+"""`reclip predict`: its output, resuming, and its errors about files that are not photos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ A, B = "masks/a.png", "masks/inner/a.png"
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch) -> Path:
-    """An empty folder, made current; a person needs no project to use a model."""
+    """An empty folder as the current one: using a model needs no project."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -39,7 +39,7 @@ def written(folder: str = "predictions") -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def test_what_is_written(here: Path, student: Path, photos: Path) -> None:
+def test_output_files(here: Path, student: Path, photos: Path) -> None:
     said = predict(student, photos)
     assert (said.code, said.out) == (0, "2 photos segmented: see 'predictions'\n")
     assert written().keys() == {
@@ -61,21 +61,21 @@ def test_what_is_written(here: Path, student: Path, photos: Path) -> None:
     assert sheet.width > 480 and sheet.height > 240
 
 
-def test_the_same_call_has_nothing_to_do_and_a_changed_photo_is_done_again(
+def test_a_second_call_does_nothing_and_a_changed_photo_is_segmented_again(
     here: Path, student: Path, photos: Path
 ) -> None:
     predict(student, photos)
     before = written()
     said = predict(student, photos)
-    assert said.out == "2 photos segmented (2 were there already): see 'predictions'\n"
+    assert said.out == "2 photos segmented (2 of them earlier): see 'predictions'\n"
     assert written() == before
     shutil.copyfile(photos / "inner/a.png", photos / "a.png")
-    assert "(1 were there already)" in predict(student, photos).out
+    assert "(1 of them earlier)" in predict(student, photos).out
     after = written()
     assert after[A] == before[B] != before[A] and after[B] == before[B]
 
 
-def test_a_stopped_call_goes_on_where_it_was(here, student, photos, monkeypatch) -> None:
+def test_an_interrupted_call_is_resumed(here, student, photos, monkeypatch) -> None:
     real = Segmenter.__call__
 
     def stopped(self, image):
@@ -89,29 +89,29 @@ def test_a_stopped_call_goes_on_where_it_was(here, student, photos, monkeypatch)
         patch.setattr(Segmenter, "__call__", stopped)
         assert predict(student, photos).code == 130
     assert A in written() and B not in written() and "areas.csv" in written()
-    assert "(1 were there already)" in predict(student, photos).out
+    assert "(1 of them earlier)" in predict(student, photos).out
     assert B in written() and not list(here.rglob("*.partial*"))
 
 
-def test_an_overlay_that_is_cut_short_is_made_again(here, student, photos) -> None:
+def test_a_truncated_overlay_is_written_again(here, student, photos) -> None:
     predict(student, photos)
     before = written()
     Path("predictions/overlays/a.jpg").write_bytes(before["overlays/a.jpg"][:-100])
-    assert "(1 were there already)" in predict(student, photos).out
+    assert "(1 of them earlier)" in predict(student, photos).out
     assert written() == before
 
 
 @pytest.mark.parametrize("damage", ["masks/a.png", "overlays/a.jpg"])
-def test_what_is_lost_or_damaged_is_made_again(here, student, photos, damage: str) -> None:
+def test_missing_or_damaged_results_are_written_again(here, student, photos, damage: str) -> None:
     predict(student, photos)
     before = written()
     path = Path("predictions") / damage
     path.write_bytes(b"") if damage == A else path.unlink()
-    assert "(1 were there already)" in predict(student, photos).out
+    assert "(1 of them earlier)" in predict(student, photos).out
     assert written() == before
 
 
-def test_another_model_s_results_are_not_mixed_in(
+def test_results_of_another_model_are_refused(
     here: Path, student: Path, rectified: Path, photos: Path
 ) -> None:
     predict(student, photos)
@@ -137,10 +137,10 @@ def test_a_bad_file_does_not_stop_the_rest(here: Path, student: Path, photos: Pa
     (photos / "bad.jpg").unlink()
     (photos / "cut.png").write_bytes(whole)
     said = predict(student, photos)
-    assert said.code == 0 and said.out.startswith("3 photos segmented (2 were there already)")
+    assert said.code == 0 and said.out.startswith("3 photos segmented (2 of them earlier)")
 
 
-def test_pipes_and_links_that_lead_nowhere_are_named(here: Path, student: Path) -> None:
+def test_pipes_and_broken_links_are_named(here: Path, student: Path) -> None:
     make("odd/one.png")
     os.mkfifo("odd/pipe.jpg")
     Path("odd/self.jpg").symlink_to("self.jpg")
@@ -150,10 +150,10 @@ def test_pipes_and_links_that_lead_nowhere_are_named(here: Path, student: Path) 
     *failed, last = said.err.splitlines()
     assert [name in line for name, line in zip(("gone", "pipe", "self"), failed, strict=True)]
     assert "'odd/pipe.jpg' cannot be read as an image (it is no file)" in failed[1]
-    assert last.startswith("error: 3 of 4 photos failed, as named above: mend or leave out")
+    assert last.startswith("error: 3 of 4 photos failed, as named above: fix or remove")
 
 
-def test_its_own_masks_are_no_photos(here: Path, student: Path, photos: Path) -> None:
+def test_its_own_masks_are_not_segmented(here: Path, student: Path, photos: Path) -> None:
     for _ in range(2):
         assert predict(student, photos, "--out", photos / "found").out.startswith("2 photos")
 
@@ -186,7 +186,7 @@ def found(*arguments: str) -> dict[str, str]:
     return {p.path.as_posix(): p.name for p in find_photos(arguments, Path("out"))}
 
 
-def test_names_of_photos_are_their_places(here: Path) -> None:
+def test_results_are_named_by_the_photo_s_path(here: Path) -> None:
     make("one/x.jpg", "one/deep/x.jpg", "two/x.jpg", "one/.hidden.jpg", "out/masks/x.png")
     Path("one/notes.txt").write_text("")
     assert found("one") == {"one/deep/x.jpg": "deep/x", "one/x.jpg": "x"}
@@ -250,7 +250,7 @@ def test_a_mistake_is_one_sentence(here: Path, student: Path, mistake: str) -> N
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_is_named(here: Path, student: Path) -> None:
+def test_a_read_only_folder_is_named(here: Path, student: Path) -> None:
     make("photo.png")
     Path("locked").mkdir()
     Path("locked").chmod(stat.S_IRUSR | stat.S_IXUSR)
@@ -259,7 +259,7 @@ def test_a_folder_that_may_not_be_written_is_named(here: Path, student: Path) ->
 
 
 def test_a_full_disk_stops_at_once(here: Path, student: Path, photos: Path, monkeypatch) -> None:
-    """It is not each photo's fault."""
+    """A full disk is not an error of one photo."""
 
     def full(self, path, *arguments, **options):
         raise OSError(28, "No space left on device", str(path))
@@ -269,8 +269,8 @@ def test_a_full_disk_stops_at_once(here: Path, student: Path, photos: Path, monk
     assert ": the disk is full. Free" in line and not list(here.rglob("*.partial*"))
 
 
-def test_no_picture_is_kept_that_a_full_disk_cut_short(here: Path, student: Path) -> None:
-    """Pillow takes what the system did not write of a JPEG for written."""
+def test_a_full_disk_leaves_no_truncated_picture(here: Path, student: Path) -> None:
+    """Pillow itself does not notice that the system wrote only part of a JPEG."""
     noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
     Image.fromarray(noise).save("photo.png")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -284,7 +284,7 @@ def test_no_picture_is_kept_that_a_full_disk_cut_short(here: Path, student: Path
 
 
 @pytest.mark.parametrize("options", [[], ["--run", "distill", "--model", "x"]])
-def test_a_model_is_named_once(here: Path, options: list[str]) -> None:
+def test_the_model_is_named_exactly_once(here: Path, options: list[str]) -> None:
     make("photo.png")
     said = reclip("predict", "photo.png", *options)
-    assert said.code == 2 and "by either --run or --model" in said.err
+    assert said.code == 2 and "with either --run or --model" in said.err

@@ -1,4 +1,4 @@
-"""`reclip.Segmenter`: the pipeline's own masks, whatever a photo comes as, in bounded memory."""
+"""`reclip.Segmenter`: the masks of the evaluation, for any kind of photo, in bounded memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def model(student: Path) -> Segmenter:
 
 
 def with_image(folder: Path, **changes) -> Segmenter:
-    """The model with other settings of how a photo is read."""
+    """Return the model with other image settings."""
     info = read_folder(folder)
     info = info.model_copy(update={"image": ImageSettings(**changes)})
     return Segmenter(load_model(info, folder / "model.safetensors", "cpu", None))
@@ -45,7 +45,7 @@ def with_image(folder: Path, **changes) -> Segmenter:
 
 @pytest.fixture
 def evaluated(trained: Path, monkeypatch):
-    """Val photos, and what the evaluation's two predictors say of each."""
+    """Val photos, and the masks that the evaluation's two predictors give to each."""
     monkeypatch.chdir(trained)
     results = Path("results/tiny")
     features = FeatureCache(results / "features/voc")
@@ -64,8 +64,8 @@ def evaluated(trained: Path, monkeypatch):
         ]
 
 
-def test_masks_are_those_of_the_evaluation(evaluated, student: Path, rectified: Path) -> None:
-    """Also of the rectified CLIP, which the evaluation reads from cached half floats."""
+def test_masks_equal_the_evaluation_s(evaluated, student: Path, rectified: Path) -> None:
+    """Also for the rectified CLIP, whose features the evaluation reads from a float16 cache."""
     models = [Segmenter.load(folder, device="cpu") for folder in (student, rectified)]
     assert len(evaluated) == 4
     for item, *wanted in evaluated:
@@ -84,7 +84,7 @@ def test_masks_are_those_of_the_evaluation(evaluated, student: Path, rectified: 
         {"short_side": 50, "overhang": "squeezed"},
     ],
 )
-def test_however_a_photo_is_read_it_is_read_as_in_the_evaluation(
+def test_image_settings_work_as_in_the_evaluation(
     trained: Path, student: Path, changes, monkeypatch
 ) -> None:
     monkeypatch.chdir(trained)
@@ -97,12 +97,12 @@ def test_however_a_photo_is_read_it_is_read_as_in_the_evaluation(
     assert (with_image(student, **changes)(item.image).mask == wanted).all()
 
 
-# ---------------------------------------------------------------- what a photo comes as
+# ---------------------------------------------------------------- kinds of photos
 
 
 @pytest.mark.parametrize("kind", PHOTOS)
-def test_odd_files_are_their_pixels(tmp_path: Path, model: Segmenter, kind: str) -> None:
-    """CMYK, 16 bits, grey, transparent, turned by EXIF, a single pixel, a strip."""
+def test_unusual_files_give_their_pixels(tmp_path: Path, model: Segmenter, kind: str) -> None:
+    """CMYK, 16 bits, grey, transparent, rotated by EXIF, a single pixel, a strip."""
     write, pixels = PHOTOS[kind]
     path = tmp_path / "photo"
     write(path)
@@ -112,8 +112,8 @@ def test_odd_files_are_their_pixels(tmp_path: Path, model: Segmenter, kind: str)
         assert (found.image == pixels).all() and (found.mask == wanted.mask).all()
 
 
-def test_a_person_s_image_is_left_as_it_is(tmp_path: Path, model: Segmenter) -> None:
-    PHOTOS["turned"][0](tmp_path / "photo")
+def test_the_caller_s_image_is_not_changed(tmp_path: Path, model: Segmenter) -> None:
+    PHOTOS["rotated"][0](tmp_path / "photo")
     image = Image.open(tmp_path / "photo")
     size = image.size
     assert model(image).mask.shape == size != COLOURS.shape[1::-1]
@@ -132,13 +132,13 @@ def test_a_person_s_image_is_left_as_it_is(tmp_path: Path, model: Segmenter) -> 
         (__file__, "cannot be read as an image"),
     ],
 )
-def test_what_is_no_photo_is_one_sentence(model: Segmenter, image, words: str) -> None:
+def test_other_input_is_refused(model: Segmenter, image, words: str) -> None:
     with pytest.raises(ReclipError) as caught:
         model(image)
     assert words in str(caught.value)
 
 
-def test_a_cut_photo_is_refused_also_when_it_was_opened_before(tmp_path: Path, model) -> None:
+def test_a_truncated_photo_is_refused_even_if_it_was_opened_before(tmp_path: Path, model) -> None:
     Image.fromarray(np.zeros((99, 99, 3), np.uint8)).save(tmp_path / "whole.bmp")
     (tmp_path / "cut.bmp").write_bytes((tmp_path / "whole.bmp").read_bytes()[:9000])
     for image in (tmp_path / "cut.bmp", Image.open(tmp_path / "cut.bmp")):
@@ -146,10 +146,10 @@ def test_a_cut_photo_is_refused_also_when_it_was_opened_before(tmp_path: Path, m
             model(image)
 
 
-# ---------------------------------------------------------------- what is found
+# ---------------------------------------------------------------- segmentations
 
 
-def test_what_is_found_holds_together(model: Segmenter, noise: np.ndarray) -> None:
+def test_probabilities_areas_and_mask_agree(model: Segmenter, noise: np.ndarray) -> None:
     found = model(noise)
     probabilities = found.probabilities()
     assert probabilities.shape == (20, 61, 90) and probabilities.dtype == np.float32
@@ -168,7 +168,7 @@ def test_probabilities_are_a_softmax_on_the_scale_of_training(model, noise: np.n
     assert model.info.logit_scale == 30 and 0.05 < np.ptp(logits) < 2  # cosines
 
 
-def test_a_palette_image_holds_the_numbers(model: Segmenter, noise: np.ndarray) -> None:
+def test_a_palette_image_holds_the_class_numbers(model: Segmenter, noise: np.ndarray) -> None:
     found = model(noise)
     image = found.palette_image()
     assert image.mode == "P" and (np.asarray(image) == found.mask).all()
@@ -201,7 +201,7 @@ def test_a_large_photo_s_overlay_is_reduced(model: Segmenter) -> None:
 # ---------------------------------------------------------------- large photos
 
 
-def test_up_to_a_size_a_photo_is_read_whole_and_beyond_it_in_tiles() -> None:
+def test_only_large_photos_are_read_in_tiles() -> None:
     whole = ImageSettings()
     side = 8 * int(tiles.WHOLE_CELLS**0.5)
     assert bounded(whole, (side, side), 8) == whole
@@ -214,8 +214,8 @@ def test_up_to_a_size_a_photo_is_read_whole_and_beyond_it_in_tiles() -> None:
     assert bounded(slide, (5000, 8000), 8) == slide
 
 
-def test_tiles_cover_the_photo_and_leave_their_margins_to_others(monkeypatch) -> None:
-    """Logits that tell where they are: every pixel gets those of its own place."""
+def test_tiles_without_margins_cover_the_photo(monkeypatch) -> None:
+    """The logits are coordinates: every pixel must get its own."""
     monkeypatch.setattr(tiles, "WHOLE_CELLS", 100)
     read = (1900, 1301)
     image = bounded(ImageSettings(), read, 8)
@@ -237,7 +237,7 @@ def test_tiles_cover_the_photo_and_leave_their_margins_to_others(monkeypatch) ->
     assert np.abs(full.numpy() - wanted).max() <= 4  # half a cell, where a tile ends
 
 
-def test_tiles_by_torch_and_by_onnx_are_the_same(
+def test_tiles_in_torch_and_onnx_agree(
     student: Path, exported: Path, noise: np.ndarray, monkeypatch
 ) -> None:
     photo = np.tile(noise, (8, 7, 1))
@@ -271,7 +271,7 @@ print(int(peak.split()[1]) / 2**20)
 def test_a_photo_of_40_megapixels_takes_bounded_memory(
     tmp_path: Path, student: Path, exported: Path, kind: str
 ) -> None:
-    """Its 20 logits a pixel alone would take 3 GiB, and as much again to resize them."""
+    """Its 20 logits a pixel alone would take 3 GiB, and resizing them another 3 GiB."""
     gradients = [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.new("L", (256, 256))]
     Image.merge("RGB", gradients).resize((8000, 5000)).save(tmp_path / "large.jpg", quality=50)
     path = student if kind == "folder" else exported
@@ -283,10 +283,10 @@ def test_a_photo_of_40_megapixels_takes_bounded_memory(
     assert float(done.stdout) < (2.6 if kind == "folder" else 1.3)
 
 
-# ---------------------------------------------------------------- the package's face
+# ---------------------------------------------------------------- the package
 
 
-def test_importing_reclip_is_cheap() -> None:
+def test_importing_reclip_is_fast() -> None:
     code = (
         "import sys, reclip\n"
         "heavy = ('torch', 'numpy', 'PIL', 'pydantic', 'onnxruntime')\n"
@@ -302,7 +302,7 @@ def test_importing_reclip_is_cheap() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_an_array_that_is_a_view_is_read_right(model: Segmenter, noise: np.ndarray) -> None:
+def test_an_array_may_be_a_view(model: Segmenter, noise: np.ndarray) -> None:
     flipped = noise[:, ::-1]
     assert (as_pixels(flipped) == flipped).all()
     assert (model(flipped).mask == model(np.ascontiguousarray(flipped)).mask).all()

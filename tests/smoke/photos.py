@@ -1,12 +1,12 @@
-"""The whole way of a person with photos and no labels, command by command, each timed.
+"""Run all commands of a user who has photos and no labels, and time each.
 
     python tests/smoke/photos.py voc --samples DIR --output DIR
     python tests/smoke/photos.py scenes --output DIR
 
-`voc` takes thirty photos of VOC 2012 from a sample of its archive and six class names, with
-mini-clip, which has never seen a photo: what counts is that all comes out, and how soon. `scenes`
-takes the photos that experiment `mini` has as its VOC; labels stay outside until the masks that
-`reclip predict` writes of the val photos are there; their mIoU is compared with mini's own.
+`voc` takes thirty photos of VOC 2012 from a sample of its archive, and six class names. Its CLIP,
+mini-clip, was never trained on photos: only the run time and the existence of all outputs count.
+`scenes` takes the photos of experiment `mini`'s VOC. It reads the labels only after `reclip predict`
+has written the masks of the val photos. Their mIoU is compared with mini's.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from reclip.evaluate.metrics import ConfusionMatrix
 
 VOC, COUNT = "VOCtrainval-subset.tar", 30
 CLASSES = "person=person|man|woman, car, dog, cat, grass, sky"
-SEEDS = (0, 1, 2)  # one person each: single models differ by several points, here as in `mini`
-CHECK = Path("results/mini/check/check.json")  # of mini, which has five seeds of each
+SEEDS = (0, 1, 2)  # three, because the mIoU of single models differs by several points
+CHECK = Path("results/mini/check/check.json")  # of mini: five seeds
 
 output = click.option("--output", type=click.Path(path_type=Path), required=True)
 
 
 @click.group()
 def main() -> None:
-    """Try what a person with photos and class names does."""
+    """Test the commands of a user who has photos and class names."""
 
 
 def timed(*command: str | Path) -> float:
-    """Run a command as in a shell; seconds."""
+    """Run a command as in a shell; return its time in seconds."""
     click.echo(f"$ {' '.join(map(str, command))}")
     start = time.perf_counter()
     done = subprocess.run(list(map(str, command)), check=False)
@@ -53,7 +53,7 @@ def timed(*command: str | Path) -> float:
 def to_a_model(
     photos: Path, classes: str | Path, experiment: str, settings: Path, seed: int = 0
 ) -> float:
-    """From photos to a trained model; seconds."""
+    """Train a model on photos; return the time in seconds."""
     return timed(
         "reclip", "init", "folder", "--images", photos, "--classes", classes,
         "--clip", "mini-clip", "--experiment", experiment, "--output", settings, "--force",
@@ -65,7 +65,7 @@ def to_a_model(
 @click.option("--samples", type=click.Path(path_type=Path), required=True)
 @output
 def voc(samples: Path, output: Path) -> None:
-    """Thirty photos and six names, to masks, overlays, a card and an ONNX file."""
+    """Thirty photos and six class names: masks, overlays, a card and an ONNX file."""
     archive = samples / VOC
     if not archive.is_file():
         raise click.ClickException(
@@ -93,7 +93,7 @@ def voc(samples: Path, output: Path) -> None:
 @main.command()
 @output
 def scenes(output: Path) -> None:
-    """The scenes of mini's VOC without their labels, against mini."""
+    """Train on the scenes of mini's VOC without labels, and compare the mIoU with mini's."""
     source = load_params("params.yaml").datasets["voc"].source
     world = WORLDS[source.world]
     names, classes = world.class_names, output / "classes.txt"
@@ -124,7 +124,7 @@ def scenes(output: Path) -> None:
 
 
 def miou(masks: Path, labels: Path, classes: int) -> float:
-    """Of all masks together, in percent."""
+    """Return the mIoU of all masks together, in percent."""
     confusion = ConfusionMatrix(classes)
     for label in sorted(labels.iterdir()):
         confusion.update(read_label(masks / label.name), read_label(label), label.name)
@@ -132,7 +132,7 @@ def miou(masks: Path, labels: Path, classes: int) -> float:
 
 
 def mini_by_seed() -> dict[str, list[float]]:
-    """mini's mIoU of each of its seeds, from the tracked results."""
+    """Return the mIoU of each of mini's seeds, from the tracked results."""
     query = read_json("results/mini/runs/voc-query/metrics.json")["miou"]["mean"]
     gains = read_json(CHECK)
     rectified = [query + gain for gain in gains["rectified - query"]["values"]]

@@ -1,4 +1,4 @@
-"""Photos in formats that people have, each with the pixels that it shows."""
+"""Photos in unusual formats, each with the pixels that it shows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def grey_as_rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def turned(path: Path) -> None:
+def rotated(path: Path) -> None:
     exif = Image.Exif()
-    exif[ORIENTATION] = 6  # to be turned clockwise
+    exif[ORIENTATION] = 6  # shown rotated clockwise
     Image.fromarray(np.ascontiguousarray(np.rot90(COLOURS))).save(path, "PNG", exif=exif)
 
 
@@ -31,13 +31,13 @@ def with_alpha(path: Path) -> None:
     Image.fromarray(np.concatenate([COLOURS, alpha], axis=2).astype(np.uint8)).save(path, "PNG")
 
 
-# what -> (writes the photo, without any loss; the pixels that it shows)
+# kind -> (writes the photo without loss, the pixels that it shows)
 PHOTOS: dict[str, tuple[Callable[[Path], None], np.ndarray]] = {
     "cmyk": (lambda p: Image.fromarray(COLOURS).convert("CMYK").save(p, "TIFF"), COLOURS),
     "16-bit": (lambda p: Image.fromarray(GREY * np.uint16(257)).save(p, "PNG"), grey_as_rgb(GREY)),
     "grey": (lambda p: Image.fromarray(GREY).save(p, "PNG"), grey_as_rgb(GREY)),
     "alpha": (with_alpha, np.where(HALF[:, None], COLOURS, 255).astype(np.uint8)),
-    "turned": (turned, COLOURS),
+    "rotated": (rotated, COLOURS),
     "1x1": (lambda p: Image.fromarray(COLOURS[:1, :1]).save(p, "PNG"), COLOURS[:1, :1]),
     "strip": (lambda p: Image.fromarray(COLOURS[:1]).save(p, "PNG"), COLOURS[:1]),
     "png": (lambda p: Image.fromarray(COLOURS).save(p, "PNG"), COLOURS),
