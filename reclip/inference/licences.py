@@ -15,8 +15,7 @@ PHOTOS = {
     "voc": "The photos are from PASCAL VOC 2012 (Flickr, under Flickr's terms of use).",
     "context": "The photos are from PASCAL VOC 2010 (Flickr, under Flickr's terms of use).",
     "ade": "The photos are from ADE20K: for non-commercial research and education only.",
-    "folder": "The photos are the user's own. To share the model you need permission to train on "
-    "them.",
+    "folder": "The user's own photos. To share the model you need permission to train on them.",
 }
 
 

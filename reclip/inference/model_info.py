@@ -91,8 +91,7 @@ class ModelInfo(Settings):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            at = ".".join(map(str, first["loc"]))
+            at = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
             if not at:
                 raise ReclipError(
                     f"'{where}' does not describe a model of reclip: name a folder written by "

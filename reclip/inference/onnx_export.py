@@ -158,8 +158,7 @@ def _describe(model, info: ModelInfo) -> None:
 
 def compare(path: Path, student: Student, info: ModelInfo) -> Agreement:
     """Compare the file with the student as the pipeline runs it, on seeded images of SIZES."""
-    session = open_session(path)
-    rng = np.random.default_rng(0)
+    session, rng = open_session(path), np.random.default_rng(0)
     worst, same = 0.0, []
     for height, width in SIZES:
         # Noise of large and small grain: photos have both.

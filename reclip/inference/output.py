@@ -21,7 +21,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import atomic, canonical_json, write_text
 from reclip.common.tables import write_table
 from reclip.data.images import image_size, read_image, read_label
-from reclip.inference.drawing import A_PAGE, Entry, contact_sheet, thumbnail
+from reclip.inference.drawing import A_PAGE, contact_sheet, thumbnail
 from reclip.inference.inputs import Input
 from reclip.inference.model_info import INFO, ModelInfo
 from reclip.inference.segmentation import OVERLAY_SIDE, Segmentation, by_size, shown_size
@@ -106,17 +106,14 @@ class Output:
         for number, start in enumerate(range(0, len(done), A_PAGE), start=1):
             photos = done[start : start + A_PAGE]
             cells = [(photo.name, self._thumbnail(photo)) for photo in photos]
-            sheet = contact_sheet(cells, self._legend(photos))
-            _write_jpeg(self.folder / f"contact-sheet-{number}.jpg", sheet)
+            classes = by_size(sum(self._masks[photo][1] for photo in photos))
+            legend = [(self.info.palette[k], self.info.class_names[k]) for k in classes]
+            _write_jpeg(self.folder / f"contact-sheet-{number}.jpg", contact_sheet(cells, legend))
 
     def _thumbnail(self, photo: Input) -> Image.Image:
         (height, width), _ = self._masks[photo]
         with Image.open(self._files(photo)[1], formats=("JPEG",)) as overlay:
             return thumbnail(overlay.crop((0, 0, *shown_size(width, height, OVERLAY_SIDE))))
-
-    def _legend(self, photos: list[Input]) -> list[Entry]:
-        total = sum(self._masks[photo][1] for photo in photos)
-        return [(self.info.palette[k], self.info.class_names[k]) for k in by_size(total)]
 
 
 def _write_jpeg(path: Path, picture: Image.Image) -> None:

@@ -68,8 +68,7 @@ class TorchRectifiedClip(TorchBackend):
         self.extractor = Extractor(load_clip(settings, device), settings, loaders=0)
         self.cell = self.extractor.patch
         file, wanted = weights_file(settings), info.clip.sha256
-        sha256 = file_sha256(file)
-        if wanted and sha256 != wanted:
+        if wanted and (sha256 := file_sha256(file)) != wanted:
             raise ReclipError(
                 f"'{file}' (sha256 {sha256[:12]}...) is not the CLIP that this model rectifies "
                 f"({settings.model}, sha256 {wanted[:12]}...): name the right file with --clip"

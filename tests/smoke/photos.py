@@ -4,9 +4,9 @@
     python tests/smoke/photos.py scenes --output DIR
 
 `voc` takes thirty photos of VOC 2012 from a sample of its archive, and six class names. Its CLIP,
-mini-clip, was never trained on photos: only the run time and the existence of all outputs count.
-`scenes` takes the photos of experiment `mini`'s VOC. It reads the labels only after `reclip predict`
-has written the masks of the val photos. Their mIoU is compared with mini's.
+mini-clip, was never trained on photos: only the time and the existence of all outputs count.
+`scenes` takes the photos of experiment `mini`'s VOC. It reads the labels after `reclip predict` has
+written the masks of the val photos. Their mIoU is compared with mini's.
 """
 
 from __future__ import annotations
