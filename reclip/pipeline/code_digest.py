@@ -69,7 +69,7 @@ def modules_used(module: str) -> dict[str, str]:
 
 @functools.cache
 def _parsed(module: str) -> tuple[str, frozenset[str]]:
-    """Return a module's digest and the modules of reclip that it imports."""
+    """Return the digest of a module and its templates, and the modules of reclip it imports."""
     path = source_file(module)
     if path is None:
         raise ModuleNotFoundError(module)
