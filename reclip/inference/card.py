@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from reclip.common.templates import fill
 from reclip.inference.model_info import WEIGHTS, ModelInfo
 from reclip.pipeline.job import Job
 
@@ -18,14 +18,8 @@ def model_card(
     facts: the dataset's classes.json. metrics: the run's metrics.json; None without labels.
     """
     seeds = metrics["seeds"] if metrics else []
-    environment = Environment(  # of Markdown, not HTML # nosec B701
-        loader=PackageLoader("reclip.inference", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("card.md.j2").render(
+    return fill(
+        Path(__file__).with_suffix(".md.j2"),
         info=info,
         settings=job.settings,
         folder=job.folder.as_posix(),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment
 from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import write_json, write_text
 from reclip.common.tables import read_table
+from reclip.common.templates import fill
 from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
@@ -26,64 +27,7 @@ from reclip.rectify.model import Rectifier
 
 SHOWN_FILES = 10  # the file left-out.csv lists all photos that were left out
 
-TEMPLATES = Environment(trim_blocks=True, lstrip_blocks=True)  # Markdown, not HTML # nosec B701
-SUMMARY = TEMPLATES.from_string("""\
-# What was found in {{ dataset }}
-
-{{ in_number(photos, "photo") }} {{ "was" if photos == 1 else "were" }} read and \
-{{ "{:,}".format(left_out | length) }} left out. The masks lie in `{{ masks }}`, \
-each under its photo's name.
-
-{% if left_out %}
-{% for path in left_out[:shown_files] %}
-- left out: `{{ path.split() | join(" ") }}`
-{% endfor %}
-{% if left_out | length > shown_files %}
-...
-{% endif %}
-
-The reason for each is in `{{ left_out_why }}`.
-
-{% endif %}
-## What to change
-
-{% for sentence in advice %}
-- {{ sentence }}
-{% endfor %}
-
-The classes are `datasets.{{ dataset }}.source.classes` of the settings file. After a change, run \
-`snakemake` to update the results.
-
-## Classes
-
-| class | photos supposed to hold it | photos whose mask shows it | pixels |
-| --- | ---: | ---: | ---: |
-{% for c in classes %}
-| {{ c.name }} | {{ c.supposed_in_photos }} | {{ c.in_masks_of_photos }} \
-| {{ "%.1f" % c.percent_of_pixels }}% |
-{% endfor %}
-{% if competing %}
-
-## Classes that compete
-
-| classes | cosine of their texts | supposed together | nearly a tie | moved between them |
-| --- | ---: | ---: | ---: | ---: |
-{% for p in competing %}
-| {{ p.classes | join(" / ") }} | {{ "%.2f" % p.text_cosine }} \
-| {{ "%.0f" % p.percent_supposed_together }}% \
-| {{ "%.0f" % p.percent_of_pixels_nearly_a_tie }}% \
-| {{ "%.0f" % p.percent_of_pixels_moved_by_rectification }}% |
-{% endfor %}
-{% endif %}
-
-A photo is *supposed* to hold a class by CLIP's image-level score alone.
-{%- if competing %}
- A pixel is *nearly a tie* if the other class of the pair is second best by less than 0.01 of \
-cosine, and *moved* if CLIP and rectified CLIP name different ones.
-{%- endif %}
- No label was read.
-
-""")
+TEMPLATE = Path(__file__).with_suffix(".md.j2")
 
 
 def main(job: Job) -> None:
@@ -95,7 +39,7 @@ def main(job: Job) -> None:
     }
     markdown, data = job.outputs
     texts = [
-        SUMMARY.render(summary, dataset=dataset, shown_files=SHOWN_FILES, in_number=in_number)
+        fill(TEMPLATE, **summary, dataset=dataset, shown_files=SHOWN_FILES, in_number=in_number)
         for dataset, summary in summaries.items()
     ]
     write_text(markdown, "\n".join(texts))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-
-from jinja2 import Environment
+from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
@@ -23,30 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 
 # The report shows HTML, but only links to Markdown.
-PAGE = Environment(autoescape=True).from_string("""\
-<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222; background: #fff; }
-table { border-collapse: collapse; margin: 1em 0; }
-th, td { padding: .3em .8em; text-align: left; border-bottom: 1px solid #ddd; }
-td:first-child { white-space: nowrap; }
-thead th { border-bottom: 2px solid #222; }
-</style></head>
-<body>
-<p><b>{{ title }}</b> (mIoU, %)</p>
-<table>
-<thead><tr>{% for name in head %}<th>{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in rows -%}
-<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
-{% endfor -%}
-</tbody>
-</table>
-{% for note in notes -%}
-<p>{{ note }}</p>
-{% endfor -%}
-</body></html>
-""")
+PAGE = Path(__file__).with_suffix(".html.j2")
 
 
 @dataclass(frozen=True)
@@ -83,7 +59,7 @@ class Printed:
         return "\n\n".join([f"**{self.title}** (mIoU, %)", table, *self.notes]) + "\n"
 
     def html(self) -> str:
-        return PAGE.render(vars(self)) + "\n"
+        return fill(PAGE, **vars(self))
 
 
 def main(job: Job) -> None:
