@@ -13,6 +13,7 @@ from pathlib import Path
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
 from reclip.common.tables import write_table
+from reclip.common.templates import fill
 from reclip.config.models import Cell, Row, Table
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
