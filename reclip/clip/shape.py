@@ -1,11 +1,10 @@
-"""The dimensions of a CLIP, read from its card without importing open_clip, which takes seconds."""
+"""The dimensions of a CLIP, read without open_clip, whose import takes seconds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from reclip.clip.load import MINI_CLIP
 from reclip.common.errors import ReclipError
@@ -13,32 +12,18 @@ from reclip.common.files import read_json
 from reclip.weights.identity import PACKAGED
 
 
-@dataclass(frozen=True)
-class Tower:
-    """A transformer: width of its tokens, number of blocks, width inside their MLPs, heads."""
+class ClipShape(NamedTuple):
+    """patch: pixels of its side; context: tokens; dim: D of the joint space."""
 
-    width: int
-    layers: int
-    hidden: int
-    heads: int
-
-
-@dataclass(frozen=True)
-class ClipShape:
-    """patch and image_size are pixels of a side, context is tokens, dim is the joint space's D."""
-
-    image: Tower
-    text: Tower
     patch: int
-    image_size: int
     context: int
     dim: int
 
 
 def clip_shape(name: str) -> ClipShape:
-    """Dimensions of the packaged mini-clip or of a model that open_clip knows.
+    """Return the dimensions of mini-clip or of one of open_clip's models.
 
-    Raises ReclipError: no such model, or no plain ViT.
+    Raises ReclipError: there is no such model, or it is not a plain ViT.
     """
     if name == MINI_CLIP:
         card = read_json(PACKAGED / "mini-clip.json")["model_cfg"]
@@ -50,14 +35,10 @@ def clip_shape(name: str) -> ClipShape:
                 " open_clip's, such as ViT-B-16"
             )
         card = read_json(path)
-    vision, text = card["vision_cfg"], card["text_cfg"]
     try:
         return ClipShape(
-            image=_tower(vision),
-            text=_tower(text),
-            patch=int(vision["patch_size"]),
-            image_size=int(vision["image_size"]),
-            context=int(text["context_length"]),
+            patch=int(card["vision_cfg"]["patch_size"]),
+            context=int(card["text_cfg"]["context_length"]),
             dim=int(card["embed_dim"]),
         )
     except (KeyError, TypeError) as error:
@@ -65,10 +46,3 @@ def clip_shape(name: str) -> ClipShape:
             f"params: 'clip.model': the towers of '{name}' differ from CLIP's ViT: name a model "
             f"such as ViT-B-16"
         ) from error
-
-
-def _tower(config: dict[str, Any]) -> Tower:
-    """A card names the heads of the text tower, and of the image tower their width."""
-    width = int(config["width"])
-    heads = int(config.get("heads", width // config.get("head_width", 64)))
-    return Tower(width, int(config["layers"]), int(width * config.get("mlp_ratio", 4)), heads)

@@ -1,1 +1,1 @@
-"""What an experiment costs before it is run, from its settings: operations, disk and hours."""
+"""Estimate FLOPs, disk and hours of an experiment from its settings, before anything runs."""

@@ -1,6 +1,6 @@
-"""How many photos of which sizes a dataset has: from its index, or before there is one.
+"""Count the photos of a dataset by size: from its index, or before any download from its source.
 
-Published sizes of the photos are means: enough for a cost, and known before any download.
+For a benchmark all photos are taken to have their usual size, which is enough for a cost.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from reclip.common.errors import ReclipError
@@ -23,14 +23,17 @@ from reclip.data.world.scenes import WORLDS, scene_rng, scene_size
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 
-WORLD_SLOTS = 3  # "crimson stripes" and its like: at most two tokens, and the end token
+WORLD_SLOTS = 3  # names such as "crimson stripes": at most two tokens, and the end token
 
 
 class Published(NamedTuple):
-    """Of a benchmark: number of photos by split, their usual size (H, W) in pixels.
+    """Facts about a benchmark.
 
-    slots: tokens of the longest class name, and its end token. archive: bytes of the photos'
-    archive, which unpacks to about as many.
+    Attributes:
+        photos: number of photos by split.
+        size: their usual (H, W) in pixels.
+        slots: tokens of the longest class name, with its end token.
+        archive: bytes of the photos' archive. Unpacked, it takes about as many.
     """
 
     photos: Mapping[str, int]
@@ -55,45 +58,41 @@ class Census:
     Attributes:
         sizes: split to {(H, W) of a photo: number of such photos}.
         classes, names: number of classes, and of all their names.
-        slots: tokens that the longest class name and its end token take.
+        slots: tokens of the longest class name, with its end token.
+        origin: the source of the numbers, in words.
         fetched: bytes of archive and unpacked files on this disk.
-        drawn: whether the photos are drawn rather than fetched.
-        origin: where the numbers are from, in words.
+        drawn: whether the photos are drawn, not fetched.
     """
 
     sizes: Mapping[str, Mapping[tuple[int, int], int]]
     classes: int
     names: int
     slots: int
-    fetched: float
-    drawn: bool
     origin: str
+    fetched: float = 0.0
+    drawn: bool = False
 
     def photos(self, split: str) -> int:
         return sum(self.sizes[split].values())
 
 
 def take_census(plan: Plan, dataset: str, use_index: bool = True) -> Census:
-    """The index's numbers if `use_index` and it is up to date, else the source's."""
-    expected = _expected(plan, dataset)
+    """Return the numbers of the index if `use_index` and it is fresh, else of the source."""
+    expected = _expected(plan.experiment.source(dataset))
     prepared = plan.job("prepare", dataset)
     if not use_index or why_stale(prepared):
         return expected
     data = DataSet(prepared.folder)
-    names = data.class_names
-    return Census(
-        {s: Counter((i.height, i.width) for i in data.items(s)) for s in SPLITS},
-        classes=len(names),
-        names=sum(map(len, names)),
-        slots=expected.slots,
-        fetched=expected.fetched,
-        drawn=expected.drawn,
+    return replace(
+        expected,
+        sizes={s: Counter((i.height, i.width) for i in data.items(s)) for s in SPLITS},
+        classes=len(data.class_names),
+        names=sum(map(len, data.class_names)),
         origin="as indexed here",
     )
 
 
-def _expected(plan: Plan, dataset: str) -> Census:
-    source = plan.params.datasets[dataset].source
+def _expected(source: ArchiveSource | FolderSource | WorldSource) -> Census:
     if isinstance(source, FolderSource):
         return _of_folder(source)
     if isinstance(source, WorldSource):
@@ -102,25 +101,24 @@ def _expected(plan: Plan, dataset: str) -> Census:
             split: Counter(scene_size(scene_rng(source.seed, split, i)) for i in range(count))
             for split, count in (("train", source.train), ("val", source.val))
         }
-        return Census(sizes, classes, classes, WORLD_SLOTS, 0.0, True, "as drawn")
+        return Census(sizes, classes, classes, WORLD_SLOTS, "as drawn", drawn=True)
     known = PUBLISHED[source.kind]
+    maps = isinstance(source, ContextSource) and source.labels is not None
+    if maps and not source.labels.endswith(".json"):
+        known = known._replace(photos=context.OFFICIAL_MAPS)
     height, width = known.size
     return Census(
-        {
-            split: {known.size: min(number, source.limit or number)}
-            for split, number in _official(source).items()
-        },
+        {s: {known.size: min(n, source.limit or n)} for s, n in known.photos.items()},
         classes=len(known.classes),
         names=sum(map(len, known.classes)),
         slots=known.slots,
-        fetched=_copies(source) * known.archive,
-        drawn=False,
         origin=f"published counts, photos taken as {width}×{height}",
+        fetched=_copies(source) * known.archive,
     )
 
 
 def _of_folder(source: FolderSource) -> Census:
-    """Photos as their headers have them; one that cannot be read is left out."""
+    """Return the numbers of a user's folders, without the photos that cannot be read."""
     folders = {"train": source.images, "val": source.val_images}
     sizes: dict[str, Counter] = {split: Counter() for split in SPLITS}
     for split, folder in folders.items():
@@ -129,19 +127,12 @@ def _of_folder(source: FolderSource) -> Census:
                 sizes[split][image_size(path)] += 1
     words = max(len(names[0].split()) for names in source.classes)
     names = sum(map(len, source.classes))
-    slots = words + 2  # a word is mostly a token, a rare one two; and the end token
-    return Census(sizes, len(source.classes), names, slots, 0.0, False, "as in their headers")
-
-
-def _official(source: ArchiveSource) -> Mapping[str, int]:
-    maps = isinstance(source, ContextSource) and source.labels is not None
-    if maps and not source.labels.endswith(".json"):
-        return context.OFFICIAL_MAPS
-    return PUBLISHED[source.kind].photos
+    # Most words are one token, rare ones two; and the end token.
+    return Census(sizes, len(source.classes), names, words + 2, "as in their headers")
 
 
 def _copies(source: ArchiveSource) -> int:
-    """How often the photos come to lie on this disk: unpacked, and as a downloaded archive."""
+    """Return how many copies of the photos this disk gets: a download is kept beside its files."""
     if source.folder:
         return 0
     return 1 if source.archive and "://" not in source.archive else 2

@@ -1,117 +1,229 @@
-"""Floating-point operations of the networks, from their dimensions.
+"""Count the FLOPs of the networks: the real modules run on PyTorch's meta device, without data.
 
-An operation is a multiplication or an addition: FLOPs are 2 × multiply-adds of matrix products and
-convolutions. Norms, activations, softmaxes and optimisers are not counted; they are below 1 %.
-The text tower is frozen but its input learns: backward is one product for each frozen matrix (the
-gradient of its input) and two for each product of attention, whose both sides carry a gradient.
-`tests/cost/test_flops.py` holds every formula against PyTorch's own counter on the real modules.
+FLOPs are 2 × multiply-adds of matrix products and convolutions, as FlopCounterMode counts them.
+It does not count norms, activations, softmaxes and optimisers, which are below 1 %.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from reclip.clip.shape import ClipShape, Tower
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from reclip.clip.architecture import architecture, build
+from reclip.clip.dense import dense_features
+from reclip.clip.load import Clip
+from reclip.clip.text import ReferenceEncoder, query_embeddings
+from reclip.config.models import DistillSettings, RectifySettings
+from reclip.cost.work import Work
+from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
+from reclip.distill.losses import distillation_loss
+from reclip.distill.output_stride import OUTPUT_STRIDE
+from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
+from reclip.rectify.model import PositionalNet, Rectifier, rectified_logits
+
+WORD = "cat"  # one token of CLIP's vocabulary
+
+
+class Passes(NamedTuple):
+    """The FLOPs of a network: `forward` alone, and forward and backward (`train`)."""
+
+    forward: Work
+    train: Work
+
+
+def count(run: Callable[[], object]) -> Work:
+    """Return the FLOPs of `run()`, matrix products and convolutions apart."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # PyTorch cannot count fused attention
+    try:
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            run()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+    by_operator = counter.get_flop_counts().get("Global", {}).items()
+    conv = sum(flops for operator, flops in by_operator if "convolution" in str(operator))
+    return Work(matmul=counter.get_total_flops() - conv, conv=conv)
+
+
+def passes(run: Callable[[], Tensor]) -> Passes:
+    """Return the FLOPs of `run()`, and of it with the backward pass from its output."""
+    outputs: list[Tensor] = []
+    forward = count(lambda: outputs.append(run().sum()))
+    return Passes(forward, forward + count(outputs[0].backward))
 
 
 def linear(rows: float, inputs: int, outputs: int) -> float:
-    """`rows` vectors times a matrix."""
+    """Return the FLOPs of `rows` vectors times one matrix, which need no counter."""
     return 2.0 * rows * inputs * outputs
 
 
-def attention(queries: float, keys: float, width: int) -> float:
-    """Scores of all heads together, and the sums that they weigh."""
-    return 4.0 * queries * keys * width
+def _bytes_of(module: nn.Module) -> int:
+    return sum(t.numel() * t.element_size() for t in module.state_dict().values())
 
 
-def _own(tokens: float, tower: Tower) -> float:
-    """What a block computes of each token by itself: projections and MLP."""
-    width = tower.width
-    return linear(tokens, width, 4 * width) + 2 * linear(tokens, width, tower.hidden)
+def _meta(*shape: int, learns: bool = False) -> Tensor:
+    return torch.empty(shape, device="meta", requires_grad=learns)
 
 
-def block(tokens: float, tower: Tower) -> float:
-    """Forward of a transformer's block on one sequence."""
-    return _own(tokens, tower) + attention(tokens, tokens, tower.width)
+@lru_cache
+def meta_clip(name: str) -> Clip:
+    """Return the CLIP model `name` without weights.
+
+    Raises ReclipError: there is no such model, or it is not a plain ViT.
+    """
+    with torch.device("meta"):
+        model = build(name, architecture(name)[0])
+    return Clip(model, SimpleTokenizer(context_length=model.context_length), (), ())
 
 
-def grid(height: int, width: int, patch: int) -> tuple[int, int]:
-    """(h, w) in patches of an image in pixels; the last of a row or column may reach over."""
-    return -(-height // patch), -(-width // patch)
+def dense(model: str, cells: int, mlp: bool, with_global: bool = False) -> Work:
+    """Return the FLOPs of `dense_features` on one image of `cells` patches.
+
+    Photos have hundreds of sizes. FLOPs are a polynomial of degree 2 in the number of patches, so
+    counts at three sizes give all others exactly.
+    """
+    one, two, three = (_dense(model, n, mlp, with_global) for n in (1, 2, 3))
+    slope, bend = two + -1 * one, one + -2 * two + three
+    return one + (cells - 1) * slope + (cells - 1) * (cells - 2) / 2 * bend
 
 
-def _patches(cells: int, clip: ClipShape) -> float:
-    return linear(cells, 3 * clip.patch**2, clip.image.width)
+@lru_cache
+def _dense(model: str, cells: int, mlp: bool, with_global: bool) -> Work:
+    clip = meta_clip(model)
+    image = _meta(1, 3, clip.patch_size, cells * clip.patch_size)
+    return count(lambda: dense_features(clip, image, mlp=mlp, with_global=with_global))
 
 
-def dense_features(clip: ClipShape, cells: int, mlp: bool, with_global: bool = False) -> float:
-    """Forward of `reclip.clip.dense.dense_features` on an image of `cells` patches."""
-    tower, tokens = clip.image, cells + 1
-    total = _patches(cells, clip) + (tower.layers - 1) * block(tokens, tower)
-    total += 2 * linear(cells, tower.width, tower.width)  # value and output projection
-    total += 2 * linear(cells, tower.width, tower.hidden) if mlp else 0
-    total += linear(cells, tower.width, clip.dim)
-    if with_global:
-        keys_and_values = linear(tokens, tower.width, 2 * tower.width)
-        own = 2 * linear(1, tower.width, tower.width) + 2 * linear(1, tower.width, tower.hidden)
-        total += keys_and_values + own + attention(1, tokens, tower.width)
-        total += linear(1, tower.width, clip.dim)
-    return total
+@lru_cache
+def image_embedding(model: str) -> Work:
+    """Return the FLOPs of CLIP itself on one image of its own size."""
+    clip = meta_clip(model)
+    side = clip.grid[0] * clip.patch_size
+    return count(lambda: clip.model.encode_image(_meta(1, 3, side, side)))
 
 
-def image_embedding(clip: ClipShape) -> float:
-    """Forward of CLIP as it is on one image of its own size."""
-    cells = (clip.image_size // clip.patch) ** 2
-    tower = clip.image
-    return (
-        _patches(cells, clip)
-        + tower.layers * block(cells + 1, tower)
-        + linear(1, tower.width, clip.dim)
+@lru_cache
+def text_embedding(model: str, tokens: int) -> Work:
+    """Return the FLOPs of the text tower on one prompt of `tokens` tokens, at least 3."""
+    template = f"{WORD} " * (tokens - 3) + "{}"  # start token, end token and the name
+    return count(lambda: query_embeddings(meta_clip(model), [[WORD]], [template]))
+
+
+@lru_cache
+def reference(model: str, classes: int, slots: int, **settings: Any) -> Passes:
+    """Return the FLOPs of a ReferenceEncoder with class names of `slots` tokens.
+
+    slots: tokens of the longest class name, with its end token.
+    settings: the other arguments of ReferenceEncoder.
+    """
+    names = [[" ".join([WORD] * (slots - 1))]] * classes
+    return passes(ReferenceEncoder(meta_clip(model), names, **settings))
+
+
+class RectifierCost(NamedTuple):
+    """A rectified CLIP, or the unrectified one: FLOPs for one cell, and its size in bytes.
+
+    Attributes:
+        forward: logits of one cell.
+        train_positional: a training step of the positional net, for one cell.
+    """
+
+    forward: Work
+    train_positional: Work
+    size: int
+
+
+@lru_cache
+def rectifier(model: str, classes: int, settings: RectifySettings | None) -> RectifierCost:
+    """Return the costs of a rectifier; `settings` is None for the unrectified CLIP."""
+    clip = meta_clip(model)
+    width, texts, net = clip.positional_embedding.shape[1], _meta(classes, clip.embed_dim), None
+    if settings and settings.positional:
+        channels = classes if settings.positional_channels == "class" else 1
+        # In eval mode, as batch statistics need more than one cell.
+        net = PositionalNet(width, channels, settings.positional_hidden).to("meta").eval()
+    w_reference = texts if settings and settings.reference else None
+    trained = Rectifier(texts, w_reference, net, clip.positional_embedding, clip.grid)
+    return RectifierCost(
+        count(lambda: trained.logits(_meta(1, 1, 1, clip.embed_dim))),
+        passes(lambda: net(_meta(1, width, 1, 1))).train if net else Work(),
+        _bytes_of(trained),
     )
 
 
-def text_embedding(clip: ClipShape, tokens: float) -> float:
-    """Forward of the text tower on one text of so many tokens."""
-    tower = clip.text
-    return tower.layers * block(tokens, tower) + linear(1, tower.width, clip.dim)
+def rectify_image(dim: int, classes: int, cells: int, head_learns: bool) -> Work:
+    """Return the FLOPs of logits, masked pooling and loss of one image, forward and backward.
 
-
-def reference(clip: ClipShape, classes: int, length: int, slots: int, train: bool = True) -> float:
-    """`reclip.clip.text.ReferenceEncoder`: forward, and with `train` backward.
-
-    length: tokens of the prompt, which with the start token are computed once for all classes.
-    slots: tokens of each class's own, its end token among them.
+    head_learns: the texts that segment have a gradient, not the positional logits alone.
     """
-    tower, shared, own = clip.text, 1 + length, classes * slots
-    frozen = tower.layers * _own(shared + own, tower) + linear(classes, tower.width, clip.dim)
-    pairs = attention(shared, shared, tower.width) + attention(own, shared + slots, tower.width)
-    both_learn = tower.layers * pairs
-    return 2 * frozen + 3 * both_learn if train else frozen + both_learn
+    z, texts = _meta(1, 1, cells, dim), _meta(classes, dim)
+    head, m_p = _meta(classes, dim, learns=head_learns), _meta(1, cells, classes, learns=True)
+
+    def run() -> Tensor:
+        masks = gumbel_masks(rectified_logits(z, texts, head, m_p, "subtract").flatten(1, 2))
+        pooled = masked_pool(masks, z.flatten(1, 2))
+        return contrastive_loss(pooled, texts, _meta(1, classes) > 0)
+
+    return passes(run).train
 
 
-def positional_net(
-    width: int, hidden: Sequence[int], channels: int, cells: float, train: bool
-) -> float:
-    """`reclip.rectify.model.PositionalNet`: forward, and with `train` backward.
+class StudentCost(NamedTuple):
+    """DeepLabV2 without its head: FLOPs for one training view, and size of its weights in bytes.
 
-    Backward is a product for the weights and one for the input, which the first layer has not.
+    cells: cells of the view's feature.
     """
-    layers = [
-        linear(cells, 9 * inputs, outputs)
-        for inputs, outputs in itertools.pairwise((width, *hidden, channels))
-    ]
-    return 3 * sum(layers) - layers[0] if train else sum(layers)
+
+    forward: Work
+    train: Work
+    size: int
+    cells: int
 
 
-def contrast(
-    dim: int, classes: int, cells: int, backward: bool = True, feature_learns: bool = False
-) -> float:
-    """Masked pooling of an image's features (D wide), and their comparison with all texts (Eq. 5).
+def student(backbone: str, arguments: Mapping[str, Any], dim: int, crop: int) -> StudentCost:
+    """Return the costs of a student on a view of `crop`² pixels.
 
-    With `backward` the masks carry a gradient; so does the feature with `feature_learns`.
+    Raises ReclipError: timm has no such backbone.
     """
-    pool, compare = linear(cells, dim, classes), linear(classes, dim, classes)
-    if not backward:
-        return pool + compare
-    return (3 if feature_learns else 2) * pool + 2 * compare
+    return _student(backbone, json.dumps(arguments, sort_keys=True), dim, crop)
+
+
+@lru_cache
+def _student(backbone: str, arguments: str, dim: int, crop: int) -> StudentCost:
+    with torch.device("meta"):
+        net = DeepLabV2(backbone, dim, backbone_args=json.loads(arguments))
+    cells = (-(-crop // OUTPUT_STRIDE)) ** 2
+    return StudentCost(*passes(lambda: net(_meta(1, 3, crop, crop))), _bytes_of(net), cells)
+
+
+def distill_image(settings: DistillSettings, dim: int, classes: int, cells: int) -> Work:
+    """Return the FLOPs of head and losses on one image's feature, forward and backward."""
+    feature, texts = _meta(1, dim, 1, cells, learns=True), _meta(classes, dim)
+    with torch.device("meta"):
+        head = SegmentationHead(
+            settings.head, classes, dim, w_q=texts, w_r=texts, positional=_meta(1, 1, cells)
+        )
+
+    def run() -> Tensor:
+        logits, unit = Student(nn.Identity(), head)(feature)
+        return distillation_loss(
+            logits,
+            unit,
+            _meta(1, 1, cells),
+            feature.detach(),
+            texts,
+            _meta(1, classes) > 0,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            detach=settings.detach_feature,
+            **dict.fromkeys(("logit_scale", "gumbel_scale", "gumbel_tau", "tau"), 1.0),
+        ).total
+
+    return passes(run).train

@@ -1,24 +1,24 @@
-"""What a job has to do, in amounts that no machine enters."""
+"""The work of a job, in amounts that do not depend on the machine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 
 RESIZE_FLOPS = 8
-"""Of a bilinearly resized value: four neighbours, each a multiply-add."""
+"""FLOPs of one bilinearly resized value: four neighbours, each a multiply-add."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Amounts of work; they add up, and times a number is so many times the work.
+    """Amounts of work, which add up and can be multiplied by a number.
 
     Attributes:
         matmul: FLOPs of matrix products.
         conv: FLOPs of convolutions.
-        resized: values that bilinear resizing of logits and features makes.
+        resized: output values of bilinear resizing, of logits and features.
         steps: optimiser steps.
-        calls: forward passes outside of training.
-        megapixels: pixels of photos and masks resized or coded on the CPU, in millions.
+        calls: forward passes outside training.
+        megapixels: millions of pixels of photos and masks resized, read or written on the CPU.
         read: bytes read from the feature cache.
         written: bytes of the outputs.
     """
@@ -37,9 +37,9 @@ class Work:
         return self.matmul + self.conv + RESIZE_FLOPS * self.resized
 
     def __add__(self, other: Work) -> Work:
-        return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Work)))
+        return Work(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def __mul__(self, times: float) -> Work:
-        return Work(*(times * getattr(self, f.name) for f in fields(Work)))
+        return Work(*(times * amount for amount in astuple(self)))
 
     __rmul__ = __mul__

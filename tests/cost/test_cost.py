@@ -1,4 +1,4 @@
-"""`reclip plan --cost`: what jobs cost, said before they are run and held against what they do."""
+"""`reclip plan --cost`: the costs of jobs, compared with what the jobs compute and write."""
 
 from __future__ import annotations
 
@@ -21,14 +21,22 @@ from reclip.common.errors import ReclipError
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.cost import calibrate, flops, machines
-from reclip.cost.jobs import WORK_OF, job_costs
-from reclip.cost.known import Known
 from reclip.cost.machines import GPUS, Rates, gpu_rates, seconds
-from reclip.cost.report import cost_markdown, cost_text
-from reclip.cost.table import amount, hours, rows
+from reclip.cost.report import (
+    PREFETCHING,
+    TRAINING,
+    amount,
+    cost_markdown,
+    cost_text,
+    hours,
+    job_costs,
+    summary,
+)
+from reclip.cost.stage_work import WORK_OF, Facts, cells
 from reclip.cost.work import RESIZE_FLOPS, Work
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import recorded_outputs
+from reclip.pipeline.stages import STAGES
 
 RATES = Rates(
     matmul=10,
@@ -46,7 +54,7 @@ RUNS = {name: {"dataset": "real"} for name in ("query", "ref-pe", "distill", "pr
 
 @pytest.fixture
 def real_plan(tiny_plan: Callable[..., Plan]) -> Callable[..., Plan]:
-    """`real_plan(changes)`: the tiny experiment on VOC's photos, of which none is here."""
+    """`real_plan(changes)`: the tiny experiment on VOC's photos, none of which exists here."""
 
     def make(changes: dict[str, Any] | None = None) -> Plan:
         return tiny_plan({"datasets": REAL, "runs": RUNS, "tables": None, **(changes or {})})
@@ -55,7 +63,7 @@ def real_plan(tiny_plan: Callable[..., Plan]) -> Callable[..., Plan]:
 
 
 def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
-    costs = job_costs(Known(plan, use_index))
+    costs = job_costs(Facts(plan, use_index))
     return next(c.work for c in costs if (c.stage, c.id) == (stage, id))
 
 
@@ -64,7 +72,7 @@ def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
 
 def test_every_job_has_its_cost_in_order(tiny_plan: Callable[..., Plan]) -> None:
     plan = tiny_plan()
-    costs = job_costs(Known(plan))
+    costs = job_costs(Facts(plan))
     assert [(c.stage, c.id) for c in costs] == [(job.stage, job.id) for job in plan.jobs]
     trainings = {(c.stage, c.id): c.trainings for c in costs if c.trainings}
     assert trainings == {("rectify", "ref-pe"): 2, ("distill", "distill"): 1, ("probe", "probe"): 1}
@@ -79,19 +87,16 @@ def test_neither_data_nor_weights_have_to_be_here(real_plan: Callable[..., Plan]
     )
     with pytest.raises(ReclipError, match=r"absent\.pt"):
         plan.job("rectify", "ref-pe")
-    known = Known(plan)
-    assert (known.census["real"].photos("train"), known.census["real"].photos("val")) == (
-        1464,
-        1449,
-    )
-    assert all(cost.work.flops > 0 for cost in job_costs(known) if cost.trainings)
+    facts = Facts(plan)
+    assert [facts.census["real"].photos(split) for split in ("train", "val")] == [1464, 1449]
+    assert all(cost.work.flops > 0 for cost in job_costs(facts) if cost.trainings)
 
 
 def test_a_source_in_a_folder_takes_no_disk_and_a_limit_cuts(real_plan) -> None:
     source = {"kind": "voc", "folder": "photos", "limit": 10}
     plan = real_plan({"datasets": {"voc": None, "real": {"source": source}}})
     assert work_of(plan, "fetch", "real") == Work()
-    assert Known(plan).census["real"].photos("val") == 10
+    assert Facts(plan).census["real"].photos("val") == 10
     assert work_of(real_plan(), "fetch", "real").written == 2 * 1_999_639_040
     source = {"kind": "voc", "archive": "voc.tar"}
     plan = real_plan({"datasets": {"voc": None, "real": {"source": source}}})
@@ -117,17 +122,17 @@ def test_sliding_windows_are_read_one_by_one(real_plan: Callable[..., Plan]) -> 
         return real_plan({"clip": {"model": "ViT-B-16"}, "image": {"short_side": 336, **image}})
 
     whole, slide = plan(), plan(protocol="slide")
-    assert [len(p.windows) for p in Known(slide).photos("real", "val")] == [6]
-    one = Known(whole).cells(224, 224)
+    assert [len(p.windows) for p in Facts(slide).photos("real", "val")] == [6]
+    one = cells((224, 224), 16)
     photos = 1464 + 1449
-    views = 2 * 1464 * Known(whole).view_cells("real")
-    token = Known(whole).token
+    views = 2 * 1464 * Facts(whole).view_cells("real")
+    token = Facts(whole).token
     cached = work_of(slide, "cache-features", "real")
     vectors_and_cells = photos * 4 * 512 + 2 * 1464 * 4
     assert cached.written == (6 * one * photos + views) * token + vectors_and_cells
     # The hypotheses still want each image whole.
-    windows = photos * 6 * flops.dense_features(Known(slide).clip, one, mlp=True)
-    assert cached.matmul > windows + work_of(whole, "cache-features", "real").matmul / 2
+    windows = photos * 6 * flops.dense("ViT-B-16", one, mlp=True)
+    assert cached.matmul > windows.matmul + work_of(whole, "cache-features", "real").matmul / 2
     assert work_of(slide, "evaluate", "distill").conv > work_of(whole, "evaluate", "distill").conv
 
 
@@ -156,6 +161,11 @@ def test_seeds_multiply_and_masks_are_those_that_teach(tiny_plan: Callable[..., 
     assert work_of(three, "pseudo-mask", "ref-pe") == work_of(one, "pseudo-mask", "ref-pe")
 
 
+def test_every_stage_on_a_gpu_has_its_work() -> None:
+    on_gpu = {name for name, stage in STAGES.items() if stage.gpu}
+    assert on_gpu <= set(WORK_OF) and set(PREFETCHING) <= on_gpu and set(TRAINING) <= on_gpu
+
+
 # Against what the stages do.
 
 
@@ -173,13 +183,13 @@ def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
     for job in plan.jobs:
         if job.stage in stages:
             with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-                run_stage(job.stage, job.id, "params.yaml", force=False)
+                run_stage(STAGES[job.stage], job.id, "params.yaml", force=False)
             counted[job.stage, job.id] = counter.get_total_flops()
     return Finished(plan, counted)
 
 
 def assert_counted(finished: Finished) -> None:
-    for cost in job_costs(Known(finished.plan)):
+    for cost in job_costs(Facts(finished.plan)):
         if (cost.stage, cost.id) in finished.counted:
             # Students inherit their teacher's positional logits, computed once: not in the formula.
             expected = pytest.approx(finished.counted[cost.stage, cost.id], rel=1e-3)
@@ -225,7 +235,7 @@ def test_flops_of_other_settings(changes, tmp_path, monkeypatch, tiny_params) ->
 
 def test_disk_is_what_the_stages_write(finished: Finished) -> None:
     small = 3000  # headers of files, the manifest
-    for cost in job_costs(Known(finished.plan)):
+    for cost in job_costs(Facts(finished.plan)):
         if cost.stage in WORK_OF:
             outputs = recorded_outputs(finished.plan.job(cost.stage, cost.id))
             size = sum(path.stat().st_size for path in outputs)
@@ -234,13 +244,13 @@ def test_disk_is_what_the_stages_write(finished: Finished) -> None:
 
 def test_what_is_prepared_is_counted(finished: Finished) -> None:
     counted, expected = (
-        Known(finished.plan, use_index).census["voc"] for use_index in (True, False)
+        Facts(finished.plan, use_index).census["voc"] for use_index in (True, False)
     )
     assert (counted.origin, expected.origin) == ("as indexed here", "as drawn")
     assert (counted.sizes, counted.names) == (expected.sizes, expected.names)
     more = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     more["datasets"]["voc"]["source"]["train"] = 60  # the index is of other settings now
-    changed = Known(Plan(validate(Params, more))).census["voc"]
+    changed = Facts(Plan(validate(Params, more))).census["voc"]
     assert (changed.origin, changed.photos("train")) == ("as drawn", 60)
 
 
@@ -270,9 +280,10 @@ def test_gpus_are_in_the_order_of_their_peaks() -> None:
 
 def test_jobs_share_the_cores_but_not_a_gpu(tiny_plan, monkeypatch) -> None:
     monkeypatch.setattr(machines.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert [machines.jobs_at_once(threads) for threads in (1, 3, 16)] == [8, 2, 1]
-    costs = job_costs(Known(tiny_plan()))
-    alone, four = (rows(costs, RATES, RATES, at_once)[-1] for at_once in (1, 4))
+    assert [machines.jobs_at_once(threads, RATES) for threads in (1, 3, 16)] == [8, 2, 1]
+    assert machines.jobs_at_once(1, replace(RATES, overlap=True)) == 1
+    costs = job_costs(Facts(tiny_plan()))
+    alone, four = (summary(costs, RATES, RATES, at_once).iloc[-1] for at_once in (1, 4))
     assert alone.hours_here == alone.gpu_hours == 4 * four.hours_here
 
 
@@ -315,12 +326,13 @@ def test_totals_are_of_all_rows_and_name_the_check(tiny_plan: Callable[..., Plan
         "check": {"rectified": "again", "distilled": "of-again"},
     }  # fmt: skip
     changes["runs"]["of-again"] = {"dataset": "voc", "method": "distill", "teacher": "again"}
-    *found, total, check = rows(job_costs(Known(tiny_plan(changes))), RATES, None, 1)
+    rows = summary(job_costs(Facts(tiny_plan(changes))), RATES, None, 1)
+    found, total, check = rows.iloc[:-2], rows.iloc[-2], rows.iloc[-1]
     assert (total.stage, check.stage) == ("total", "of it for the check alone")
-    assert total.jobs == sum(row.jobs for row in found) == len(tiny_plan(changes).jobs)
-    assert total.work.flops == pytest.approx(sum(row.work.flops for row in found))
+    assert total.jobs == found.jobs.sum() == len(tiny_plan(changes).jobs)
+    assert total.flops == pytest.approx(found.flops.sum())
     assert check.trainings == 4 + 1
-    assert total.hours_here is None
+    assert "hours_here" not in rows
 
 
 def test_markdown_is_the_same_on_every_machine(tiny_plan, monkeypatch) -> None:

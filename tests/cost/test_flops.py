@@ -1,52 +1,80 @@
-"""The formulas of `reclip.cost` against published-size figures and PyTorch's own counter."""
+"""The counts of `reclip.cost.flops` against hand formulas and published numbers.
+
+`linear`, `attention` and `block` below are the operations of a transformer, counted by hand.
+"""
 
 from __future__ import annotations
 
-import math
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
-from reclip.clip.dense import dense_features
-from reclip.clip.shape import ClipShape, Tower, clip_shape
-from reclip.clip.text import ReferenceEncoder
 from reclip.common.errors import ReclipError
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.models import DistillSettings, Params, RectifySettings
 from reclip.cost import flops
 from reclip.cost.census import PUBLISHED, WORLD_SLOTS
-from reclip.cost.data_work import PROMPT_TOKENS, TEMPLATES
-from reclip.cost.known import Known
-from reclip.cost.student import student_shape
+from reclip.cost.stage_work import PROMPT_TOKENS, TEMPLATES, Facts, cells
+from reclip.cost.work import Work
 from reclip.data.world.scenes import WORLDS
-from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
-from reclip.distill.losses import distillation_loss
 from reclip.pipeline.plan import Plan
-from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
-from reclip.rectify.model import BiasModel, PositionalNet, Rectifier
-from support.tiny_clip import TINY, tiny_clip
+from support.tiny_clip import TINY, in_registry
 
-VIT = clip_shape("ViT-B-16")
+VIT = "ViT-B-16"
 GIGA = 1e9
-TINY_SHAPE = ClipShape(
-    image=Tower(32, 2, 128, 2), text=Tower(16, 2, 64, 2), patch=8, image_size=32, context=16, dim=12
-)
-CLASSES = [["red cat"], ["dog"], ["sky", "heaven"]]
+
+# The tiny CLIP's dimensions: width, layers, MLP's width; patch and joint space.
+IMAGE, TEXT, PATCH, DIM = (32, 2, 128), (16, 2, 64), 8, 12
 
 
-def counted(run) -> float:
-    """FLOPs of `run` as PyTorch counts them, attention as its matrix products."""
-    counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):
-        run()
-    return counter.get_total_flops()
+def linear(rows: int, inputs: int, outputs: int) -> int:
+    return 2 * rows * inputs * outputs
 
 
-# Figures for ViT-B/16 and the students, in GFLOP.
+def attention(queries: int, keys: int, width: int) -> int:
+    """Scores of all heads together, and their weighted sums."""
+    return 4 * queries * keys * width
+
+
+def own(tokens: int, width: int, hidden: int) -> int:
+    """A block's work on each token alone: four projections and the MLP."""
+    return linear(tokens, width, 4 * width) + 2 * linear(tokens, width, hidden)
+
+
+def block(tokens: int, width: int, hidden: int) -> int:
+    return own(tokens, width, hidden) + attention(tokens, tokens, width)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name under which open_clip builds the tiny CLIP."""
+    assert (TINY["embed_dim"], TINY["vision_cfg"]["patch_size"]) == (DIM, PATCH)
+    with in_registry(tmp_path_factory.mktemp("registry")):
+        yield "tiny-ViT"
+
+
+# Published numbers, and hand counts for ViT-B/16 and the students, in GFLOP.
+
+
+def test_vit_b_16_has_its_published_flops() -> None:
+    """17.5 G multiply-adds at 224 × 224 (Dosovitskiy et al.; timm and torchvision say 17.6)."""
+    assert flops.image_embedding(VIT).flops / 2 / GIGA == pytest.approx(17.56, rel=0.005)
+
+
+def test_resnet_50_has_its_published_flops() -> None:
+    """4.09 G multiply-adds at 224 × 224 (He et al., torchvision)."""
+    import timm
+
+    with torch.device("meta"):
+        net, image = timm.create_model("resnet50").eval(), torch.empty(1, 3, 224, 224)
+    found = flops.count(lambda: net(image))
+    assert found.flops / 2 / GIGA == pytest.approx(4.09, rel=0.005)
+    assert found.matmul == linear(1, 2048, 1000)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +90,8 @@ def counted(run) -> float:
     ],
 )
 def test_image_tower(height: int, width: int, gflop: float) -> None:
-    cells = math.prod(flops.grid(height, width, 16))
-    assert flops.dense_features(VIT, cells, mlp=True) / GIGA == pytest.approx(gflop, rel=0.005)
+    found = flops.dense(VIT, cells((height, width), 16), mlp=True)
+    assert found.flops / GIGA == pytest.approx(gflop, rel=0.005)
 
 
 @pytest.mark.parametrize(
@@ -71,22 +99,24 @@ def test_image_tower(height: int, width: int, gflop: float) -> None:
     [(20, 336, 20.7, 9.5), (59, 480, 38.8, 19.8), (150, 512, 81.1, 23.9)],
 )
 def test_a_step_of_rectification(classes: int, crop: int, text: float, positional: float) -> None:
-    assert flops.reference(VIT, classes, 73, 3) / GIGA == pytest.approx(text, rel=0.02)
-    net = flops.positional_net(768, (512, 256), classes, (crop // 16) ** 2, train=True)
-    assert net / GIGA == pytest.approx(positional, rel=0.01)
+    step = flops.reference(VIT, classes, 3, length=73).train
+    assert step.flops / GIGA == pytest.approx(text, rel=0.02)
+    cell = flops.rectifier(VIT, classes, RectifySettings()).train_positional
+    assert (crop // 16) ** 2 * cell.flops / GIGA == pytest.approx(positional, rel=0.01)
 
 
 @pytest.mark.parametrize(("crop", "gflop"), [(512, 1742 - 209.2), (480, 1528 - 180.1)])
 def test_a_student_image(crop: int, gflop: float) -> None:
-    student = student_shape("resnet50c", {}, 512, crop)
-    assert student.train / GIGA == pytest.approx(gflop, rel=0.005)
-    assert 3 * student.forward == pytest.approx(student.train, rel=0.001)
+    student = flops.student("resnet50c", {}, 512, crop)
+    assert student.train.flops / GIGA == pytest.approx(gflop, rel=0.005)
+    assert 3 * student.forward.flops == pytest.approx(student.train.flops, rel=0.001)
+    assert student.cells == (crop // 8) ** 2
 
 
 def plan_of(dataset: str, crop: int, epochs: int) -> Plan:
     settings = {
         "experiment": "x",
-        "clip": {"model": "ViT-B-16", "checkpoint": "not-here.pt"},
+        "clip": {"model": VIT, "checkpoint": "not-here.pt"},
         "views": {"crop": crop, "count": 1},
         "rectify": {"epochs": epochs, "batch": 1},
         "datasets": {dataset: {"source": {"kind": dataset}}},
@@ -104,9 +134,9 @@ def plan_of(dataset: str, crop: int, epochs: int) -> Plan:
     ],
 )
 def test_steps_and_bytes_of_a_view(dataset, crop, epochs, steps, gigabytes) -> None:
-    known = Known(plan_of(dataset, crop, epochs))
-    assert known.steps(dataset, known.plan.experiment.rectify("r")) == (steps, steps)
-    size = known.census[dataset].photos("train") * known.view_cells(dataset) * known.token
+    facts = Facts(plan_of(dataset, crop, epochs))
+    assert facts.steps(dataset, facts.experiment.rectify("r")) == (steps, steps)
+    size = facts.census[dataset].photos("train") * facts.view_cells(dataset) * facts.token
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
 
@@ -122,145 +152,155 @@ def test_texts_are_as_long_as_the_constants_say() -> None:
         assert mean == pytest.approx(PROMPT_TOKENS, rel=0.05)
     for world in WORLDS.values():
         assert 1 + max(len(tokenizer.encode(n)) for n in world.class_names) == WORLD_SLOTS
+    assert len(tokenizer.encode(flops.WORD)) == 1
 
 
-# Against the counter, on the real modules.
+# Hand formulas for small networks.
+
+
+def test_products_and_convolutions_are_told_apart() -> None:
+    with torch.device("meta"):
+        net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(2), nn.Linear(30, 7))
+        image = torch.empty(2, 3, 5, 6)
+    assert flops.count(lambda: net(image)) == Work(
+        matmul=linear(2 * 4, 30, 7), conv=linear(2 * 30, 9 * 3, 4)
+    )
+    both = flops.passes(lambda: net(image))
+    assert both.forward == flops.count(lambda: net(image))
+    # The image has no gradient: its convolution is one product less.
+    assert both.train == Work(matmul=3 * both.forward.matmul, conv=2 * both.forward.conv)
+    assert flops.count(lambda: image + 1) == Work()
+
+
+def test_counting_leaves_the_fused_attention_as_it_was() -> None:
+    before = torch.backends.mha.get_fastpath_enabled()
+    with pytest.raises(ZeroDivisionError):
+        flops.count(lambda: 1 / 0)
+    assert torch.backends.mha.get_fastpath_enabled() == before
 
 
 @pytest.mark.parametrize("mlp", [True, False])
 @pytest.mark.parametrize("with_global", [True, False])
-def test_dense_features(mlp: bool, with_global: bool) -> None:
-    clip = tiny_clip()
-    images = torch.randn(1, 3, 24, 40, requires_grad=True)  # a gradient: no fused fast path
-    found = counted(lambda: dense_features(clip, images, mlp=mlp, with_global=with_global))
-    assert found == flops.dense_features(TINY_SHAPE, 15, mlp, with_global)
+@pytest.mark.parametrize("number", [1, 2, 15, 400])
+def test_dense_features(tiny: str, number: int, mlp: bool, with_global: bool) -> None:
+    width, layers, hidden = IMAGE
+    tokens = number + 1
+    expected = linear(number, 3 * PATCH**2, width)
+    expected += (layers - 1) * block(tokens, width, hidden)
+    expected += 2 * linear(number, width, width)  # value and output projection
+    expected += 2 * linear(number, width, hidden) if mlp else 0
+    expected += linear(number, width, DIM)
+    if with_global:
+        expected += linear(tokens, width, 2 * width) + attention(1, tokens, width)
+        expected += 2 * linear(1, width, width) + 2 * linear(1, width, hidden)
+        expected += linear(1, width, DIM)
+    assert flops.dense(tiny, number, mlp, with_global).flops == expected
 
 
-def test_image_embedding() -> None:
-    clip = tiny_clip()
-    images = torch.randn(1, 3, 32, 32, requires_grad=True)
-    assert counted(lambda: clip.model.encode_image(images)) == flops.image_embedding(TINY_SHAPE)
+def test_image_embedding(tiny: str) -> None:
+    width, layers, hidden = IMAGE
+    expected = linear(16, 3 * PATCH**2, width) + layers * block(17, width, hidden)
+    assert flops.image_embedding(tiny).flops == expected + linear(1, width, DIM)
 
 
-def test_text_embedding() -> None:
-    model = tiny_clip().model
-    texts = torch.ones(1, TINY["text_cfg"]["context_length"], dtype=torch.long)
-    model.positional_embedding.requires_grad_()
-    found = counted(lambda: model.encode_text(texts))
-    assert found == flops.text_embedding(TINY_SHAPE, texts.shape[1])
-
-
-def test_reference_there_and_back() -> None:
-    encoder = ReferenceEncoder(tiny_clip(), CLASSES, length=7)
-    classes, slots, _ = encoder.suffix.shape
-    found = counted(lambda: encoder().sum().backward())
-    # The end tokens' rows are scattered back, which is no product; nothing else is left out.
-    assert found == flops.reference(TINY_SHAPE, classes, 7, slots)
-
-
-@pytest.mark.parametrize("train", [True, False])
-def test_positional_net(train: bool) -> None:
-    net = PositionalNet(32, 3, (8, 4))
-    x = torch.randn(1, 32, 4, 5)
-    found = counted(lambda: net(x).sum().backward() if train else net(x).detach())
-    assert found == flops.positional_net(32, (8, 4), 3, 20, train)
-
-
-def test_a_whole_step_of_rectification() -> None:
-    clip = tiny_clip()
-    model = BiasModel(
-        torch.nn.functional.normalize(torch.randn(3, 12), dim=-1),
-        clip.positional_embedding,
-        clip.grid,
-        reference=ReferenceEncoder(clip, CLASSES, length=7),
-        positional=PositionalNet(32, 3, (8, 4)),
-    )
-    slots = model.reference.suffix.shape[1]
-    z = torch.nn.functional.normalize(torch.randn(2, 4, 5, 12), dim=-1)
-
-    def step() -> None:
-        masks = gumbel_masks(model(z).flatten(1, 2))
-        pooled = masked_pool(masks, z.flatten(1, 2))
-        contrastive_loss(pooled, model.w_query, torch.ones(2, 3, dtype=torch.bool)).backward()
-
-    expected = flops.reference(TINY_SHAPE, 3, 7, slots)
-    expected += flops.positional_net(32, (8, 4), 3, 20, train=True)
-    expected += 2 * (2 * flops.linear(20, 12, 3) + flops.contrast(12, 3, 20))
-    assert counted(step) == expected
-
-
-BACKBONE = {
-    "layers": [1, 1, 1, 1],
-    "channels": [8, 8, 16, 16],
-    "stem_type": "deep",
-    "stem_width": 8,
-}
+def test_text_embedding(tiny: str) -> None:
+    width, layers, hidden = TEXT
+    expected = layers * block(9, width, hidden) + linear(1, width, DIM)
+    assert flops.text_embedding(tiny, 9) == Work(matmul=expected)
 
 
 @pytest.mark.parametrize(
-    ("head", "beta", "detach"),
+    ("settings", "length", "slots"),
     [
-        ("query", 0.5, False),
-        ("query", 0.0, False),
-        ("query", 0.5, True),
-        ("classifier", 0.5, False),
+        ({"length": 7}, 7, 4),
+        ({"length": 73}, 11, 4),  # no room in a context of 16 tokens
+        ({"length": 7, "class_slots": "official"}, 7, 3),
+        ({"words": "a photo of a"}, 4, 4),
     ],
 )
-def test_a_whole_step_of_distillation(head: str, beta: float, detach: bool) -> None:
-    w_q = torch.nn.functional.normalize(torch.randn(3, 12), dim=-1)
-    student = Student(
-        DeepLabV2("resnet18", 12, backbone_args=BACKBONE), SegmentationHead(head, 3, 12, w_q=w_q)
-    )
-    images, labels = torch.randn(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.uint8)
+def test_reference(tiny: str, settings: dict, length: int, slots: int) -> None:
+    """The tower is frozen but its input learns.
 
-    def step() -> None:
-        logits, feature = student(images)
-        distillation_loss(
-            logits,
-            feature,
-            labels,
-            torch.randn(2, 12, 4, 4),
-            w_q,
-            torch.ones(2, 3, dtype=torch.bool),
-            logit_scale=1.0,
-            beta=beta,
-            detach=detach,
-            gumbel_scale=1.0,
-            gumbel_tau=1.0,
-            tau=0.01,
-        ).total.backward()
-
-    shape = student_shape("resnet18", BACKBONE, 12, 64)
-    heads = (3 if head == "classifier" else 2) * flops.linear(shape.cells, 12, 3)
-    text = flops.contrast(12, 3, shape.cells, backward=not detach, feature_learns=True)
-    assert counted(step) == 2 * (shape.train + heads + (text if beta else 0))
+    Backward is one product for each frozen matrix, and two for each product of attention.
+    """
+    (width, layers, hidden), classes = TEXT, 5
+    shared, each = 1 + length, classes * slots
+    frozen = layers * own(shared + each, width, hidden) + linear(classes, width, DIM)
+    pairs = attention(shared, shared, width) + attention(each, shared + slots, width)
+    forward, train = flops.reference(tiny, classes, 4, **settings)
+    assert forward == Work(matmul=frozen + layers * pairs)
+    assert train == Work(matmul=2 * frozen + 3 * layers * pairs)
 
 
-def test_prediction_by_a_rectifier() -> None:
-    clip = tiny_clip()
-    net = PositionalNet(32, 3, (8, 4))
-    model = Rectifier(torch.randn(3, 12), None, net, clip.positional_embedding, clip.grid)
-    found = counted(lambda: model.logits(torch.randn(1, 4, 5, 12)))
-    expected = flops.linear(20, 12, 3) + flops.positional_net(32, (8, 4), 3, 20, train=False)
-    assert found == expected
+@pytest.mark.parametrize("channels", ["class", "one"])
+def test_rectifier(tiny: str, channels: str) -> None:
+    settings = RectifySettings(positional_hidden=(8, 4), positional_channels=channels)
+    widths = (IMAGE[0], 8, 4, 3 if channels == "class" else 1)
+    layers = [linear(1, 9 * a, b) for a, b in itertools.pairwise(widths)]
+    found = flops.rectifier(tiny, 3, settings)
+    assert found.forward == Work(matmul=linear(1, DIM, 3), conv=sum(layers))
+    # Backward is a product for the weights and one for the input, which the first layer has not.
+    assert found.train_positional == Work(conv=3 * sum(layers) - layers[0])
+    numbers = 2 * 3 * DIM + 17 * IMAGE[0]  # both texts, positional embedding
+    numbers += sum(9 * a * b + 5 * b for a, b in itertools.pairwise(widths))
+    assert found.size == 4 * numbers + 3 * 8  # and each normalisation's counter
 
 
-# The cards.
+def test_a_query_is_one_product(tiny: str) -> None:
+    found = flops.rectifier(tiny, 3, None)
+    assert found == (Work(matmul=linear(1, DIM, 3)), Work(), 4 * 3 * DIM)
 
 
-def test_dimensions_are_those_of_the_models() -> None:
-    from open_clip.factory import get_model_config
-
-    assert clip_shape("ViT-L-14").image == Tower(1024, 24, 4096, 16)
-    assert clip_shape("ViT-L-14").text.width == get_model_config("ViT-L-14")["text_cfg"]["width"]
-    assert clip_shape("ViT-H-14").image.heads == 16  # its card says 80 for the width of a head
-    assert ClipShape(Tower(768, 12, 3072, 12), Tower(512, 12, 2048, 8), 16, 224, 77, 512) == VIT
-    assert clip_shape("mini-clip").dim == 64
+@pytest.mark.parametrize("head_learns", [True, False])
+def test_an_image_of_rectification(head_learns: bool) -> None:
+    """Logits; masked pooling, whose masks have a gradient; comparison with the texts (Eq. 5)."""
+    product, compare = linear(20, DIM, 3), linear(3, DIM, 3)
+    expected = (2 if head_learns else 1) * product + 2 * product + 2 * compare
+    assert flops.rectify_image(DIM, 3, 20, head_learns) == Work(matmul=expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("ViT-B-17", "no CLIP model"), ("RN50", "differ from CLIP's ViT")]
+    ("settings", "heads", "pools", "compares"),
+    [
+        ({"head": "query"}, 2, 3, 2),
+        ({"head": "query", "beta": 0.0}, 2, 0, 0),
+        ({"head": "query_reference", "detach_feature": True}, 2, 1, 1),
+        ({"head": "query_reference_positional"}, 2, 3, 2),
+        ({"head": "classifier"}, 3, 3, 2),
+    ],
+)
+def test_an_image_of_distillation(settings: dict, heads: int, pools: int, compares: int) -> None:
+    """A fixed head has one product backward, a classifier two; so has the pooling of features."""
+    product, compare = linear(64, DIM, 3), linear(3, DIM, 3)
+    found = flops.distill_image(DistillSettings(**settings), DIM, 3, 64)
+    assert found == Work(conv=heads * product, matmul=pools * product + compares * compare)
+
+
+def test_a_small_student() -> None:
+    """A ResNet with one basic block a stage, all at stride 8 from the third on."""
+    arguments = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}
+    arguments |= {"stem_type": "deep", "stem_width": 8}
+    found = flops.student("resnet18", arguments, DIM, 64)
+
+    def conv(side: int, inputs: int, outputs: int, kernel: int = 3) -> int:
+        return linear(side**2, kernel**2 * inputs, outputs)
+
+    first = conv(32, 3, 8)
+    forward = first + conv(32, 8, 8) + conv(32, 8, 16)  # the stem
+    forward += conv(16, 16, 8) + conv(16, 8, 8) + conv(16, 16, 8, 1)
+    forward += conv(8, 8, 8) + conv(8, 8, 8) + conv(8, 8, 8, 1)
+    forward += conv(8, 8, 16) + conv(8, 16, 16) + conv(8, 8, 16, 1)
+    forward += conv(8, 16, 16) + conv(8, 16, 16)
+    # Of the pyramid's rates 6, 12, 18 and 24 only the first reaches into a map of 8 × 8.
+    forward += conv(8, 16, DIM) + 3 * conv(8, 16, DIM, 1)
+    assert found.forward == Work(conv=forward)
+    assert found.train == Work(conv=3 * forward - first)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("ViT-B-17", "no CLIP model"), ("RN50", "not a plain CLIP|differ from CLIP")],
 )
 def test_other_models_are_refused(name: str, words: str) -> None:
     with pytest.raises(ReclipError, match=words):
-        clip_shape(name)
+        flops.meta_clip(name)
