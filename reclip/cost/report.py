@@ -77,11 +77,8 @@ def summary(costs: list[JobCost], gpu: Rates, here: Rates | None, at_once: int) 
     if jobs["for_check"].any():
         check = jobs[jobs["for_check"]]
         parts.append(check.assign(stage="of it for the check alone", dataset=""))
-    dropped = ["id", "work", "loaders", "for_check"]
-    grouped = [
-        part.drop(columns=dropped).groupby(["stage", "dataset"], sort=False).sum() for part in parts
-    ]
-    return pd.concat(grouped).reset_index()
+    groups = [part.groupby(["stage", "dataset"], sort=False) for part in parts]
+    return pd.concat([group.sum(numeric_only=True) for group in groups]).reset_index()
 
 
 def amount(value: float, unit: str = "") -> str:
