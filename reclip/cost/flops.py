@@ -33,7 +33,7 @@ WORD = "cat"  # one token of CLIP's vocabulary
 
 
 class Passes(NamedTuple):
-    """The FLOPs of a network: `forward` alone, and forward and backward (`train`)."""
+    """FLOPs of a network: of the forward pass alone, and of forward and backward (`train`)."""
 
     forward: Work
     train: Work
@@ -54,7 +54,7 @@ def count(run: Callable[[], object]) -> Work:
 
 
 def passes(run: Callable[[], Tensor]) -> Passes:
-    """Return the FLOPs of `run()`, and of it with the backward pass from its output."""
+    """Return the FLOPs of `run()`, and of `run()` with the backward pass from its output."""
     outputs: list[Tensor] = []
     forward = count(lambda: outputs.append(run().sum()))
     return Passes(forward, forward + count(outputs[0].backward))
@@ -84,6 +84,7 @@ def meta_clip(name: str) -> Clip:
     return Clip(model, SimpleTokenizer(context_length=model.context_length), (), ())
 
 
+@lru_cache
 def dense(model: str, cells: int, mlp: bool, with_global: bool = False) -> Work:
     """Return the FLOPs of `dense_features` on one image of `cells` patches.
 

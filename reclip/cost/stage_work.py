@@ -1,4 +1,4 @@
-"""The work of every stage, from the settings and the number and sizes of the photos."""
+"""Estimate the work of every stage from the settings and from the number and sizes of photos."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Facts:
         return cells((crop, crop), self.patch)
 
     def view_megapixels(self, dataset: str) -> float:
-        """Return the mean size of a resized photo from which a view is cut."""
+        """Return the mean size of the resized photos from which views are cut."""
         low, high = self.views(dataset).scale
         mean_square = (low * low + low * high + high * high) / 3
         pixels = sum(p.number * math.prod(p.read) for p in self.photos(dataset, "train"))
@@ -91,7 +91,7 @@ class Facts:
         return settings.epochs * math.ceil(photos / settings.batch), settings.epochs * photos
 
     def student(self, run: str) -> flops.StudentCost:
-        """Return the costs of the student of a run, also if a probe reads it."""
+        """Return the costs of a run's student, or of the student that a probe reads."""
         settings = self.experiment.distill(self.plan.params.runs[run].student or run)
         crop = self.views(self.dataset(run)).crop
         return flops.student(settings.backbone, settings.backbone_args, self.dim, crop)
@@ -169,7 +169,7 @@ def hypothesise(facts: Facts, dataset: str) -> Work:
 
 
 def rectify(facts: Facts, run: str) -> Work:
-    """Reads cached features: of CLIP only the text tower runs."""
+    """Return the work of all seeds. Features are cached, so only CLIP's text tower runs."""
     dataset, settings = facts.dataset(run), facts.experiment.rectify(run)
     census, patches, model = facts.census[dataset], facts.view_cells(dataset), facts.rectifier(run)
     step, kept = patches * model.train_positional, Work(written=model.size)
@@ -187,13 +187,12 @@ def rectify(facts: Facts, run: str) -> Work:
 
 
 def pseudo_mask(facts: Facts, run: str) -> Work:
-    """A mask of every training photo by every teacher that has a student."""
-    teachers = len(facts.experiment.taught_seeds(run) or (None,))
+    """Return the work of one mask for each training photo and each teacher that has a student."""
     total = Work()
     for photos in facts.photos(facts.dataset(run), "train"):
         mask = _by_rectifier(facts, run, photos) + _label_map(math.prod(photos.size))
         total += photos.number * mask
-    return teachers * total
+    return len(facts.experiment.taught_seeds(run) or (None,)) * total
 
 
 def distill(facts: Facts, run: str) -> Work:
@@ -211,7 +210,7 @@ def distill(facts: Facts, run: str) -> Work:
 
 
 def probe(facts: Facts, run: str) -> Work:
-    """The student predicts; one 1×1 convolution learns."""
+    """Return the work of all seeds. The student only predicts; one 1×1 convolution learns."""
     settings = facts.experiment.run_section(run, "probe")
     classes, student = facts.classes(run), facts.student(run)
     image = student.forward + Work(
@@ -232,7 +231,7 @@ def evaluate(facts: Facts, run: str) -> Work:
 
 
 def package(facts: Facts, run: str) -> Work:
-    """A copy of one seed's weights, and a model card."""
+    """Return the disk space of one seed's weights, copied, and a model card."""
     rectified = facts.plan.params.runs[run].method == "rectify"
     weights = facts.rectifier(run).size if rectified else facts.student_bytes(run)
     return Work(written=weights + CARD_BYTES)
@@ -245,7 +244,7 @@ WORK_OF: dict[str, Callable[[Facts, str], Work]] = {
         probe, evaluate, package,
     )
 }  # fmt: skip
-"""By stage; the jobs of the other stages take seconds."""
+"""The work of a job, by stage. Jobs of the other stages take seconds."""
 
 
 def _label_map(pixels: float) -> Work:
@@ -263,10 +262,9 @@ def _training(
 ) -> Work:
     """Return the work of all seeds of a run.
 
-    A running training also keeps a checkpoint, about twice its weights. It is not counted here.
+    A running training also keeps a checkpoint of about twice its weights, which is not counted.
 
-    step, image: the work of each, without the curve.
-    kept: the work once a seed, and its weights.
+    step, image: the work for each of them; kept: the work once for each seed, with its weights.
     """
     steps, images = facts.steps(facts.dataset(run), settings)
     one = steps * (step + Work(steps=1, written=CURVE_BYTES)) + images * image + kept
@@ -276,7 +274,7 @@ def _training(
 def _training_on_views(
     facts: Facts, run: str, settings: DistillSettings | ProbeSettings, image: Work
 ) -> Work:
-    """Return the work of all seeds, of which each reads the views that are not in memory yet."""
+    """Return the work of all seeds; each reads only the views that are not yet in memory."""
     dataset = facts.dataset(run)
     _, images = facts.steps(dataset, settings)
     views, crop = facts.census[dataset].photos("train"), facts.views(dataset).crop
@@ -298,7 +296,7 @@ def _by_rectifier(facts: Facts, run: str, photos: Photos) -> Work:
 
 
 def _by_student(facts: Facts, run: str, photos: Photos) -> Work:
-    """Return the work on one photo; a student's work grows in proportion to the pixels."""
+    """Return the work on one photo; a student's FLOPs are in proportion to the pixels."""
     classes, student = facts.classes(run), facts.student(run)
     total = _final_resize(classes, photos) + Work(megapixels=math.prod(photos.read) / 1e6)
     for window in photos.windows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 RESIZE_FLOPS = 8
 """FLOPs of one bilinearly resized value: four neighbours, each a multiply-add."""
@@ -37,9 +37,9 @@ class Work:
         return self.matmul + self.conv + RESIZE_FLOPS * self.resized
 
     def __add__(self, other: Work) -> Work:
-        return Work(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+        return Work(*map(sum, zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def __mul__(self, times: float) -> Work:
-        return Work(*(times * amount for amount in astuple(self)))
+        return Work(*(times * amount for amount in vars(self).values()))
 
     __rmul__ = __mul__
