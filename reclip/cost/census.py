@@ -102,18 +102,18 @@ def _expected(source: ArchiveSource | FolderSource | WorldSource) -> Census:
             for split, count in (("train", source.train), ("val", source.val))
         }
         return Census(sizes, classes, classes, WORLD_SLOTS, "as drawn", drawn=True)
-    known = PUBLISHED[source.kind]
+    published = PUBLISHED[source.kind]
     maps = isinstance(source, ContextSource) and source.labels is not None
     if maps and not source.labels.endswith(".json"):
-        known = known._replace(photos=context.OFFICIAL_MAPS)
-    height, width = known.size
+        published = published._replace(photos=context.OFFICIAL_MAPS)
+    height, width = published.size
     return Census(
-        {s: {known.size: min(n, source.limit or n)} for s, n in known.photos.items()},
-        classes=len(known.classes),
-        names=sum(map(len, known.classes)),
-        slots=known.slots,
+        {s: {published.size: min(n, source.limit or n)} for s, n in published.photos.items()},
+        classes=len(published.classes),
+        names=sum(map(len, published.classes)),
+        slots=published.slots,
         origin=f"published counts, photos taken as {width}×{height}",
-        fetched=_copies(source) * known.archive,
+        fetched=_copies(source) * published.archive,
     )
 
 

@@ -67,7 +67,7 @@ def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
     return next(c.work for c in costs if (c.stage, c.id) == (stage, id))
 
 
-# What is counted.
+# The work of the jobs.
 
 
 def test_every_job_has_its_cost_in_order(tiny_plan: Callable[..., Plan]) -> None:
@@ -78,7 +78,7 @@ def test_every_job_has_its_cost_in_order(tiny_plan: Callable[..., Plan]) -> None
     assert trainings == {("rectify", "ref-pe"): 2, ("distill", "distill"): 1, ("probe", "probe"): 1}
 
 
-def test_neither_data_nor_weights_have_to_be_here(real_plan: Callable[..., Plan]) -> None:
+def test_costs_need_neither_data_nor_weights(real_plan: Callable[..., Plan]) -> None:
     plan = real_plan(
         {
             "clip": {"model": "ViT-B-16", "checkpoint": "absent.pt"},
@@ -92,7 +92,7 @@ def test_neither_data_nor_weights_have_to_be_here(real_plan: Callable[..., Plan]
     assert all(cost.work.flops > 0 for cost in job_costs(facts) if cost.trainings)
 
 
-def test_a_source_in_a_folder_takes_no_disk_and_a_limit_cuts(real_plan) -> None:
+def test_a_folder_takes_no_disk_and_a_limit_is_applied(real_plan) -> None:
     source = {"kind": "voc", "folder": "photos", "limit": 10}
     plan = real_plan({"datasets": {"voc": None, "real": {"source": source}}})
     assert work_of(plan, "fetch", "real") == Work()
@@ -116,7 +116,7 @@ def test_a_cache_of_float32_is_twice_as_large(real_plan: Callable[..., Plan]) ->
     assert full.matmul == half.matmul
 
 
-def test_sliding_windows_are_read_one_by_one(real_plan: Callable[..., Plan]) -> None:
+def test_each_sliding_window_is_counted(real_plan: Callable[..., Plan]) -> None:
     def plan(**image: Any) -> Plan:
         # 336 x 448 in windows of 224 every 112: two rows of three.
         return real_plan({"clip": {"model": "ViT-B-16"}, "image": {"short_side": 336, **image}})
@@ -130,13 +130,13 @@ def test_sliding_windows_are_read_one_by_one(real_plan: Callable[..., Plan]) -> 
     cached = work_of(slide, "cache-features", "real")
     vectors_and_cells = photos * 4 * 512 + 2 * 1464 * 4
     assert cached.written == (6 * one * photos + views) * token + vectors_and_cells
-    # The hypotheses still want each image whole.
+    # The hypotheses still need each image whole.
     windows = photos * 6 * flops.dense("ViT-B-16", one, mlp=True)
     assert cached.matmul > windows.matmul + work_of(whole, "cache-features", "real").matmul / 2
     assert work_of(slide, "evaluate", "distill").conv > work_of(whole, "evaluate", "distill").conv
 
 
-def test_what_a_run_leaves_out_costs_nothing(real_plan: Callable[..., Plan]) -> None:
+def test_disabled_parts_of_a_run_cost_nothing(real_plan: Callable[..., Plan]) -> None:
     def rectify(**settings: Any) -> Work:
         plan = real_plan({"rectify": settings, "distill": {"head": "query"}})
         return work_of(plan, "rectify", "ref-pe")
@@ -155,7 +155,7 @@ def test_what_a_run_leaves_out_costs_nothing(real_plan: Callable[..., Plan]) -> 
     assert distill(beta=0).matmul == 0 < distill().matmul
 
 
-def test_seeds_multiply_and_masks_are_those_that_teach(tiny_plan: Callable[..., Plan]) -> None:
+def test_seeds_multiply_and_only_teachers_write_masks(tiny_plan: Callable[..., Plan]) -> None:
     one, three = (tiny_plan({"seeds": {"rectify": list(range(n))}}) for n in (1, 3))
     assert work_of(three, "rectify", "ref-pe") == 3 * work_of(one, "rectify", "ref-pe")
     assert work_of(three, "pseudo-mask", "ref-pe") == work_of(one, "pseudo-mask", "ref-pe")
@@ -166,18 +166,18 @@ def test_every_stage_on_a_gpu_has_its_work() -> None:
     assert on_gpu <= set(WORK_OF) and set(PREFETCHING) <= on_gpu and set(TRAINING) <= on_gpu
 
 
-# Against what the stages do.
+# The same, compared with real stages.
 
 
 class Finished(NamedTuple):
-    """An experiment that was run: its plan, and by stage and id the FLOPs that PyTorch counted."""
+    """A finished experiment: its plan, and the FLOPs that PyTorch counted by stage and id."""
 
     plan: Plan
     counted: dict[tuple[str, str], float]
 
 
 def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
-    """Run the jobs of some stages in the current folder."""
+    """Run the jobs of `stages` in the current folder and count their FLOPs."""
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     plan, counted = Plan.load("params.yaml"), {}
     for job in plan.jobs:
@@ -191,14 +191,14 @@ def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
 def assert_counted(finished: Finished) -> None:
     for cost in job_costs(Facts(finished.plan)):
         if (cost.stage, cost.id) in finished.counted:
-            # Students inherit their teacher's positional logits, computed once: not in the formula.
+            # The costs omit the teacher's positional logits, which a student computes once.
             expected = pytest.approx(finished.counted[cost.stage, cost.id], rel=1e-3)
             assert cost.work.matmul + cost.work.conv == expected, cost
 
 
 @pytest.fixture(autouse=True, scope="module")
 def plain_attention() -> Iterator[None]:
-    """PyTorch's fused attention has no count; the plain one is the same arithmetic."""
+    """Disable PyTorch's fused attention, which it cannot count; the arithmetic is the same."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     yield
@@ -207,13 +207,13 @@ def plain_attention() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tiny_params) -> Iterator[Finished]:
-    """The tiny experiment, run but for tables and figures, in the current folder."""
+    """The tiny experiment after all its stages but tables and figures, in the current folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
         yield run_and_count(tiny_params({"views": {"crop": 72}}), WORK_OF)
 
 
-def test_flops_are_those_that_the_stages_do(finished: Finished) -> None:
+def test_flops_equal_those_of_the_stages(finished: Finished) -> None:
     assert len(finished.counted) == 14
     assert_counted(finished)
 
@@ -233,7 +233,7 @@ def test_flops_of_other_settings(changes, tmp_path, monkeypatch, tiny_params) ->
     assert_counted(run_and_count(tiny_params(changes), stages))
 
 
-def test_disk_is_what_the_stages_write(finished: Finished) -> None:
+def test_disk_equals_the_outputs_of_the_stages(finished: Finished) -> None:
     small = 3000  # headers of files, the manifest
     for cost in job_costs(Facts(finished.plan)):
         if cost.stage in WORK_OF:
@@ -242,14 +242,14 @@ def test_disk_is_what_the_stages_write(finished: Finished) -> None:
             assert cost.work.written == pytest.approx(size, rel=0.06, abs=small), cost
 
 
-def test_what_is_prepared_is_counted(finished: Finished) -> None:
+def test_a_prepared_dataset_is_counted_from_its_index(finished: Finished) -> None:
     counted, expected = (
         Facts(finished.plan, use_index).census["voc"] for use_index in (True, False)
     )
     assert (counted.origin, expected.origin) == ("as indexed here", "as drawn")
     assert (counted.sizes, counted.names) == (expected.sizes, expected.names)
     more = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    more["datasets"]["voc"]["source"]["train"] = 60  # the index is of other settings now
+    more["datasets"]["voc"]["source"]["train"] = 60  # the index belongs to other settings now
     changed = Facts(Plan(validate(Params, more))).census["voc"]
     assert (changed.origin, changed.photos("train")) == ("as drawn", 60)
 
@@ -270,11 +270,11 @@ def test_seconds_add_up() -> None:
     assert work.flops == 70 + 10 * RESIZE_FLOPS
 
 
-def test_gpus_are_in_the_order_of_their_peaks() -> None:
+def test_gpus_are_ordered_by_their_peaks() -> None:
     student, tower = Work(conv=1e18), Work(matmul=1e18)
     times = {name: seconds(student, gpu_rates(gpu)) for name, gpu in GPUS.items()}
     assert sorted(times, key=times.get) == ["h100", "a100", "4090", "3090", "v100", "t4"]
-    # Matrix products stay in float32, where consumer cards are not behind.
+    # Matrix products stay in float32, in which consumer cards are as fast.
     assert seconds(tower, gpu_rates(GPUS["4090"])) < seconds(tower, gpu_rates(GPUS["h100"]))
 
 
@@ -297,7 +297,7 @@ def test_this_machine_can_be_measured(tiny_plan, tmp_path, monkeypatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# What is said.
+# The texts.
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_hours(value: float, words: str) -> None:
     assert hours(value) == words
 
 
-def test_totals_are_of_all_rows_and_name_the_check(tiny_plan: Callable[..., Plan]) -> None:
+def test_totals_cover_all_rows_and_the_check(tiny_plan: Callable[..., Plan]) -> None:
     changes = {
         "runs": {"again": {"dataset": "voc", "method": "rectify", "seeds": [0, 1, 2, 3]}},
         "tables": {"table4": {"title": "t", "rows": [
@@ -356,7 +356,7 @@ def test_command(project: Path) -> None:
     assert "hours, A100 SXM 80 GB (estimate)" in done.output
     assert "Measured here" not in done.output
     assert run("--cost", "--markdown").output.startswith("| stage | dataset |")
-    assert not (project / "results").exists()  # nothing is written but without --cost
+    assert not (project / "results").exists()  # --cost writes nothing
     assert run().exit_code == 0
     assert (project / "results/tiny/plan/rectify/ref-pe.json").is_file()
 
@@ -371,12 +371,12 @@ def test_command(project: Path) -> None:
         (["--cost", "--gpu", "h2000"], "'h2000' is not one of"),
     ],
 )
-def test_options_that_do_not_go_together(project: Path, arguments: list[str], words: str) -> None:
+def test_options_that_exclude_each_other(project: Path, arguments: list[str], words: str) -> None:
     done = run(*arguments)
     assert done.exit_code == 2 and words in done.output
 
 
-def test_a_folder_that_cannot_be_written_is_said(tiny_plan, monkeypatch) -> None:
+def test_an_unwritable_folder_is_reported(tiny_plan, monkeypatch) -> None:
     def refuse(**_: Any) -> None:
         raise OSError("read-only file system")
 
@@ -388,7 +388,7 @@ def test_a_folder_that_cannot_be_written_is_said(tiny_plan, monkeypatch) -> None
 # The README.
 
 
-def test_the_paper_can_be_costed_before_any_download() -> None:
+def test_costs_of_the_paper_need_no_download() -> None:
     text = paper_cost()
     assert text == paper_cost()
     (features,) = (line for line in text.splitlines() if line.startswith("| cache-features | ade"))
@@ -408,7 +408,7 @@ def test_the_readme_command_fills_both_blocks(tiny_plan, tmp_path, monkeypatch) 
     assert both == f"{without}{COST_BEGIN}\n\n{paper_cost()}\n\n{COST_END}"
 
 
-def test_blocks_are_put_between_markers() -> None:
+def test_a_block_replaces_the_text_between_markers() -> None:
     text = f"before {COST_BEGIN} old {COST_END} after"
     new = between(text, COST_BEGIN, COST_END, "new")
     assert new == f"before {COST_BEGIN}\n\nnew\n\n{COST_END} after"

@@ -140,7 +140,7 @@ def test_steps_and_bytes_of_a_view(dataset, crop, epochs, steps, gigabytes) -> N
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
 
-def test_texts_are_as_long_as_the_constants_say() -> None:
+def test_constants_equal_the_lengths_of_texts() -> None:
     from reclip.clip.prompts import templates
 
     assert {name: len(templates(name)) for name in TEMPLATES} == TEMPLATES
@@ -158,7 +158,7 @@ def test_texts_are_as_long_as_the_constants_say() -> None:
 # Hand formulas for small networks.
 
 
-def test_products_and_convolutions_are_told_apart() -> None:
+def test_products_and_convolutions_are_counted_apart() -> None:
     with torch.device("meta"):
         net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(2), nn.Linear(30, 7))
         image = torch.empty(2, 3, 5, 6)
@@ -172,7 +172,7 @@ def test_products_and_convolutions_are_told_apart() -> None:
     assert flops.count(lambda: image + 1) == Work()
 
 
-def test_counting_leaves_the_fused_attention_as_it_was() -> None:
+def test_counting_restores_the_fused_attention() -> None:
     before = torch.backends.mha.get_fastpath_enabled()
     with pytest.raises(ZeroDivisionError):
         flops.count(lambda: 1 / 0)
