@@ -125,8 +125,10 @@ def reference(model: str, classes: int, slots: int, **settings: Any) -> Passes:
     slots: tokens of the longest class name, with its end token.
     settings: the other arguments of ReferenceEncoder.
     """
-    names = [[" ".join([WORD] * (slots - 1))]] * classes
-    return passes(ReferenceEncoder(meta_clip(model), names, **settings))
+    clip = meta_clip(model)
+    words = min(slots - 1, clip.context_length - 3)  # `slots` may be an estimate that is too high
+    names = [[" ".join([WORD] * words)]] * classes
+    return passes(ReferenceEncoder(clip, names, **settings))
 
 
 class RectifierCost(NamedTuple):

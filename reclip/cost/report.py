@@ -38,7 +38,7 @@ class JobCost(NamedTuple):
 
 
 def job_costs(facts: Facts) -> list[JobCost]:
-    """Return the costs of all jobs, in order. The jobs themselves need weights; this does not."""
+    """Return the costs of all jobs, in order. No data or weights are needed."""
     return [_cost(facts, stage, id) for stage in STAGES for id in facts.plan.ids(stage)]
 
 

@@ -232,6 +232,10 @@ def test_reference(tiny: str, settings: dict, length: int, slots: int) -> None:
     assert train == Work(matmul=2 * frozen + 3 * layers * pairs)
 
 
+def test_names_estimated_longer_than_the_context_leave_one_token_to_the_prompt(tiny: str) -> None:
+    assert flops.reference(tiny, 5, 99) == flops.reference(tiny, 5, 14)
+
+
 @pytest.mark.parametrize("channels", ["class", "one"])
 def test_rectifier(tiny: str, channels: str) -> None:
     settings = RectifySettings(positional_hidden=(8, 4), positional_channels=channels)
