@@ -1,4 +1,4 @@
-"""GELU or QuickGELU: which one a CLIP was trained with, and which one it gets."""
+"""Choose between GELU and QuickGELU by how the CLIP was trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reclip.weights.releases import Release
 log = logging.getLogger(__name__)
 
 OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}
-"""Numbers that stand beside the tensors in what OpenAI exported, and in nothing else."""
+"""Numbers that only OpenAI's own files hold besides the tensors."""
 
 
 def trained_with_quickgelu(
@@ -22,33 +22,31 @@ def trained_with_quickgelu(
     names: Iterable[str],
     release: Release | None,
 ) -> bool:
-    """Whether both towers are to be built with QuickGELU; says so and why in the log.
+    """Return whether to build both towers with QuickGELU; log the choice and its reason.
 
-    config: open_clip's of the model; tag: its entry for `spec.pretrained`, empty without one;
-    names: the tensors in the file; release: the published file that it is known to be. All of
-    OpenAI's were trained with QuickGELU, though open_clip's ViT-B-16 has GELU. Weights that were
-    converted to another file do not show it: `clip.activation: quick_gelu` or a model named
-    ViT-...-quickgelu says it of them.
+    All of OpenAI's CLIPs were trained with QuickGELU, though open_clip's ViT-B-16 has GELU. Files
+    converted from OpenAI's do not show it. For them, set `clip.activation: quick_gelu` or a model
+    named ViT-...-quickgelu.
+
+    Args:
+        config: open_clip's config of the model.
+        tag: open_clip's entry for `spec.pretrained`; empty without one.
+        names: names of the tensors in the file.
+        release: the published file that the weights are known to be.
     """
+    by_name = f"clip.model is {spec.model}"
     reasons = (
         (spec.activation == "quick_gelu", "clip.activation says so"),
-        (config.get("quick_gelu"), f"clip.model is {spec.model}"),
+        (config.get("quick_gelu"), by_name),
         (tag.get("quick_gelu"), f"clip.pretrained is {spec.pretrained}"),
         (release, f"the weights are {release.title if release else ''}"),
-        (set(names) >= OPENAI_EXTRAS, "the file is laid out as OpenAI's own"),
+        (set(names) >= OPENAI_EXTRAS, "the file has the layout of OpenAI's own"),
     )
     why = next((reason for holds, reason in reasons if holds), None)
+    said = f"QuickGELU ({why})" if why else f"GELU ({by_name})"
     if spec.activation == "gelu":
-        text_tower = "QuickGELU" if why else "GELU"
-        log.info(
-            "CLIP activation: GELU in the image tower (clip.activation says so), %s in the text"
-            " tower (%s)",
-            text_tower,
-            why or f"clip.model is {spec.model}",
-        )
-    elif why:
-        log.info("CLIP activation: QuickGELU (%s)", why)
-    else:
-        hint = "; set clip.activation: quick_gelu for OpenAI's weights" if spec.checkpoint else ""
-        log.info("CLIP activation: GELU (clip.model is %s%s)", spec.model, hint)
+        said = f"GELU in the image tower (clip.activation says so), {said} in the text tower"
+    elif spec.checkpoint and not why:
+        said += "; set clip.activation: quick_gelu for OpenAI's weights"
+    log.info("CLIP activation: %s", said)
     return why is not None

@@ -1,47 +1,47 @@
-"""Which CLIP a name or a state dict stands for, and whether they belong together."""
+"""Build the CLIP architecture of a name, and check that weights fit it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import open_clip
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+import torch
+from open_clip.model import CLIP
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
-from reclip.clip.load import MINI_CLIP
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
-from reclip.weights.identity import PACKAGED
+from reclip.weights.identity import MINI_CLIP, PACKAGED
 from reclip.weights.state_dict import misfit
 
 
 def architecture(name: str) -> tuple[dict[str, Any], Any, Any]:
-    """Arguments of open_clip's CLIP, and (mini-clip only) its mean and std.
+    """Return the arguments of open_clip's CLIP, and for mini-clip its mean and std (else None).
 
     Raises ReclipError: there is no such model.
     """
     if name == MINI_CLIP:
-        asset = read_json(PACKAGED / "mini-clip.json")
-        return dict(asset["model_cfg"]), asset["mean"], asset["std"]
+        card = read_json(PACKAGED / "mini-clip.json")
+        return card["model_cfg"], card["mean"], card["std"]
     config = open_clip.get_model_config(name)
     if config is None:
         raise ReclipError(
-            f"There is no CLIP model {name!r}; name mini-clip or one of open_clip's, such as"
-            " ViT-B-16, as clip.model."
+            f"There is no CLIP model {name!r}. Set clip.model to mini-clip or one of open_clip's, "
+            f"such as ViT-B-16."
         )
     return config, None, None
 
 
 def build(name: str, config: dict[str, Any]) -> CLIP:
-    """The model with random weights; `name` is for errors.
+    """Return the model with random weights; `name` is for errors.
 
-    Raises ReclipError: it is no plain ViT, whose parts the dense features and the Reference read.
+    Raises ReclipError: it is not a plain ViT, whose parts the dense features and the Reference
+        read.
     """
-    other = ReclipError(f"{name} is not a plain CLIP; name a ViT such as ViT-B-16 as clip.model.")
-    if "hf_model_name" in config.get("text_cfg", {}):  # another text tower, another tokenizer
+    other = ReclipError(f"{name} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16.")
+    if "hf_model_name" in config.get("text_cfg", {}):  # another text tower and tokenizer
         raise other
     try:
         model = CLIP(**config)
@@ -62,29 +62,25 @@ def build(name: str, config: dict[str, Any]) -> CLIP:
         )
     )
     if not plain:
-        raise ReclipError(
-            f"The towers of {name} differ from CLIP's ViT; name ViT-B-16, say, as clip.model."
-        )
+        raise other
     return model
 
 
 def require_fit(
     name: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], source: object
 ) -> None:
-    """Raises ReclipError: `state`, read from `source`, does not fit model `name`, tensor by tensor.
+    """Raise ReclipError if `state`, read from `source`, does not fit model `name`.
 
-    The error names the model that it would fit, if open_clip has one.
+    Every tensor is compared. The error names the model that fits, if open_clip has one.
     """
-    kind = _foreign(state)
-    if kind:
+    if kind := _foreign(state):
         raise ReclipError(
-            f"{source} {kind}; give OpenAI's or open_clip's weights of {name} as clip.checkpoint."
+            f"{source} {kind}. Set clip.checkpoint to OpenAI's or open_clip's weights of {name}."
         )
-    difference = misfit(state, wanted)
-    if difference:
+    if difference := misfit(state, wanted):
         fitting = _fitting_model(state)
         advice = (
-            f"its shapes are those of {fitting}, so name that as clip.model or correct"
+            f"its shapes are those of {fitting}, so set clip.model to that or correct"
             " clip.checkpoint"
             if fitting
             else "correct clip.model or clip.checkpoint"
@@ -93,52 +89,28 @@ def require_fit(
 
 
 def _foreign(state: Mapping[str, Tensor]) -> str | None:
-    """What a state dict is that is no ViT CLIP in OpenAI's and open_clip's layout."""
+    """Return what the weights are; None for a ViT in OpenAI's and open_clip's layout."""
     if any(key.startswith("visual.layer1.") for key in state):
         return "holds a CLIP whose image tower is a ResNet, not a ViT"
     if any(key.startswith("vision_model.") for key in state):
-        return "holds a CLIP laid out for Hugging Face's transformers"
+        return "holds a CLIP in the layout of Hugging Face's transformers"
     if "visual.conv1.weight" not in state:
         return f"holds no CLIP (no visual.conv1.weight among {len(state)} tensors)"
     return None
 
 
 def _fitting_model(state: Mapping[str, Tensor]) -> str | None:
-    """The plainest name of an open_clip ViT with the shapes of `state`."""
-    try:
-        found = _sizes_of_state(state)
-    except (KeyError, IndexError):  # a tensor of the towers is missing
-        return None
+    """Return the shortest name of an open_clip ViT that `state` fits; None if there is none."""
+    first = tuple(state["visual.conv1.weight"].shape)
     for name in sorted(open_clip.list_models(), key=len):
-        if _sizes_of_model(open_clip.get_model_config(name)) == found:
-            return name
+        config = open_clip.get_model_config(name)
+        width, patch = (config["vision_cfg"].get(key) for key in ("width", "patch_size"))
+        if first == (width, 3, patch, patch):
+            try:
+                with torch.device("meta"):  # shapes alone
+                    model = build(name, config)
+            except ReclipError:
+                continue
+            if misfit(state, model.state_dict()) is None:
+                return name
     return None
-
-
-def _sizes_of_state(state: Mapping[str, Tensor]) -> tuple:
-    conv = state["visual.conv1.weight"].shape
-    side = math.isqrt(len(state["visual.positional_embedding"]) - 1) * conv[-1]
-    context, width = state["positional_embedding"].shape
-    return (
-        state["text_projection"].shape[1],
-        (conv[0], conv[-1], side, _layers(state, "visual.transformer")),
-        (width, len(state["token_embedding.weight"]), context, _layers(state, "transformer")),
-    )
-
-
-def _layers(state: Mapping[str, Tensor], tower: str) -> int:
-    return sum(key.startswith(f"{tower}.") and key.endswith(".ln_1.weight") for key in state)
-
-
-def _sizes_of_model(config: Mapping[str, Any]) -> tuple | None:
-    """As `_sizes_of_state`; None where towers are not open_clip's own, or the model holds more."""
-    if config.keys() - {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}:
-        return None
-    vision, text = CLIPVisionCfg(**config["vision_cfg"]), CLIPTextCfg(**config["text_cfg"])
-    if vision.timm_model_name or text.hf_model_name:
-        return None
-    return (
-        config["embed_dim"],
-        (vision.width, vision.patch_size, vision.image_size, vision.layers),
-        (text.width, text.vocab_size, text.context_length, text.layers),
-    )

@@ -1,6 +1,6 @@
-"""Load a frozen CLIP: the packaged mini-clip, a downloaded open_clip model, or a file of weights.
+"""Load a frozen CLIP: the packaged mini-clip, a downloaded open_clip model, or a weights file.
 
-Importing this module is cheap; torch and open_clip are imported by the functions that need them.
+Importing this module is cheap: torch and open_clip are imported by the functions that need them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import ClipSettings
-from reclip.weights.identity import PACKAGED, log_file, weights_sha256
+from reclip.weights.identity import MINI_CLIP, PACKAGED, log_file, weights_sha256
 from reclip.weights.releases import Release, clip_release, release_of
 
 if TYPE_CHECKING:
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from open_clip.model import CLIP
     from open_clip.tokenizer import SimpleTokenizer
 
-MINI_CLIP = "mini-clip"
-
 
 class Clip:
-    """A frozen open_clip model in eval mode with its tokenizer and image normalisation.
+    """A frozen open_clip model in eval mode, with its tokenizer and image normalisation.
 
-    `mean` and `std` are per RGB channel for pixel values in [0, 1]. The class is no nn.Module, so
-    that a module that holds one neither trains nor saves it.
+    `mean` and `std` are per RGB channel, for pixel values in [0, 1]. The class is no nn.Module, so
+    a module that holds one neither trains nor saves it.
     """
 
     def __init__(
@@ -37,8 +35,7 @@ class Clip:
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.mean = tuple(mean)
-        self.std = tuple(std)
+        self.mean, self.std = tuple(mean), tuple(std)
 
     @property
     def embed_dim(self) -> int:
@@ -58,17 +55,17 @@ class Clip:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(h, w) of the positional embedding as trained, in patches."""
+        """Size (h, w) of the positional embedding as trained, in patches."""
         return tuple(self.model.visual.grid_size)
 
     @property
     def positional_embedding(self) -> torch.Tensor:
-        """(1 + h*w, width): the class position first."""
+        """Positional embedding (1 + h*w, width) of the image tower, the class position first."""
         return self.model.visual.positional_embedding
 
     @property
     def logit_scale(self) -> float:
-        """Factor on the cosine similarity (100 for OpenAI's weights)."""
+        """Factor on the cosine similarity; 100 for OpenAI's weights."""
         return float(self.model.logit_scale.exp())
 
     @property
@@ -77,11 +74,10 @@ class Clip:
 
 
 def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
-    """Build the CLIP that `spec` names, in float32, on `device`; the log says which weights.
+    """Return the CLIP of `spec` in float32 on `device`; log which weights it has.
 
-    Raises ReclipError where the model is unknown or no plain ViT CLIP, the file of weights is
-    missing, damaged, not the one that its name says, or of another architecture, or the download
-    fails.
+    Raises ReclipError: the model is unknown or no plain ViT CLIP; the weights file is missing,
+        damaged, not what its name says, or of another architecture; or the download fails.
     """
     from reclip.weights.state_dict import read_state_dict
 
@@ -100,10 +96,12 @@ def clip_from_state_dict(
     source: str = "the given state dict",
     release: Release | None = None,
 ) -> Clip:
-    """Build the architecture of `spec` around a state dict with OpenAI's or open_clip's keys.
+    """Return the architecture of `spec` with the weights `state`, in OpenAI's or open_clip's keys.
 
-    `source` names the weights in error messages; `release` is the published file that they are
-    known to be. Raises ReclipError as `load_clip` does.
+    Args:
+        source: names the weights in errors.
+        release: the published file that the weights are known to be.
+    Raises ReclipError: as `load_clip`.
     """
     import torch
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
@@ -118,12 +116,12 @@ def clip_from_state_dict(
     if trained_with_quickgelu(spec, config, tag, state, release):
         config["quick_gelu"] = True
     model = build(spec.model, config)
-    # Beside its weights OpenAI's archive holds three numbers, and a traced one the causal mask.
+    # OpenAI's archive also holds three numbers, and a traced one the causal mask.
     weights = {k: t for k, t in state.items() if k not in OPENAI_EXTRAS | {"attn_mask"}}
     require_fit(spec.model, model.state_dict(), weights, source)
     model.load_state_dict(weights)
     for block in model.visual.transformer.resblocks:
-        if spec.activation == "gelu":  # the official code's: in the image tower alone
+        if spec.activation == "gelu":  # official code: in the image tower alone
             block.mlp.gelu = torch.nn.GELU()
         if spec.block_ln_eps is not None:
             block.ln_1.eps = block.ln_2.eps = spec.block_ln_eps
@@ -136,7 +134,7 @@ def clip_from_state_dict(
 
 
 def weights_file(spec: ClipSettings) -> Path:
-    """Where the weights of `spec` are or should be; a tag's are downloaded if need be.
+    """Return the path of the weights of `spec`, which may be missing; download those of a tag.
 
     Raises ReclipError: there is no such tag, or the download fails.
     """
@@ -149,15 +147,15 @@ def weights_file(spec: ClipSettings) -> Path:
     tag = get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None
     if not tag:
         raise ReclipError(
-            f"No weights are named for {spec.model} (clip.pretrained is {spec.pretrained!r}); set"
-            " clip.pretrained to a tag that open_clip knows (openai) or clip.checkpoint to a file."
+            f"No weights are named for {spec.model} (clip.pretrained is {spec.pretrained!r}). Set "
+            f"clip.pretrained to a tag that open_clip knows (openai) or clip.checkpoint to a file."
         )
     try:
-        # The original file rather than a converted copy: its sha256 is known and checked.
+        # The original file, not a converted copy, because its sha256 is known and checked.
         return Path(download_pretrained(tag, prefer_hf_hub=False))
-    except Exception as error:  # network, disk, proxy, hub: all mended in the same way
+    except Exception as error:  # network, disk, proxy or hub: the fix is the same
         where = tag.get("url") or f"https://huggingface.co/{tag.get('hf_hub', '').rstrip('/')}"
         raise ReclipError(
-            f"Could not download the {spec.pretrained} weights of {spec.model} ({error}); fetch"
-            f" {where} on another machine and give the file's path as clip.checkpoint."
+            f"Could not download the {spec.pretrained} weights of {spec.model} ({error}). Download "
+            f"{where} on another machine and set clip.checkpoint to the file."
         ) from error

@@ -6,10 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from reclip.clip.load import MINI_CLIP
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
-from reclip.weights.identity import PACKAGED
+from reclip.weights.identity import MINI_CLIP, PACKAGED
 
 
 class ClipShape(NamedTuple):

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from reclip.clip.load import MINI_CLIP
 from reclip.clip.shape import ClipShape, clip_shape
 from reclip.config.classes import Classes
 from reclip.config.models import ImageSettings, ViewSettings
 from reclip.data.views import whole_size
 from reclip.data.world.scenes import SCENE_SIZES, WORLDS
 from reclip.presets import preset_text
+from reclip.weights.identity import MINI_CLIP
 
 PHOTOS_OF_PRESET = {"mini": 1000, "voc": 1464, "paper": 1464}  # that its epochs are meant for
 CLASSES_OF_PAPER = {"voc": 20, "context": 59, "ade": 150}

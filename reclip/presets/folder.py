@@ -13,7 +13,6 @@ from pathlib import Path
 
 import yaml
 
-from reclip.clip.load import MINI_CLIP
 from reclip.common.errors import ReclipError
 from reclip.common.text import listed
 from reclip.config.classes import Classes, in_other_scripts, read_classes
@@ -25,6 +24,7 @@ from reclip.data.photos import list_photos, require_apart
 from reclip.device import uses_gpu
 from reclip.presets import rendered
 from reclip.presets.choose import Choice, Machine, Photos, choose
+from reclip.weights.identity import MINI_CLIP
 from reclip.weights.releases import clip_release
 
 DEFAULT_CLIP = "ViT-B-16-quickgelu"

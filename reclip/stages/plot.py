@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reclip.clip.load import MINI_CLIP
 from reclip.common.tables import write_table
 from reclip.device import setup
 from reclip.evaluate.figures import (
@@ -18,6 +17,7 @@ from reclip.evaluate.figures import (
 from reclip.evaluate.figures.comparison import Comparison, Result
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
+from reclip.weights.identity import MINI_CLIP
 
 
 def main(job: Job) -> None:

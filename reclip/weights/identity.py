@@ -1,10 +1,11 @@
-"""Identity of the files of weights, cheap enough to ask on every command (imports no torch)."""
+"""Identity of weights files: checksums and descriptions. Imports no torch, so any command asks."""
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
@@ -21,17 +22,18 @@ from reclip.weights.releases import (
 
 log = logging.getLogger(__name__)
 
-PACKAGED = Path(__file__).parents[1] / "assets"
+MINI_CLIP = "mini-clip"
+"""The `clip.model` of the packaged CLIP."""
 
-MAX_HEADER = 100_000_000
-"""Bytes of a safetensors file's header (its specification)."""
+PACKAGED = Path(__file__).parents[1] / "assets"
+"""Folder of the packaged CLIP: mini-clip.safetensors and its card, mini-clip.json."""
 
 
 def weights_sha256(file: str, key: str, wanted: Release | None = None) -> str:
-    """sha256 of the weights file that setting `key` names.
+    """Return the sha256 of the weights file that setting `key` names.
 
-    wanted: the published file to fetch if this one is missing, where its name does not tell.
-    Raises ReclipError: the file is missing, or named like a published one that it is not.
+    wanted: the published file to download if `file` is missing and its name is not a known one.
+    Raises ReclipError: the file is missing, or has a published file's name but other content.
     """
     path = Path(file).expanduser()
     if not path.is_file():
@@ -44,21 +46,22 @@ def weights_sha256(file: str, key: str, wanted: Release | None = None) -> str:
 
 
 def checkpoint_sha256(clip: ClipSettings) -> str:
-    """sha256 of the weights file; of packaged weights as recorded; a tag stands for itself.
+    """Return the sha256 of the CLIP weights; for an open_clip tag, the tag's name.
 
-    Raises ReclipError as `weights_sha256` does.
+    The sha256 of the packaged weights is read from their card.
+    Raises ReclipError: as `weights_sha256`.
     """
     if clip.checkpoint:
         return weights_sha256(clip.checkpoint, "clip.checkpoint", clip_release(clip.model))
-    if clip.model == "mini-clip":
+    if clip.model == MINI_CLIP:
         return read_json(PACKAGED / "mini-clip.json")["sha256"]
     return f"open_clip:{clip.model}:{clip.pretrained}"
 
 
 def backbone_sha256(distill: DistillSettings) -> str | None:
-    """sha256 of the file of ImageNet weights; None without one.
+    """Return the sha256 of the file of ImageNet weights; None if the settings name no file.
 
-    Raises ReclipError as `weights_sha256` does.
+    Raises ReclipError: as `weights_sha256`.
     """
     if distill.checkpoint is None:
         return None
@@ -67,20 +70,20 @@ def backbone_sha256(distill: DistillSettings) -> str | None:
 
 
 def log_file(what: str, path: Path, sha256: str) -> None:
-    """Say in the log which file is read and whether it is one that is known."""
+    """Log which weights file is read, and whether it is a published one."""
     release = release_of(sha256)
     known = release.title if release else safetensors_origin(path) or "not a published file we know"
     log.info("%s: %s, sha256 %s, %s", what, path, sha256, known)
 
 
 def describe(clip: ClipSettings) -> str:
-    """What the CLIP's weights are, in one sentence for a table's footnote.
+    """Describe the CLIP weights in one sentence for a table's footnote.
 
-    Raises ReclipError as `weights_sha256` does.
+    Raises ReclipError: as `weights_sha256`.
     """
     if clip.checkpoint:
         weights = describe_file(Path(clip.checkpoint).expanduser(), checkpoint_sha256(clip))
-    elif clip.model == "mini-clip":
+    elif clip.model == MINI_CLIP:
         weights = "the packaged mini-clip, trained on drawn scenes"
     elif clip.pretrained == "openai":
         weights = f"OpenAI's {clip.model.removesuffix('-quickgelu')}"
@@ -90,9 +93,9 @@ def describe(clip: ClipSettings) -> str:
 
 
 def describe_backbone(distill: DistillSettings) -> str:
-    """What the student's backbone starts from, in one sentence for a table's footnote.
+    """Describe the initial weights of the student's backbone in one sentence for a footnote.
 
-    Raises ReclipError as `weights_sha256` does.
+    Raises ReclipError: as `weights_sha256`.
     """
     if sha256 := backbone_sha256(distill):
         weights = describe_file(Path(distill.checkpoint).expanduser(), sha256)
@@ -104,7 +107,7 @@ def describe_backbone(distill: DistillSettings) -> str:
 
 
 def describe_file(path: Path, sha256: str) -> str:
-    """A published file's title; of another its name, sha256 and what it says of its origin."""
+    """Return a published file's title; for another file, its name, sha256 and recorded origin."""
     if release := release_of(sha256):
         return release.title
     origin = safetensors_origin(path)
@@ -112,13 +115,10 @@ def describe_file(path: Path, sha256: str) -> str:
 
 
 def safetensors_origin(path: Path) -> str | None:
-    """The entry "origin" of a safetensors file's metadata, on one line; None where it has none."""
-    with open(path, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > min(MAX_HEADER, path.stat().st_size):  # a file of another format
-            return None
-        try:
-            metadata = json.loads(stream.read(length))["__metadata__"]
-            return " ".join(metadata["origin"].split()) or None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
+    """Return the entry "origin" of a safetensors file's metadata, on one line; None without one."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError:  # a file of another format
+        return None
+    return " ".join(metadata.get("origin", "").split()) or None

@@ -1,10 +1,7 @@
-"""Published files of weights: name, address and sha256 (imports no torch)."""
+"""Published weights files: title, file name, address and sha256. Imports no torch."""
 
 from __future__ import annotations
 
-import functools
-import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +9,7 @@ from reclip.common.errors import ReclipError
 
 
 class Release(NamedTuple):
-    """sha256: all 64 digits, or the first that the file's name tells."""
+    """A published file; `sha256` is all 64 digits, or the first ones if only those are known."""
 
     title: str
     file: str
@@ -20,7 +17,27 @@ class Release(NamedTuple):
     sha256: str
 
 
-# ImageNet ResNets with the deep stem of the official code's student; the digits are of the sha256.
+OPENAI = {
+    name.removesuffix("px"): Release(
+        f"OpenAI's {name.removesuffix('px')}",
+        f"{name}.pt",
+        f"https://openaipublic.azureedge.net/clip/models/{sha256}/{name}.pt",
+        sha256,
+    )
+    for name, sha256 in (
+        ("RN50", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"),
+        ("RN101", "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599"),
+        ("RN50x4", "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd"),
+        ("RN50x16", "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa"),
+        ("RN50x64", "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c"),
+        ("ViT-B-32", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"),
+        ("ViT-B-16", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"),
+        ("ViT-L-14", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"),
+        ("ViT-L-14-336px", "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02"),
+    )
+}
+"""OpenAI's CLIPs, by open_clip's name of the model. Source: the addresses in open_clip 3.3.0."""
+
 OPEN_MMLAB = {
     f"{name}c": Release(
         f"open-mmlab's {name}_v1c",
@@ -30,51 +47,39 @@ OPEN_MMLAB = {
     )
     for name, digits in (("resnet50", "2cccc1ad"), ("resnet101", "e67eebb6"))
 }
-"""By the timm model that they fit."""
+"""ImageNet ResNets with the deep stem of the official code's student, by timm's name of the model.
 
-
-@functools.cache
-def openai() -> dict[str, Release]:
-    """OpenAI's CLIPs by open_clip's name of the model, from open_clip's table of weights.
-
-    The table is read as text, since importing open_clip imports torch; the addresses in it hold
-    the sha256.
-    """
-    table = Path(find_spec("open_clip").origin).with_name("pretrained.py")
-    address = r"https://openaipublic\.\S+?/([0-9a-f]{64})/([\w-]+)\.pt\b"
-    return {
-        (model := found[2].removesuffix("px")): Release(
-            f"OpenAI's {model}", f"{found[2]}.pt", found[0], found[1]
-        )
-        for found in re.finditer(address, table.read_text(encoding="utf-8"))
-    }
+The file names give the first eight digits of the sha256."""
 
 
 def clip_release(model: str) -> Release | None:
-    """OpenAI's weights for open_clip's `model`, if there are any."""
-    return openai().get(model.removesuffix("-quickgelu"))
+    """Return OpenAI's weights of open_clip's `model`; None if there are none."""
+    return OPENAI.get(model.removesuffix("-quickgelu"))
 
 
 def release_named(file: str) -> Release | None:
-    """What a file of this name should hold, as far as it is known."""
+    """Return the published file of this name; None for any other name."""
     return next((r for r in _all() if r.file == file), None)
 
 
 def release_of(sha256: str) -> Release | None:
-    """What a file with this sha256 holds, as far as it is known."""
+    """Return the published file with this sha256; None for any other file."""
     return next((r for r in _all() if sha256.startswith(r.sha256)), None)
 
 
 def check_name(path: Path, sha256: str, key: str) -> None:
-    """Raises ReclipError: the file has the name of a published one, but not its sha256."""
+    """Raise ReclipError if the file has a published file's name, but not its sha256.
+
+    key: the setting that names the file.
+    """
     release = release_named(path.name)
     if release and not sha256.startswith(release.sha256):
         raise ReclipError(
-            f"params: '{key}': '{path}' is named like {release.title} but its sha256 is"
-            f" {sha256[:12]}..., not {release.sha256[:12]}...: the download was cut short or is"
-            f" another file, so get {release.url} again, or rename the file if you mean it"
+            f"params: '{key}': '{path}' is named like {release.title}, but its sha256 is "
+            f"{sha256[:12]}..., not {release.sha256[:12]}...: the download was cut short, or this "
+            f"is another file. Download {release.url} again, or rename the file."
         )
 
 
 def _all() -> list[Release]:
-    return [*openai().values(), *OPEN_MMLAB.values()]
+    return [*OPENAI.values(), *OPEN_MMLAB.values()]

@@ -1,4 +1,4 @@
-"""Files of weights, whatever their format, read as tensors by name; none of their code is run."""
+"""Read tensors by name from weights files of any common format, without running code in them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from reclip.common.errors import ReclipError
 from reclip.weights.torchscript import is_torchscript, read_torchscript
 
 WRAPPERS = ("state_dict", "model")
-"""Under these keys the training checkpoints of open_clip, timm and torchvision hold their weights,
-beside the optimiser and more."""
+"""Keys under which training checkpoints of open_clip, timm and torchvision hold their weights."""
 
 
 def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU, of a safetensors file, a .pt or .pth, or a TorchScript archive.
+    """Return the tensors of a safetensors file, a .pt or .pth, or a TorchScript archive.
 
-    The format is read off the content, not the name; a training checkpoint gives its weights
-    alone, without the `module.` that parallel training puts before names. Plain numbers become
-    tensors. Raises ReclipError, naming the setting `key`: the file is damaged, holds no tensors,
-    a tensor holds NaN, or there are Python objects, which could run code.
+    The content decides the format, not the name. Of a training checkpoint, only the weights are
+    returned, without the `module.` that parallel training puts before names. Plain numbers become
+    tensors. All tensors are on the CPU.
+
+    key: the setting that names the file, for errors.
+    Raises ReclipError: the file is damaged, holds no tensors, a tensor holds NaN, or the file
+        holds Python objects, which could run code.
     """
     try:
         state = _read(path)
     except Exception as error:  # each format's reader has its own
         raise ReclipError(
-            f"params: '{key}': '{path}' {_trouble(path, error)}: get the file again, or name a"
-            " safetensors file or a state dict saved by PyTorch"
+            f"params: '{key}': '{path}' {_trouble(path, error)}: get the file again, or name a "
+            f"safetensors file or a state dict saved by PyTorch"
         ) from error
     for wrapper in WRAPPERS:
         if isinstance(state.get(wrapper), Mapping):
@@ -43,8 +45,8 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
         if isinstance(name, str) and isinstance(value, (Tensor, int, float))
     }
     if not tensors:
-        raise ReclipError(f"params: '{key}': '{path}' holds no tensors: name a file of weights")
-    # Every feature would be NaN, and every metric that of class 0, without any error.
+        raise ReclipError(f"params: '{key}': '{path}' holds no tensors: name a weights file")
+    # Without this check every feature would be NaN, and class 0 predicted everywhere.
     if broken := next((name for name, tensor in tensors.items() if _holds_nan(tensor)), None):
         raise ReclipError(f"params: '{key}': '{path}' holds NaN in {broken}: get the file again")
     return tensors
@@ -55,23 +57,24 @@ def _holds_nan(tensor: Tensor) -> bool:
 
 
 def misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """The first tensor that is absent, too many or of another shape, in words; None if none is.
+    """Return in words the first tensor that is missing, surplus or of another shape.
 
-    A batch normalisation's `num_batches_tracked` may be absent: files older than PyTorch 0.4.1
-    have none, and it is no weight.
+    None if all fit. A batch normalisation's `num_batches_tracked` may be missing: it is no weight,
+    and files older than PyTorch 0.4.1 have none.
     """
+
+    def shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | str:
+        return tuple(tensors[name].shape) if name in tensors else "absent"
+
     wrong = [
         name
         for name in sorted(wanted.keys() | state.keys())
-        if (name not in state and not name.endswith(".num_batches_tracked"))
-        or (name in state and (name not in wanted or state[name].shape != wanted[name].shape))
+        if shape(state, name) != shape(wanted, name)
+        and (name in state or not name.endswith(".num_batches_tracked"))
     ]
     if not wrong:
         return None
-    there, model = (
-        tuple(tensors[wrong[0]].shape) if wrong[0] in tensors else "absent"
-        for tensors in (state, wanted)
-    )
+    there, model = shape(state, wrong[0]), shape(wanted, wrong[0])
     return (
         f"{wrong[0]} is {there} there and {model} in the model; tensors that differ: {len(wrong)}"
     )
@@ -89,23 +92,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """Eight bytes of the header's length, then a JSON object."""
-    return head[8:9] == b"{"
+    return head[8:9] == b"{"  # eight bytes give the header's length, and the header is JSON
 
 
 def _trouble(path: Path, error: Exception) -> str:
-    """What is wrong with a file that cannot be read, by its first bytes."""
+    """Return why a file cannot be read, judged by its first bytes."""
     with open(path, "rb") as stream:
         head = stream.read(512)
     if not head:
         return "is empty"
     if head.lstrip()[:1] == b"<":
-        return "is a web page, not the file that was to be downloaded"
+        return "is a web page, not the file to download"
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the file that it points to"
     binary = head[:2] in (b"PK", b"\x80\x02")  # torch.save's formats, after and before 1.6
     if binary and isinstance(error, pickle.UnpicklingError):
-        return "holds Python objects beside tensors, which could run code, and is not read"
+        return "holds Python objects besides tensors, which could run code, and is not read"
     if binary or _is_safetensors(head):
         return f"is cut short or damaged ({type(error).__name__})"
     return "is in no known format of weights"

@@ -1,17 +1,18 @@
-"""Tensors of a TorchScript archive, such as OpenAI's, without running the program in it.
+"""Tensors of a TorchScript archive, such as OpenAI's, read without running the program in it.
 
-`torch.jit.load` compiles the archive's code and may run some of it. The archive is a zip whose
-`data.pkl` is the tree of modules and whose `data/<n>` are the tensors' bytes, so the tensors can be
-had by reading alone.
+`torch.jit.load` compiles the archive's code and may run some of it. The archive is a zip file:
+`data.pkl` holds the tree of modules, and `data/<n>` hold the bytes of the tensors. So the tensors
+can be read without the code.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ DTYPES = {
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether the file is a zip with compiled code in it; a cut one is not."""
+    """Return whether the file is a whole zip file with compiled code in it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -36,39 +37,33 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Every tensor in the tree of modules, named as in a state dict, on the CPU.
+    """Return all tensors of the tree of modules on the CPU, named as in a state dict.
 
-    Raises what zipfile, pickle and torch raise on a damaged archive.
+    Raises the errors of zipfile, pickle and torch if the archive is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         root = next(n for n in names if n.count("/") == 1 and n.endswith("/data.pkl"))
-        folder = root.removesuffix("data.pkl") + "data/"
-        with archive.open(root) as stream:
-            tree = _Reader(stream, lambda key: archive.read(folder + key)).load()
-    return dict(_tensors(tree))
+        return dict(_tensors(_Reader(archive, root).load()))
 
 
 class _Node:
-    """Stands for whatever class or function the pickle names: keeps attributes, does nothing."""
+    """Stands for any class or function that the pickle names: keeps attributes, runs nothing."""
 
-    children: dict[str, Any]
-
-    def __new__(cls, *_: Any) -> _Node:
-        node = super().__new__(cls)
-        node.children = {}
-        return node
+    def __init__(self, *_: Any) -> None:
+        pass
 
     def __setstate__(self, state: Any) -> None:
-        self.children = state if isinstance(state, dict) else {}
+        if isinstance(state, dict):
+            vars(self).update(state)
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles tensors and nodes; no name in the file leads to any other code."""
+    """Unpickler of tensors and nodes; no name in the file leads to any other code."""
 
-    def __init__(self, stream: IO[bytes], read: Callable[[str], bytes]) -> None:
-        super().__init__(stream)
-        self._read = read
+    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(io.BytesIO(archive.read(root)))
+        self._archive, self._folder = archive, root.removesuffix("data.pkl") + "data/"
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -76,9 +71,9 @@ class _Reader(pickle.Unpickler):
         return DTYPES[name] if module == "torch" and name in DTYPES else _Node
 
     def persistent_load(self, pid: tuple) -> Tensor:
-        """A storage as a flat tensor; the device that it once was on plays no part."""
+        """Return a storage as a flat tensor on the CPU, whatever device it was saved from."""
         _, dtype, key, _, _ = pid
-        return torch.frombuffer(bytearray(self._read(key)), dtype=dtype)
+        return torch.frombuffer(bytearray(self._archive.read(self._folder + key)), dtype=dtype)
 
 
 def _rebuild(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
@@ -87,8 +82,7 @@ def _rebuild(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) 
 
 
 def _tensors(node: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    children = node.children if isinstance(node, _Node) else {}
-    for name, child in children.items():
+    for name, child in vars(node).items() if isinstance(node, _Node) else ():
         if isinstance(child, Tensor):
             yield prefix + name, child
         else:
