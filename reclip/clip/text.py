@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from reclip.common.errors import ReclipError
 
 if TYPE_CHECKING:
+    from open_clip.model import CLIP
     from open_clip.transformer import ResidualAttentionBlock
 
     from reclip.clip.load import Clip
@@ -23,64 +24,71 @@ OFFICIAL_SLOTS = 3
 def query_embeddings(
     clip: Clip, classes: Sequence[Sequence[str]], templates: Sequence[str], batch_size: int = 256
 ) -> Tensor:
-    """Query text embeddings W_q (C, D) of unit length, float32 on the device of `clip`.
+    """Return the Query text embeddings W_q (C, D) of unit length, float32 on the device of `clip`.
 
-    classes: the names (synonyms) of each class; templates: strings with one `{}`. Each prompt's
-    embedding is L2-normalised, the prompts of a class are averaged, the mean is L2-normalised.
-    Raises ReclipError for a prompt that is longer than the text tower's context.
+    Each prompt's embedding is L2-normalised. The prompts of a class are averaged, and the mean is
+    L2-normalised.
+
+    Args:
+        classes: the names (synonyms) of each class.
+        templates: strings with one `{}`.
+    Raises ReclipError: a prompt is longer than the text tower's context.
     """
+    model, tokenizer = clip.model, clip.tokenizer
     prompts = [
         template.format(name) for names in classes for name in names for template in templates
     ]
-    embedded = F.normalize(_encode(clip, prompts, batch_size), dim=-1)
-    per_class = embedded.split([len(names) * len(templates) for names in classes])
-    return F.normalize(torch.stack([e.mean(0) for e in per_class]), dim=-1)
-
-
-def _encode(clip: Clip, prompts: Sequence[str], batch_size: int) -> Tensor:
-    """Raw embeddings (N, D). Attention is causal, so nothing after the end token is computed:
-    prompts of about one length share a batch, cut after its longest."""
-    model, tokenizer = clip.model, clip.tokenizer
     lengths = torch.tensor([len(tokenizer.encode(prompt)) + 2 for prompt in prompts])
     longest = int(lengths.argmax())
     if lengths[longest] > clip.context_length:
         raise ReclipError(
-            f"The prompt {prompts[longest]!r} has {lengths[longest]} tokens and CLIP's text tower"
-            f" reads {clip.context_length}; shorten the class name or the template."
+            f"The prompt {prompts[longest]!r} has {lengths[longest]} tokens, but CLIP's text tower "
+            f"reads {clip.context_length}. Shorten the class name or the template."
         )
-    tokens = tokenizer(list(prompts))
-    out = torch.empty(len(prompts), clip.embed_dim, device=clip.device)
+    tokens = tokenizer(prompts)
+    embedded = torch.empty(len(prompts), clip.embed_dim, device=clip.device)
+    # Prompts of about one length share a batch, cut after its longest.
     for batch in lengths.argsort(stable=True).split(batch_size):
-        end = lengths[batch] - 1
-        n = int(end.max()) + 1
-        x = model.token_embedding(tokens[batch, :n].to(clip.device))
-        x = model.transformer(x + model.positional_embedding[:n], attn_mask=model.attn_mask[:n, :n])
-        x = x[torch.arange(len(batch), device=clip.device), end.to(clip.device)]
-        out[batch.to(clip.device)] = (model.ln_final(x) @ model.text_projection).float()
-    return out
+        rows, end = tokens[batch].to(clip.device), (lengths[batch] - 1).to(clip.device)
+        found = encode_tokens(model, rows[:, : int(end.max()) + 1], end)
+        embedded[batch.to(clip.device)] = found.float()
+    embedded = F.normalize(embedded, dim=-1)
+    per_class = embedded.split([len(names) * len(templates) for names in classes])
+    return F.normalize(torch.stack([e.mean(0) for e in per_class]), dim=-1)
+
+
+def encode_tokens(model: CLIP, tokens: Tensor, end: Tensor) -> Tensor:
+    """Return raw text embeddings (N, D) of tokens (N, n), read at position `end` (N,) of each.
+
+    The tokens may be cut after the last end token: attention is causal, so the padding after it
+    changes nothing.
+    """
+    n = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:n]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:n, :n]))
+    return x[torch.arange(len(x), device=x.device), end] @ model.text_projection
 
 
 class ReferenceEncoder(nn.Module):
     """Embeds [SOS][v_1]…[v_L][class name][EOT] for every class; v is learnable and shared (Eq. 1).
 
-    The start token and v are the same for all classes and attention is causal, so they are
-    computed once and each class computes its own few tokens against them: the same numbers with
-    11 to 22 times fewer operations than whole sequences (VOC to ADE20K).
+    The start token and v are the same for all classes, and attention is causal. So they are
+    computed once, and each class computes only its own few tokens against them. This gives the
+    same numbers with 11 to 22 times fewer operations than whole sequences (VOC to ADE20K).
 
-    length: L, 73 in the paper (Sec. 3.2). Where the longest class name leaves less room in the
-        context, L is smaller for all classes: see `length`, `requested_length`.
-    class_slots: "any" takes names of any number of tokens and reads each at its end token.
-        "official" is the official code's rule: three slots for the name and its end token, read at
-        the largest token id, so that a name of three tokens loses its end token and a longer one
-        its tail.
+    A class with several names is embedded by its first. The one parameter is `prompt` (L, text
+    width). The text tower stays frozen and outside the state dict.
 
-    words: start from the embeddings of these words, as many as they have tokens, instead of L
-        copies of token 0's (the official code's start of the Reference).
-
-    A class with several names is embedded by its first. Parameters: `prompt` (L, text width). The
-    text tower stays frozen and outside the state dict.
-
-    Raises ReclipError where a name leaves no room for the prompt.
+    Args:
+        length: L, 73 in the paper (Sec. 3.2). If the longest class name leaves less room in the
+            context, L is smaller for all classes: see `length` and `requested_length`.
+        class_slots: "any" takes names of any number of tokens and reads each at its end token.
+            "official" is the official code's rule: three slots for the name and its end token,
+            read at the largest token id. So a name of three tokens loses its end token, and a
+            longer one also its last tokens.
+        words: initial prompt: the embeddings of these words, one per token, instead of L copies of
+            token 0 (official code).
+    Raises ReclipError: a name leaves no room for the prompt.
     """
 
     def __init__(
@@ -110,9 +118,9 @@ class ReferenceEncoder(nn.Module):
         self.length = min(length, clip.context_length - 1 - rows.shape[1])
         if self.length < 1:
             raise ReclipError(
-                f"The class name {classes[int(end.argmax())][0]!r} fills the"
-                f" {clip.context_length} tokens of CLIP's text tower and leaves no room for the"
-                " Reference prompt; shorten the name."
+                f"The class name {classes[int(end.argmax())][0]!r} fills the "
+                f"{clip.context_length} tokens of CLIP's text tower and leaves no room for the "
+                f"Reference prompt. Shorten the name."
             )
         embed = clip.model.token_embedding
         ids = [tokenizer.sot_token_id, *start_ids[: self.length]]
@@ -123,7 +131,7 @@ class ReferenceEncoder(nn.Module):
         self.register_buffer("end", end.to(clip.device), persistent=False)
 
     def forward(self) -> Tensor:
-        """Reference embeddings (C, D), not normalised, differentiable in `prompt`."""
+        """Return Reference embeddings (C, D), not normalised, differentiable in `prompt`."""
         model = self.clip.model
         classes, slots, _ = self.suffix.shape
         shared = 1 + self.length
@@ -140,7 +148,7 @@ class ReferenceEncoder(nn.Module):
 def _shared_prefix_block(
     block: ResidualAttentionBlock, x: Tensor, shared: int, slots: int
 ) -> Tensor:
-    """One causal block on x (shared + C*slots, width): C sequences with a shared start."""
+    """Apply one causal block to x (shared + C*slots, width): C sequences with a shared start."""
     attention = block.attn
     heads = attention.num_heads
     qkv = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
