@@ -1,8 +1,11 @@
-"""Compute CLIP's dense and image-level features of photos and their augmented views."""
+"""Compute CLIP's dense and image-level features of photos and views, and write them to disk."""
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,9 +30,9 @@ TOKENS_A_BATCH = 4096  # bounds memory: pieces of one size share a batch up to t
 
 
 class Extractor:
-    """Dense and image-level features of photos that are cut and resized already.
+    """Computes dense and image-level features of photos that are already cut and resized.
 
-    loaders: threads that read photos ahead.
+    loaders: threads that prefetch photos.
     """
 
     def __init__(self, clip: Clip, settings: ClipSettings, loaders: int) -> None:
@@ -42,7 +45,10 @@ class Extractor:
     def __call__(
         self, images: list[torch.Tensor], with_global: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Normalised images of one size (3, H, W) to tokens (B, h, w, D) and vectors (B, D)."""
+        """Return tokens (B, h, w, D) and vectors (B, D) of normalised images of one size (3, H, W).
+
+        The vectors are None without `with_global`.
+        """
         z, vectors = dense_features(
             self.clip,
             torch.stack(images).to(self.clip.device),
@@ -55,7 +61,7 @@ class Extractor:
 
 
 class Piece(NamedTuple):
-    """A window of image number `image`, read at `size`; its tokens begin at `offset`."""
+    """A window of image number `image`, read at `size` (H, W); its tokens start at `offset`."""
 
     image: int
     size: tuple[int, int]
@@ -64,33 +70,34 @@ class Piece(NamedTuple):
 
 
 def layout(items: list[Item], image: ImageSettings, patch: int) -> tuple[list[dict], list[Piece]]:
-    """Where each image's and each piece's tokens lie."""
+    """Return where the tokens of each image and of each piece lie."""
     entries, pieces, offset = [], [], 0
     for i, item in enumerate(items):
         size = whole_size(item.height, item.width, image)
         entries.append({"id": item.id, "offset": offset, "size": list(size)})
         for window in windows(size, image):
             pieces.append(Piece(i, size, window, offset))
-            height, width = grid_of(window, patch)
-            offset += height * width
+            offset += math.prod(grid_of(window[2:], patch))
     return entries, pieces
 
 
-def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """A new .npy file, mapped to be filled; its room on the disk is reserved."""
-    tokens = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    reserve(path)
-    return tokens
+@contextmanager
+def _new_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Yield a new .npy file as a memory map to fill; its disk space is reserved."""
+    with atomic(path) as partial:
+        array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
+        reserve(partial)
+        yield array
+        array.flush()
 
 
 def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]:
-    """Pieces of one size, few enough that a batch fits."""
-    by_size: dict[tuple[int, int], list[Piece]] = {}
+    """Yield pieces of one size, as many as a batch may hold."""
+    by_size = defaultdict(list)
     for piece in pieces:
-        by_size.setdefault(piece.window[2:], []).append(piece)
-    for alike in by_size.values():
-        height, width = grid_of(alike[0].window, patch)
-        step = max(1, TOKENS_A_BATCH // (height * width))
+        by_size[piece.window[2:]].append(piece)
+    for size, alike in by_size.items():
+        step = max(1, TOKENS_A_BATCH // math.prod(grid_of(size, patch)))
         for start in range(0, len(alike), step):
             yield alike[start : start + step]
 
@@ -98,7 +105,10 @@ def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]
 def cache_pieces(
     extractor: Extractor, items: list[Item], pieces: list[Piece], path: Path, *, with_global: bool
 ) -> np.ndarray:
-    """Write the tokens of a split; returns (P, D), the image-level features if asked for."""
+    """Write the tokens of a split to `path`.
+
+    Returns the image-level features float32 (N, D), or (0, D) without `with_global`.
+    """
 
     @lru_cache(maxsize=8)  # the windows of an image follow one another
     def read(image: int, size: tuple[int, int]) -> np.ndarray:
@@ -111,16 +121,11 @@ def cache_pieces(
             cuts.append(normalise(cut, extractor.norm))
         return cuts
 
-    count = 0  # of a val split without labels
-    if pieces:
-        height, width = grid_of(pieces[-1].window, extractor.patch)
-        count = pieces[-1].offset + height * width
-    shape = (count, extractor.dim)
+    count = sum(math.prod(grid_of(piece.window[2:], extractor.patch)) for piece in pieces)
     vectors = np.zeros((len(pieces) if with_global else 0, extractor.dim), np.float32)
-    with atomic(path) as partial:
-        tokens = _map(partial, extractor.dtype, shape)
-        bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
-        batches = _same_size_batches(pieces, extractor.patch)
+    bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
+    batches = _same_size_batches(pieces, extractor.patch)
+    with _new_array(path, extractor.dtype, (count, extractor.dim)) as tokens:
         for batch, cuts in prefetch(batches, load, extractor.loaders):
             z, found = extractor(cuts, with_global)
             for k, piece in enumerate(batch):
@@ -129,12 +134,11 @@ def cache_pieces(
                 if with_global:
                     vectors[piece.image] = found[k]
             bar.update(len(batch))
-        tokens.flush()
     return vectors
 
 
 def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) -> np.ndarray:
-    """Image-level features (N, D) of whole images, where the tokens are of windows."""
+    """Return image-level features float32 (N, D) of whole images, for tokens of windows."""
     vectors = []
     for item in tqdm(items, desc="image-level features", disable=None):
         size = whole_size(item.height, item.width, whole)
@@ -144,7 +148,7 @@ def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) 
 
 
 def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
-    """Image-level features (N, D) as the official code has them."""
+    """Return image-level features float32 (N, D) of the official code."""
     bar = tqdm(items, desc="image-level features", disable=None)
     found = [centre_crop_embedding(clip, read_image(item.image)).cpu().numpy() for item in bar]
     return np.reshape(found, (len(items), clip.embed_dim)).astype(np.float32)
@@ -153,37 +157,32 @@ def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
 def cache_views(
     extractor: Extractor, items: list[Item], settings: dict[str, Any], folder: Path
 ) -> list[Path]:
-    """Tokens of the augmented views."""
+    """Write the tokens of the augmented views and the size of each; return both paths."""
     views, image, patch = settings["views"], settings["image"], extractor.patch
     side = -(-views.crop // patch)
-    shape = (views.count, len(items), side, side, extractor.dim)
     step = max(1, TOKENS_A_BATCH // side**2)
     path, cells_path = folder / "views.npy", folder / "view-cells.npy"
 
     def load(start: int) -> list[list[torch.Tensor]]:
-        """The crops of some photos, view by view; each photo is read once."""
+        """Return the crops of some photos, view by view; each photo is read once."""
         found = [[] for _ in range(views.count)]
         for item in items[start : start + step]:
             photo = read_image(item.image)
             for number, crops in enumerate(found):
                 view = draw_view(item.id, item.height, item.width, number, views, image)
-                crop = normalise(crop_image(photo, view), extractor.norm)
-                crops.append(pad_to(crop, views.crop, views.crop))
+                crops.append(normalise(crop_image(photo, view), extractor.norm))
         return found
 
     cells = np.zeros((views.count, len(items), 2), np.int16)
-    for number, i in np.ndindex(cells.shape[:2]):
-        item = items[i]
-        view = draw_view(item.id, item.height, item.width, number, views, image)
-        cells[number, i] = -(-view.height // patch), -(-view.width // patch)
-    with atomic(path) as partial:
-        tokens = _map(partial, extractor.dtype, shape)
-        bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
+    bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
+    with _new_array(path, extractor.dtype, (*cells.shape[:2], side, side, extractor.dim)) as tokens:
         for start, found in prefetch(range(0, len(items), step), load, extractor.loaders):
             for number, crops in enumerate(found):
-                tokens[number, start : start + len(crops)] = extractor(crops)[0]
+                rows = slice(start, start + len(crops))
+                cells[number, rows] = [grid_of(crop.shape[1:], patch) for crop in crops]
+                padded = [pad_to(crop, views.crop, views.crop) for crop in crops]
+                tokens[number, rows] = extractor(padded)[0]
                 bar.update(len(crops))
-        tokens.flush()
     with atomic(cells_path) as partial:
         np.save(partial, cells)
     return [path, cells_path]

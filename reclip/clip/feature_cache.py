@@ -1,17 +1,18 @@
-"""The cached features of a dataset on disk, and how they are read (memory-mapped).
+"""The cached features of a dataset on disk, and read access to them through memory maps.
 
-train.npy, val.npy    (T, D): tokens of the images, one image after another, in each one window
-                      after another (one window, the whole image, but for sliding windows)
-train-global.npy ...  fp32 (N, D): the image-level features
-views.npy             (V, N, h, w, D): the augmented views of the training images
+train.npy, val.npy    (T, D): tokens image by image, and of each image window by window (one
+                      window, the whole image, unless windows slide)
+train-global.npy ...  fp32 (N, D): image-level features
+views.npy             (V, N, h, w, D): augmented views of the training images
 view-cells.npy        int16 (V, N, 2): rows and columns that hold image; the rest is padding
 manifest.json         ids, offsets and sizes
 
-Tokens are of `clip.cache_dtype`.
+Tokens have the precision `clip.cache_dtype`.
 """
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,18 @@ from reclip.data.reading import Window, windows
 from reclip.data.views import View, draw_view
 
 
-def grid_of(window: Window, patch: int) -> tuple[int, int]:
-    """(h, w) in patches, the last of which may reach over the edge."""
-    return -(-window.height // patch), -(-window.width // patch)
+def grid_of(size: tuple[int, int], patch: int) -> tuple[int, int]:
+    """Return (h, w) in patches of a size in pixels; the last patches may reach over the edge."""
+    return -(-size[0] // patch), -(-size[1] // patch)
 
 
 def unit_features(tokens: np.ndarray) -> torch.Tensor:
-    """Tokens (..., D) of any precision to features float32 (..., D) of unit length."""
+    """Return tokens (..., D) of any precision as features float32 (..., D) of unit length."""
     return torch.nn.functional.normalize(torch.from_numpy(tokens).float(), dim=-1)
 
 
 class FeatureCache:
-    """Read access to what stage `cache-features` wrote."""
+    """Read access to the files that stage `cache-features` writes."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -58,12 +59,12 @@ class FeatureCache:
 
     @cached_property
     def views(self) -> np.ndarray:
-        """(V, N, h, w, D)."""
+        """Tokens (V, N, h, w, D) of the views."""
         return self._load("views.npy", mmap_mode="r")
 
     @cached_property
     def view_cells(self) -> np.ndarray:
-        """int16 (V, N, 2)."""
+        """Rows and columns of each view that hold image, int16 (V, N, 2)."""
         return self._load("view-cells.npy")
 
     @property
@@ -88,39 +89,40 @@ class FeatureCache:
         return ImageSettings(**self.manifest["image_settings"])
 
     def view(self, item: Item, number: int) -> View:
-        """The geometry and colour of a cached view."""
+        """Return the geometry and colour of a cached view."""
         return draw_view(
             item.id, item.height, item.width, number, self.view_settings, self.image_settings
         )
 
     def images(self, split: str) -> list[dict[str, Any]]:
-        """For each image: `id`, `offset` of its first token, `size` (H, W) in pixels when read."""
+        """Return for each image: `id`, `offset` of its first token, `size` (H, W) when read."""
         return self.manifest["splits"][split]
 
     def size(self, split: str, i: int) -> tuple[int, int]:
-        """(H, W) in pixels at which image i is read."""
+        """Return (H, W) in pixels at which image i is read."""
         return tuple(self.images(split)[i]["size"])
 
     def pieces(self, split: str, i: int) -> list[tuple[Window, torch.Tensor]]:
-        """Windows of image i, each with its features float32 (h, w, D) of unit length."""
+        """Return the windows of image i, each with features float32 (h, w, D) of unit length."""
         offset, found = self.images(split)[i]["offset"], []
         for window in windows(self.size(split, i), self.image_settings):
-            height, width = grid_of(window, self.patch)
-            tokens = self._tokens[split][offset : offset + height * width]
-            found.append((window, unit_features(np.array(tokens)).view(height, width, -1)))
-            offset += height * width
+            grid = grid_of(window[2:], self.patch)
+            tokens = self._tokens[split][offset : offset + math.prod(grid)]
+            found.append((window, unit_features(np.array(tokens)).view(*grid, -1)))
+            offset += math.prod(grid)
         return found
 
     def globals(self, split: str) -> torch.Tensor:
-        """float32 (N, D), not normalised."""
+        """Return image-level features float32 (N, D), not normalised."""
         return torch.from_numpy(self._load(f"{split}-global.npy"))
 
     def view_batch(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features float32 (B, h, w, D) of a view of some training images, and valid (B, h, w)."""
+        """Return a view of some training images: features float32 (B, h, w, D) and valid (B, h, w).
+
+        Features have unit length; `valid` is False on padding.
+        """
         z = unit_features(np.array(self.views[number, rows]))
-        height, width = z.shape[1:3]
         cells = torch.from_numpy(self.view_cells[number, rows].astype(np.int64))
-        valid = (torch.arange(height)[None, :, None] < cells[:, 0, None, None]) & (
-            torch.arange(width)[None, None, :] < cells[:, 1, None, None]
-        )
+        height, width = (torch.arange(side) for side in z.shape[1:3])
+        valid = (height[:, None] < cells[:, :1, None]) & (width < cells[:, 1:, None])
         return z, valid

@@ -1,4 +1,4 @@
-"""CLIP's own view of a photo, for the image-level hypotheses of the official code."""
+"""CLIP's own image embedding of a photo, for the image-level hypotheses of the official code."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def untouched(settings: ClipSettings) -> ClipSettings:
-    """The same CLIP with its own activation and normalisations.
+    """Return the settings of the same CLIP with its own activation and normalisations.
 
-    The official code guesses the classes with CLIP as it is, also where its dense features come
-    from an image tower with another activation.
+    The official code guesses the classes with CLIP unchanged, even if its dense features come from
+    an image tower with another activation.
     """
     return settings.model_copy(update={"activation": "default", "block_ln_eps": None})
 
 
 @torch.inference_mode()
 def centre_crop_embedding(clip: Clip, photo: np.ndarray) -> torch.Tensor:
-    """Image embedding (D,), not normalised, of the middle square of a photo, uint8 (H, W, 3).
+    """Return the image embedding (D,), not normalised, of the middle square of a photo.
 
-    CLIP's own preprocessing: short side to the model's image size by antialiased bicubic
-    interpolation, the middle square, CLIP's mean and deviation.
+    photo: uint8 (H, W, 3). It goes through CLIP's own preprocessing: short side to the model's
+    image size by antialiased bicubic interpolation, middle square, CLIP's mean and deviation.
     """
     from open_clip import image_transform
 

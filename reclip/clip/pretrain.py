@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from open_clip.model import CLIP
 from open_clip.transformer import PatchDropout
 from safetensors.torch import save_file
+from timm.optim import param_groups_weight_decay
+from torch.optim.lr_scheduler import OneCycleLR
 from torchvision.transforms.functional import normalize
 from tqdm import tqdm
 
@@ -186,20 +188,6 @@ def _batch(pools: tuple[Pool, Pool], counts: tuple[int, int], generator: torch.G
     return images.transpose(-1, -2) if choice & 4 else images, mentioned
 
 
-def _optimiser(
-    model: CLIP, phase: Phase, steps: int, weight_decay: float
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return AdamW with decay of matrices only, and the one-cycle schedule of ``phase``."""
-    table = model.token_embedding.weight
-    decayed = [p for p in model.parameters() if p.ndim >= 2 and p is not table]
-    plain = [p for p in model.parameters() if p.ndim < 2 or p is table]
-    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=phase.lr, betas=(0.9, 0.98), weight_decay=weight_decay)
-    return optimiser, torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, phase.lr, total_steps=steps, pct_start=0.15
-    )
-
-
 def _train(
     model: CLIP,
     tokens: torch.Tensor,
@@ -215,7 +203,11 @@ def _train(
     lengths = [round(phase.share * settings.steps) for phase in settings.phases]
     bar = tqdm(total=sum(lengths), desc="train mini-clip", disable=not progress)
     for phase, steps in zip(settings.phases, lengths, strict=True):
-        optimiser, schedule = _optimiser(model, phase, steps, settings.weight_decay)
+        groups = param_groups_weight_decay(
+            model, settings.weight_decay, no_weight_decay_list=["token_embedding.weight"]
+        )
+        optimiser = torch.optim.AdamW(groups, phase.lr, betas=(0.9, 0.98))
+        schedule = OneCycleLR(optimiser, phase.lr, total_steps=steps, pct_start=0.15)
         model.visual.patch_dropout = PatchDropout(phase.dropout)
         scenes = round(phase.scene_share * settings.batch)
         for step in range(1, steps + 1):

@@ -16,18 +16,17 @@ TEMPLATE_SETS = ("single", "imagenet", "reclip")
 
 
 def templates(name: str) -> list[str]:
-    """Templates of a named set, each with one `{}` for the class name.
+    """Return the templates of a named set, each with one `{}` for the class name.
 
-    "single": "a photo of a {}."; "imagenet": the 80 ImageNet templates of CLIP; "reclip": these 80
+    "single" is "a photo of a {}."; "imagenet" is CLIP's 80 ImageNet templates; "reclip" is these 80
     and 5 "in the scene" ones, in the official code's order (the paper, Sec. 3.1, says "several").
-    Raises ReclipError for another name. The two long sets import open_clip (seconds).
+    The two long sets import open_clip, which takes seconds.
+    Raises ReclipError: there is no such set.
     """
+    if name not in TEMPLATE_SETS:
+        raise ReclipError(f"No template set {name!r}. Choose one of {', '.join(TEMPLATE_SETS)}.")
     if name == "single":
         return ["a photo of a {}."]
-    if name not in TEMPLATE_SETS:
-        raise ReclipError(
-            f"There is no template set {name!r}; choose one of {', '.join(TEMPLATE_SETS)}."
-        )
     from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
     imagenet = [fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES]

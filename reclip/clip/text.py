@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from reclip.common.errors import ReclipError
 
@@ -108,9 +109,7 @@ class ReferenceEncoder(nn.Module):
         else:
             named = [[*tokenizer.encode(names[0]), tokenizer.eot_token_id] for names in classes]
             end = torch.tensor([len(row) - 1 for row in named])
-            rows = torch.zeros(len(named), int(end.max()) + 1, dtype=torch.long)
-            for row, values in zip(rows, named, strict=True):
-                row[: len(values)] = torch.tensor(values)
+            rows = pad_sequence([torch.tensor(row) for row in named], batch_first=True)
 
         start_ids = [0] * length if words is None else tokenizer.encode(words)
         length = len(start_ids)

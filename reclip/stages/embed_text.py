@@ -8,18 +8,19 @@ from reclip.clip.text import query_embeddings
 from reclip.common.files import atomic
 from reclip.data.index import DataSet
 from reclip.device import setup
+from reclip.pipeline.artifacts import QUERY_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.model import BiasModel
 
 
 def main(job: Job) -> None:
-    """Write `query.safetensors`: a Rectifier that has a Query and no bias to subtract."""
+    """Write the unrectified CLIP: a Rectifier with a Query and no bias to subtract."""
     device = setup(job.settings["compute"])
     clip = load_clip(job.settings["clip"], device)
     names = DataSet(job.inputs["data"].folder).class_names
     w_query = query_embeddings(clip, names, templates(job.settings["prompts"].templates))
-    path = job.folder / "query.safetensors"
+    path = job.folder / QUERY_FILE
     with atomic(path) as partial:
         BiasModel(w_query, clip.positional_embedding, clip.grid).freeze().save(partial)
     finish(job, [path])

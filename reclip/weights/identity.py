@@ -11,14 +11,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.common.hashing import cached_sha256
 from reclip.config.models import ClipSettings, DistillSettings
-from reclip.weights.releases import (
-    OPEN_MMLAB,
-    Release,
-    check_name,
-    clip_release,
-    release_named,
-    release_of,
-)
+from reclip.weights.releases import OPEN_MMLAB, Release, clip_release, release_named, release_of
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +29,18 @@ def weights_sha256(file: str, key: str, wanted: Release | None = None) -> str:
     Raises ReclipError: the file is missing, or has a published file's name but other content.
     """
     path = Path(file).expanduser()
+    named = release_named(path.name)
     if not path.is_file():
-        release = release_named(path.name) or wanted
+        release = named or wanted
         fetch = f"download {release.url} and put it" if release else "put the weights"
         raise ReclipError(f"params: '{key}': no file '{path}': {fetch} there or change the path")
     sha256 = cached_sha256(path)
-    check_name(path, sha256, key)
+    if named and not sha256.startswith(named.sha256):
+        raise ReclipError(
+            f"params: '{key}': '{path}' is named like {named.title}, but its sha256 is "
+            f"{sha256[:12]}..., not {named.sha256[:12]}...: the download was cut short, or this "
+            f"is another file. Download {named.url} again, or rename the file."
+        )
     return sha256
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
-
-from reclip.common.errors import ReclipError
 
 
 class Release(NamedTuple):
@@ -65,20 +62,6 @@ def release_named(file: str) -> Release | None:
 def release_of(sha256: str) -> Release | None:
     """Return the published file with this sha256; None for any other file."""
     return next((r for r in _all() if sha256.startswith(r.sha256)), None)
-
-
-def check_name(path: Path, sha256: str, key: str) -> None:
-    """Raise ReclipError if the file has a published file's name, but not its sha256.
-
-    key: the setting that names the file.
-    """
-    release = release_named(path.name)
-    if release and not sha256.startswith(release.sha256):
-        raise ReclipError(
-            f"params: '{key}': '{path}' is named like {release.title}, but its sha256 is "
-            f"{sha256[:12]}..., not {release.sha256[:12]}...: the download was cut short, or this "
-            f"is another file. Download {release.url} again, or rename the file."
-        )
 
 
 def _all() -> list[Release]:

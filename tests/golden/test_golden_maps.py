@@ -25,10 +25,11 @@ from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.evaluate.metrics import ConfusionMatrix
 from reclip.evaluate.predictors import predictors
-from reclip.pipeline.artifacts import seed_file
+from reclip.pipeline.artifacts import QUERY_FILE, seed_file
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.pipeline.recipes import metrics_file
+from reclip.pipeline.stages import STAGES
 from reclip.rectify.model import Rectifier
 from reclip.stages.rectify import build_model
 from support import seeded
@@ -75,7 +76,7 @@ def write_seeded_rectifier(plan: Plan, run: str) -> None:
     job = plan.job("rectify", run)
     clip = load_clip(plan.experiment.clip)
     names = DataSet(job.inputs["data"].folder).class_names
-    w_query = Rectifier.load(job.inputs["text"].folder / "query.safetensors").w_query
+    w_query = Rectifier.load(job.inputs["text"].folder / QUERY_FILE).w_query
     model = build_model(clip, names, w_query, job.settings["rectify"])
     model.reference.prompt.data = torch.from_numpy(seeded.prompt())
     net = {name: torch.from_numpy(t) for name, t in seeded.positional_net().items()}
@@ -98,10 +99,10 @@ def ran(photo, expected, tmp_path_factory):
         write_archive(Path("voc.tar"), expected["miou5"]["ids"], ["2007_000032"])
         plan = Plan.load()
         for stage in ("fetch", "prepare", "embed-text", "cache-features", "hypothesise"):
-            run_stage(stage, "voc", "params.yaml", False)
+            run_stage(STAGES[stage], "voc", "params.yaml", False)
         for run in MAPS:
             write_seeded_rectifier(plan, run)
-            run_stage("evaluate", run, "params.yaml", False)
+            run_stage(STAGES["evaluate"], run, "params.yaml", False)
         yield plan
 
 

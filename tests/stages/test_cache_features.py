@@ -1,9 +1,8 @@
-"""What stage cache-features keeps: windows, image-level features and views, each found again."""
+"""Stage cache-features: windows, image-level features and views are read back as computed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from reclip.data.images import write_image
 from reclip.data.index import Item, write_dataset
 from reclip.data.reading import resize_image, whole_size, windows
 from reclip.data.views import normalise
+from reclip.pipeline.job import Job
 from reclip.stages import cache_features
 from support.tiny_clip import tiny_clip
 
@@ -38,9 +38,13 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_dataset(tmp_path / "data", {"names": [["a"], ["b"]]}, items, items)
 
     def run(image=None, hypothesis_image="whole", dtype="float32"):
-        job = SimpleNamespace(
-            folder=tmp_path / "features",
-            inputs={"data": SimpleNamespace(folder=tmp_path / "data")},
+        plans = tmp_path / "plan"
+        job = Job(
+            "cache-features",
+            "voc",
+            tmp_path / "features",
+            plans,
+            inputs={"data": Job("prepare", "voc", tmp_path / "data", plans, {})},
             settings={
                 "clip": ClipSettings(cache_dtype=dtype, residual=False, mlp=False),
                 "image": image or ImageSettings(),
@@ -48,7 +52,6 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 "hypothesis_image": hypothesis_image,
                 "compute": ComputeSettings(device="cpu"),
             },
-            done=lambda outputs: None,
         )
         cache_features.main(job)
         return FeatureCache(job.folder), photos, clip
