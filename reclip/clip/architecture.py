@@ -1,4 +1,4 @@
-"""Build the CLIP architecture of a name, and check that weights fit it."""
+"""Find the CLIP architecture of a name, and check that weights fit it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.model import CLIP
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.weights.identity import MINI_CLIP, PACKAGED
 from reclip.weights.state_dict import misfit
 
+PLAIN = {
+    "vision_cfg": {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio"},
+    "text_cfg": {"context_length", "vocab_size", "width", "heads", "layers"},
+}
+"""Keys of open_clip's configs that leave CLIP's own ViT and text transformer as they are."""
+
 
 def architecture(name: str) -> tuple[dict[str, Any], Any, Any]:
     """Return the arguments of open_clip's CLIP, and for mini-clip its mean and std (else None).
 
-    Raises ReclipError: there is no such model.
+    Raises ReclipError: there is no such model, or it is not a plain ViT. The dense features and
+        the Reference read the parts of a plain one.
     """
     if name == MINI_CLIP:
         card = read_json(PACKAGED / "mini-clip.json")
@@ -31,39 +37,17 @@ def architecture(name: str) -> tuple[dict[str, Any], Any, Any]:
             f"There is no CLIP model {name!r}. Set clip.model to mini-clip or one of open_clip's, "
             f"such as ViT-B-16."
         )
+    if not _is_plain(config):
+        raise ReclipError(f"{name} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16.")
     return config, None, None
 
 
-def build(name: str, config: dict[str, Any]) -> CLIP:
-    """Return the model with random weights; `name` is for errors.
-
-    Raises ReclipError: it is not a plain ViT, whose parts the dense features and the Reference
-        read.
-    """
-    other = ReclipError(f"{name} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16.")
-    if "hf_model_name" in config.get("text_cfg", {}):  # another text tower and tokenizer
-        raise other
-    try:
-        model = CLIP(**config)
-    except TypeError as error:
-        raise other from error
-    visual = model.visual
-    plain = (
-        isinstance(visual, VisionTransformer)
-        and visual.attn_pool is None
-        and visual.pool_type == "tok"
-        and not visual.final_ln_after_pool
-        and model.text_pool_type == "argmax"
-        and isinstance(model.text_projection, nn.Parameter)
-        and all(
-            isinstance(block, ResidualAttentionBlock) and isinstance(block.ls_1, nn.Identity)
-            for tower in (visual.transformer, model.transformer)
-            for block in tower.resblocks
-        )
+def _is_plain(config: dict[str, Any]) -> bool:
+    return (
+        config.keys() <= {"embed_dim", "quick_gelu", *PLAIN}
+        and all(config[tower].keys() <= keys for tower, keys in PLAIN.items())
+        and isinstance(config["vision_cfg"]["layers"], int)  # a ResNet has a list
     )
-    if not plain:
-        raise other
-    return model
 
 
 def require_fit(
@@ -105,12 +89,9 @@ def _fitting_model(state: Mapping[str, Tensor]) -> str | None:
     for name in sorted(open_clip.list_models(), key=len):
         config = open_clip.get_model_config(name)
         width, patch = (config["vision_cfg"].get(key) for key in ("width", "patch_size"))
-        if first == (width, 3, patch, patch):
-            try:
-                with torch.device("meta"):  # shapes alone
-                    model = build(name, config)
-            except ReclipError:
-                continue
+        if first == (width, 3, patch, patch) and _is_plain(config):
+            with torch.device("meta"):  # shapes alone
+                model = CLIP(**config)
             if misfit(state, model.state_dict()) is None:
                 return name
     return None

@@ -38,16 +38,23 @@ def unit_features(tokens: np.ndarray) -> torch.Tensor:
 
 
 class FeatureCache:
-    """Read access to the files that stage `cache-features` writes."""
+    """Read access to the files that stage `cache-features` writes.
+
+    Attributes:
+        norm: normalisation of the photos, a key of MEAN_STD.
+        patch, crop: sides of a patch and of a view in pixels.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        path = self.folder / "manifest.json"
-        with result(path):
-            return read_json(path)
+        with result(folder / "manifest.json"):
+            manifest = read_json(folder / "manifest.json")
+        self.norm: str = manifest["norm"]
+        self.patch: int = manifest["patch"]
+        self.view_settings = ViewSettings(**manifest["view_settings"])
+        self.image_settings = ImageSettings(**manifest["image_settings"])
+        self.crop = self.view_settings.crop
+        self._splits = manifest["splits"]
 
     def _load(self, name: str, **options: Any) -> np.ndarray:
         with result(self.folder / name):
@@ -67,27 +74,6 @@ class FeatureCache:
         """Rows and columns of each view that hold image, int16 (V, N, 2)."""
         return self._load("view-cells.npy")
 
-    @property
-    def norm(self) -> str:
-        return self.manifest["norm"]
-
-    @property
-    def patch(self) -> int:
-        return self.manifest["patch"]
-
-    @property
-    def crop(self) -> int:
-        """Side of a view in pixels."""
-        return self.view_settings.crop
-
-    @cached_property
-    def view_settings(self) -> ViewSettings:
-        return ViewSettings(**self.manifest["view_settings"])
-
-    @cached_property
-    def image_settings(self) -> ImageSettings:
-        return ImageSettings(**self.manifest["image_settings"])
-
     def view(self, item: Item, number: int) -> View:
         """Return the geometry and colour of a cached view."""
         return draw_view(
@@ -96,7 +82,7 @@ class FeatureCache:
 
     def images(self, split: str) -> list[dict[str, Any]]:
         """Return for each image: `id`, `offset` of its first token, `size` (H, W) when read."""
-        return self.manifest["splits"][split]
+        return self._splits[split]
 
     def size(self, split: str, i: int) -> tuple[int, int]:
         """Return (H, W) in pixels at which image i is read."""

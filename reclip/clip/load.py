@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 class Clip:
     """A frozen open_clip model in eval mode, with its tokenizer and image normalisation.
 
-    `mean` and `std` are per RGB channel, for pixel values in [0, 1]. The class is no nn.Module, so
-    a module that holds one neither trains nor saves it.
+    The class is no nn.Module, so a module that holds one neither trains nor saves it.
+
+    Attributes:
+        mean, std: per RGB channel, for pixel values in [0, 1].
+        patch_size: side of a patch in pixels.
+        grid: size (h, w) of the positional embedding as trained, in patches.
+        embed_dim: width D of the joint embedding space.
     """
 
     def __init__(
@@ -36,27 +41,11 @@ class Clip:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.mean, self.std = tuple(mean), tuple(std)
-
-    @property
-    def embed_dim(self) -> int:
-        return self.model.visual.output_dim
-
-    @property
-    def context_length(self) -> int:
-        return self.model.context_length
-
-    @property
-    def text_width(self) -> int:
-        return self.model.token_embedding.embedding_dim
-
-    @property
-    def patch_size(self) -> int:
-        return self.model.visual.patch_size[0]
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Size (h, w) of the positional embedding as trained, in patches."""
-        return tuple(self.model.visual.grid_size)
+        self.patch_size: int = model.visual.patch_size[0]
+        self.grid: tuple[int, int] = tuple(model.visual.grid_size)
+        self.embed_dim: int = model.visual.output_dim
+        self.context_length: int = model.context_length
+        self.text_width: int = model.token_embedding.embedding_dim
 
     @property
     def positional_embedding(self) -> torch.Tensor:
@@ -105,17 +94,18 @@ def clip_from_state_dict(
     """
     import torch
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+    from open_clip.model import CLIP
     from open_clip.pretrained import get_pretrained_cfg
     from open_clip.tokenizer import SimpleTokenizer
 
     from reclip.clip.activation import OPENAI_EXTRAS, trained_with_quickgelu
-    from reclip.clip.architecture import architecture, build, require_fit
+    from reclip.clip.architecture import architecture, require_fit
 
     tag = (get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None) or {}
     config, mean, std = architecture(spec.model)
     if trained_with_quickgelu(spec, config, tag, state, release):
         config["quick_gelu"] = True
-    model = build(spec.model, config)
+    model = CLIP(**config)
     # OpenAI's archive also holds three numbers, and a traced one the causal mask.
     weights = {k: t for k, t in state.items() if k not in OPENAI_EXTRAS | {"attn_mask"}}
     require_fit(spec.model, model.state_dict(), weights, source)

@@ -53,7 +53,7 @@ def test_a_prompt_too_long_for_the_context(clip):
 
 def tiny_context(clip, length: int):
     shorter = tiny_clip()
-    shorter.model.context_length = length
+    shorter.context_length = length
     shorter.tokenizer.context_length = length
     return shorter
 
