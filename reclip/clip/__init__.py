@@ -1,1 +1,1 @@
-"""CLIP: loading, dense image features, text embeddings, pre-training of mini-clip."""
+"""CLIP: loading, dense image features, text embeddings and pre-training of mini-clip."""

@@ -1,4 +1,4 @@
-"""Patch features of CLIP's image tower that live in the joint embedding space (Sec. 3.1)."""
+"""Patch features of CLIP's image tower in the joint embedding space (paper Sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 def interpolate_positional(
     positional_embedding: Tensor, native_grid: tuple[int, int], grid: tuple[int, int]
 ) -> Tensor:
-    """Positional embedding of another patch grid, without the class position.
+    """Return the positional embedding (h*w, width) of another patch grid (h, w).
 
-    positional_embedding (1 + h0*w0, width) with the class position first, native_grid (h0, w0) →
-    (h*w, width) for grid (h, w): bicubic, corners not aligned; the identity for an equal grid.
+    The interpolation is bicubic, with corners not aligned. An equal grid changes nothing.
+
+    Args:
+        positional_embedding: (1 + h0*w0, width), the class position first; the result has none.
+        native_grid: (h0, w0).
     """
     patches = positional_embedding[1:]
     if tuple(grid) == tuple(native_grid):
@@ -36,15 +39,15 @@ def dense_features(
     mlp: bool = True,
     with_global: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Features of every patch, and on demand the ordinary global image feature.
+    """Return features (B, h, w, D) of unit length of every patch, and the global image feature.
 
-    images (B, 3, H, W) are normalised, of any size; they are padded with zeros at the right and
-    the bottom to whole patches. Returns features (B, h, w, D) of unit length, and with
-    `with_global` the class-token embedding (B, D), not normalised (None otherwise).
+    images (B, 3, H, W) are normalised and of any size. They are padded with zeros at the right and
+    the bottom to whole patches. The global feature is the class-token embedding (B, D), not
+    normalised; it is None without `with_global`.
 
-    In the last block only the value path is kept: v = out_proj(v_proj(ln_1 x)), then + x with
-    `residual`, then + mlp(ln_2 v) with `mlp`; ln_post and the joint projection follow. The paper
-    (Sec. 3.1) describes v alone; the official code and MaskCLIP have both additions, hence the
+    The last block keeps only the value path: v = out_proj(v_proj(ln_1 x)), then + x with
+    `residual`, then + mlp(ln_2 v) with `mlp`. ln_post and the joint projection follow. The paper
+    (Sec. 3.1) describes v alone. The official code and MaskCLIP add both terms, so both are the
     defaults.
     """
     visual = clip.model.visual
@@ -76,7 +79,7 @@ def dense_features(
     if not with_global:
         return z, None
 
-    # The class token is the only query whose full attention anyone reads.
+    # Full attention is needed only for the class token.
     g = x[:, :1] + attention(normed[:, :1], normed, normed, need_weights=False)[0]
     g = g + last.mlp(last.ln_2(g))
     return z, visual.ln_post(g[:, 0]) @ visual.proj

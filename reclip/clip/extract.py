@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from open_clip import image_transform
+from PIL import Image
 from tqdm import tqdm
 
 from reclip.clip.dense import dense_features
 from reclip.clip.feature_cache import grid_of
-from reclip.clip.image_level import centre_crop_embedding
 from reclip.clip.load import Clip
 from reclip.common.files import atomic, reserve
 from reclip.common.prefetch import prefetch
@@ -115,11 +116,10 @@ def cache_pieces(
         return resize_image(read_image(items[image].image), size)
 
     def load(batch: list[Piece]) -> list[torch.Tensor]:
-        cuts = []
-        for image, size, (top, left, height, width), _ in batch:
-            cut = read(image, size)[top : top + height, left : left + width]
-            cuts.append(normalise(cut, extractor.norm))
-        return cuts
+        return [
+            normalise(read(image, size)[top : top + height, left : left + width], extractor.norm)
+            for image, size, (top, left, height, width), _ in batch
+        ]
 
     count = sum(math.prod(grid_of(piece.window[2:], extractor.patch)) for piece in pieces)
     vectors = np.zeros((len(pieces) if with_global else 0, extractor.dim), np.float32)
@@ -145,6 +145,28 @@ def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) 
         image = normalise(resize_image(read_image(item.image), size), extractor.norm)
         vectors.append(extractor([image], with_global=True)[1][0])
     return np.reshape(vectors, (len(items), extractor.dim)).astype(np.float32)
+
+
+def untouched(settings: ClipSettings) -> ClipSettings:
+    """Return the settings of the same CLIP with its own activation and normalisations.
+
+    The official code guesses the classes with CLIP unchanged, even if its dense features come from
+    an image tower with another activation.
+    """
+    return settings.model_copy(update={"activation": "default", "block_ln_eps": None})
+
+
+@torch.inference_mode()
+def centre_crop_embedding(clip: Clip, photo: np.ndarray) -> torch.Tensor:
+    """Return the image embedding (D,), not normalised, of the middle square of a photo.
+
+    photo: uint8 (H, W, 3). It goes through CLIP's own preprocessing: short side to the model's
+    image size by antialiased bicubic interpolation, middle square, CLIP's mean and deviation.
+    """
+    side = clip.model.visual.image_size
+    prepare = image_transform(side, is_train=False, mean=clip.mean, std=clip.std)
+    image = prepare(Image.fromarray(photo))[None].to(clip.device)
+    return clip.model.encode_image(image)[0].float()
 
 
 def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:

@@ -98,8 +98,12 @@ def clip_from_state_dict(
     from open_clip.pretrained import get_pretrained_cfg
     from open_clip.tokenizer import SimpleTokenizer
 
-    from reclip.clip.activation import OPENAI_EXTRAS, trained_with_quickgelu
-    from reclip.clip.architecture import architecture, require_fit
+    from reclip.clip.architecture import (
+        OPENAI_EXTRAS,
+        architecture,
+        require_fit,
+        trained_with_quickgelu,
+    )
 
     tag = (get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None) or {}
     config, mean, std = architecture(spec.model)

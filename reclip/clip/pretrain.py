@@ -146,8 +146,7 @@ def zero_shot_accuracy(model: CLIP, *, seed: int, scenes: int = 200) -> float:
     drawn = [draw_scene(world, scene_rng(seed, "zero-shot", i), size) for i in range(scenes)]
     features = model.encode_image(image_tensor(np.stack([image for image, _ in drawn])))
     best = (features @ texts).argmax(1).tolist()
-    hits = [b in label for b, (_, label) in zip(best, drawn, strict=True)]
-    return sum(hits) / len(hits)
+    return sum(b in label for b, (_, label) in zip(best, drawn, strict=True)) / scenes
 
 
 Pool = tuple[torch.Tensor, torch.Tensor]
@@ -236,12 +235,7 @@ def _train(
 
 
 def pretrain(
-    settings: PretrainSettings,
-    out_dir: Path,
-    *,
-    seed: int,
-    threads: int,
-    progress: bool = True,
+    settings: PretrainSettings, out_dir: Path, *, seed: int, threads: int, progress: bool = True
 ) -> dict:
     """Train mini-clip; write mini-clip.safetensors, .json and .log to ``out_dir``.
 

@@ -82,7 +82,7 @@ class ReferenceEncoder(nn.Module):
 
     Args:
         length: L, 73 in the paper (Sec. 3.2). If the longest class name leaves less room in the
-            context, L is smaller for all classes: see `length` and `requested_length`.
+            context, L is smaller for all classes: see the attribute `length`.
         class_slots: "any" takes names of any number of tokens and reads each at its end token.
             "official" is the official code's rule: three slots for the name and its end token,
             read at the largest token id. So a name of three tokens loses its end token, and a
@@ -112,9 +112,7 @@ class ReferenceEncoder(nn.Module):
             rows = pad_sequence([torch.tensor(row) for row in named], batch_first=True)
 
         start_ids = [0] * length if words is None else tokenizer.encode(words)
-        length = len(start_ids)
-        self.requested_length = length
-        self.length = min(length, clip.context_length - 1 - rows.shape[1])
+        self.length = min(len(start_ids), clip.context_length - 1 - rows.shape[1])
         if self.length < 1:
             raise ReclipError(
                 f"The class name {classes[int(end.argmax())][0]!r} fills the "

@@ -10,9 +10,9 @@ from reclip.clip.extract import (
     cache_views,
     centre_crops,
     layout,
+    untouched,
     whole_images,
 )
-from reclip.clip.image_level import untouched
 from reclip.clip.load import load_clip
 from reclip.common.files import atomic, write_json
 from reclip.data.index import DataSet

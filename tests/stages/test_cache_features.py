@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from reclip.clip.dense import dense_features
+from reclip.clip.extract import centre_crop_embedding
 from reclip.clip.feature_cache import FeatureCache
-from reclip.clip.image_level import centre_crop_embedding
 from reclip.config.models import ClipSettings, ComputeSettings, ImageSettings, ViewSettings
 from reclip.data.images import write_image
 from reclip.data.index import Item, write_dataset
