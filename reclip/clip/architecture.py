@@ -9,6 +9,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.model import CLIP
+from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor
 
 from reclip.common.errors import ReclipError
@@ -30,24 +31,39 @@ PLAIN = {
 """Keys of open_clip's configs that leave CLIP's own ViT and text transformer as they are."""
 
 
-def architecture(name: str) -> tuple[dict[str, Any], Any, Any]:
-    """Return the arguments of open_clip's CLIP, and for mini-clip its mean and std (else None).
+def architecture(
+    spec: ClipSettings, names: Iterable[str], release: Release | None
+) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...]]:
+    """Return the arguments of open_clip's CLIP for `spec`, and mean and std of its images.
 
+    The log says which activation it has, and why.
+
+    Args:
+        names: names of the tensors in the weights file.
+        release: the published file that the weights are known to be.
     Raises ReclipError: there is no such model, or it is not a plain ViT. The dense features and
         the Reference read the parts of a plain one.
     """
-    if name == MINI_CLIP:
+    tag = (get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None) or {}
+    if spec.model == MINI_CLIP:
         card = read_json(PACKAGED / "mini-clip.json")
-        return card["model_cfg"], card["mean"], card["std"]
-    config = open_clip.get_model_config(name)
+        config, mean, std = card["model_cfg"], card["mean"], card["std"]
+    else:
+        config = open_clip.get_model_config(spec.model)
+        mean = tag.get("mean", open_clip.OPENAI_DATASET_MEAN)
+        std = tag.get("std", open_clip.OPENAI_DATASET_STD)
     if config is None:
         raise ReclipError(
-            f"There is no CLIP model {name!r}. Set clip.model to mini-clip or one of open_clip's, "
-            f"such as ViT-B-16."
+            f"There is no CLIP model {spec.model!r}. Set clip.model to mini-clip or one of "
+            f"open_clip's, such as ViT-B-16."
         )
     if not _is_plain(config):
-        raise ReclipError(f"{name} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16.")
-    return config, None, None
+        raise ReclipError(
+            f"{spec.model} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16."
+        )
+    if _trained_with_quickgelu(spec, config, tag, names, release):
+        config["quick_gelu"] = True
+    return config, mean, std
 
 
 def _is_plain(config: dict[str, Any]) -> bool:
@@ -58,7 +74,7 @@ def _is_plain(config: dict[str, Any]) -> bool:
     )
 
 
-def trained_with_quickgelu(
+def _trained_with_quickgelu(
     spec: ClipSettings,
     config: dict[str, Any],
     tag: dict[str, Any],
@@ -70,12 +86,6 @@ def trained_with_quickgelu(
     All of OpenAI's CLIPs were trained with QuickGELU, though open_clip's ViT-B-16 has GELU. Files
     converted from OpenAI's do not show it. For them, set `clip.activation: quick_gelu` or a model
     named ViT-...-quickgelu.
-
-    Args:
-        config: open_clip's config of the model.
-        tag: open_clip's entry for `spec.pretrained`; empty without one.
-        names: names of the tensors in the file.
-        release: the published file that the weights are known to be.
     """
     by_name = f"clip.model is {spec.model}"
     reasons = (
@@ -95,19 +105,23 @@ def trained_with_quickgelu(
     return why is not None
 
 
-def require_fit(
+def fitting_weights(
     name: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], source: object
-) -> None:
-    """Raise ReclipError if `state`, read from `source`, does not fit model `name`.
+) -> dict[str, Tensor]:
+    """Return the weights in `state`, which must fit the state dict `wanted` of model `name`.
 
-    Every tensor is compared. The error names the model that fits, if open_clip has one.
+    source: names the weights in errors.
+    Raises ReclipError: a tensor is missing, surplus or of another shape. The error names the model
+        that fits, if open_clip has one.
     """
-    if kind := _foreign(state):
+    # OpenAI's archive also holds three numbers, and a traced one the causal mask.
+    weights = {k: t for k, t in state.items() if k not in OPENAI_EXTRAS | {"attn_mask"}}
+    if kind := _foreign(weights):
         raise ReclipError(
             f"{source} {kind}. Set clip.checkpoint to OpenAI's or open_clip's weights of {name}."
         )
-    if difference := misfit(state, wanted):
-        fitting = _fitting_model(state)
+    if difference := misfit(weights, wanted):
+        fitting = _fitting_model(weights)
         advice = (
             f"its shapes are those of {fitting}, so set clip.model to that or correct"
             " clip.checkpoint"
@@ -115,6 +129,7 @@ def require_fit(
             else "correct clip.model or clip.checkpoint"
         )
         raise ReclipError(f"{source} does not fit {name} ({difference}); {advice}.")
+    return weights
 
 
 def _foreign(state: Mapping[str, Tensor]) -> str | None:

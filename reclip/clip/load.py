@@ -93,38 +93,21 @@ def clip_from_state_dict(
     Raises ReclipError: as `load_clip`.
     """
     import torch
-    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
     from open_clip.model import CLIP
-    from open_clip.pretrained import get_pretrained_cfg
     from open_clip.tokenizer import SimpleTokenizer
 
-    from reclip.clip.architecture import (
-        OPENAI_EXTRAS,
-        architecture,
-        require_fit,
-        trained_with_quickgelu,
-    )
+    from reclip.clip.architecture import architecture, fitting_weights
 
-    tag = (get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None) or {}
-    config, mean, std = architecture(spec.model)
-    if trained_with_quickgelu(spec, config, tag, state, release):
-        config["quick_gelu"] = True
+    config, mean, std = architecture(spec, state, release)
     model = CLIP(**config)
-    # OpenAI's archive also holds three numbers, and a traced one the causal mask.
-    weights = {k: t for k, t in state.items() if k not in OPENAI_EXTRAS | {"attn_mask"}}
-    require_fit(spec.model, model.state_dict(), weights, source)
-    model.load_state_dict(weights)
+    model.load_state_dict(fitting_weights(spec.model, model.state_dict(), state, source))
     for block in model.visual.transformer.resblocks:
         if spec.activation == "gelu":  # official code: in the image tower alone
             block.mlp.gelu = torch.nn.GELU()
         if spec.block_ln_eps is not None:
             block.ln_1.eps = block.ln_2.eps = spec.block_ln_eps
-    return Clip(
-        model.to(device=device, dtype=torch.float32),
-        SimpleTokenizer(context_length=model.context_length),
-        mean or tag.get("mean", OPENAI_DATASET_MEAN),
-        std or tag.get("std", OPENAI_DATASET_STD),
-    )
+    tokenizer = SimpleTokenizer(context_length=model.context_length)
+    return Clip(model.to(device=device, dtype=torch.float32), tokenizer, mean, std)
 
 
 def weights_file(spec: ClipSettings) -> Path:
