@@ -1,4 +1,4 @@
-"""How much cheaper the Reference is with its prefix encoded once: one run, a ratio per class count.
+"""Measure how much time the Reference saves by encoding its prefix once, per number of classes.
 
     python benchmarks/reference_encoder.py
 
@@ -27,7 +27,7 @@ THINGS = ("cat", "dog", "car", "bus", "tree", "road", "house", "chair", "table",
 
 
 def plain(encoder: ReferenceEncoder) -> torch.Tensor:
-    """Every class's whole sequence through the transformer."""
+    """Return the embeddings of whole sequences, one per class, through the transformer."""
     model = encoder.clip.model
     classes, slots, _ = encoder.suffix.shape
     prefix = torch.cat([encoder.start, encoder.prompt]).expand(classes, -1, -1)
@@ -40,7 +40,7 @@ def plain(encoder: ReferenceEncoder) -> torch.Tensor:
 
 
 def seconds(forward: Callable[[], torch.Tensor], prompt: torch.nn.Parameter) -> float:
-    """Median time of a forward and backward pass."""
+    """Return the median time of a forward and backward pass."""
     times = []
     for _ in range(REPEATS + 1):
         prompt.grad = None

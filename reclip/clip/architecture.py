@@ -122,13 +122,11 @@ def fitting_weights(
         )
     if difference := misfit(weights, wanted):
         fitting = _fitting_model(weights)
-        advice = (
-            f"its shapes are those of {fitting}, so set clip.model to that or correct"
-            " clip.checkpoint"
-            if fitting
-            else "correct clip.model or clip.checkpoint"
+        hint = f" Its shapes are those of {fitting}." if fitting else ""
+        raise ReclipError(
+            f"{source} does not fit {name} ({difference}).{hint} Correct clip.model or "
+            f"clip.checkpoint."
         )
-        raise ReclipError(f"{source} does not fit {name} ({difference}); {advice}.")
     return weights
 
 

@@ -74,8 +74,7 @@ def dense_features(
         v = v + x[:, 1:]
     if mlp:
         v = v + last.mlp(last.ln_2(v))
-    z = F.normalize(visual.ln_post(v) @ visual.proj, dim=-1)
-    z = z.unflatten(1, grid)
+    z = F.normalize(visual.ln_post(v) @ visual.proj, dim=-1).unflatten(1, grid)
     if not with_global:
         return z, None
 

@@ -5,6 +5,7 @@ Importing this module is cheap: torch and open_clip are imported by the function
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,7 @@ class Clip:
     """
 
     def __init__(
-        self,
-        model: CLIP,
-        tokenizer: SimpleTokenizer,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        self, model: CLIP, tokenizer: SimpleTokenizer, mean: Iterable[float], std: Iterable[float]
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer

@@ -158,20 +158,19 @@ def _pools(settings: PretrainSettings, seed: int, progress: bool) -> tuple[Pool,
     bias, size = settings.bias, MODEL_CFG["vision_cfg"]["image_size"]
     roles = deal_roles(UNIVERSE, bias)
 
-    def pool(draw: Callable, split: str, count: int) -> Pool:
+    def pool(split: str, count: int, draw: Callable) -> Pool:
         numbers = tqdm(range(count), f"draw {split}", disable=not progress)
         drawn = [draw(scene_rng(seed, split, i)) for i in numbers]
         images, mentioned = (np.stack(part) for part in zip(*drawn, strict=True))
         return image_tensor(images), torch.from_numpy(mentioned)
 
-    return (
-        pool(lambda rng: draw_close_up(UNIVERSE, rng, size), "close-ups", settings.close_ups),
-        pool(
-            lambda rng: draw_captioned_scene(UNIVERSE, bias, roles, rng, size)[::2],
-            "pre-training scenes",
-            settings.scenes,
-        ),
+    def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return draw_captioned_scene(UNIVERSE, bias, roles, rng, size)[::2]
+
+    close_ups = pool(
+        "close-ups", settings.close_ups, lambda rng: draw_close_up(UNIVERSE, rng, size)
     )
+    return close_ups, pool("pre-training scenes", settings.scenes, scene)
 
 
 def _batch(pools: tuple[Pool, Pool], counts: tuple[int, int], generator: torch.Generator) -> Pool:

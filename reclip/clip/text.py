@@ -137,14 +137,12 @@ class ReferenceEncoder(nn.Module):
         suffix = self.suffix + positions[shared:]
         x = torch.cat([prefix, suffix.flatten(0, 1)])
         for block in model.transformer.resblocks:
-            x = _shared_prefix_block(block, x, shared, slots)
+            x = _prefix_block(block, x, shared, slots)
         rows = shared + slots * torch.arange(classes, device=x.device) + self.end
         return model.ln_final(x[rows]) @ model.text_projection
 
 
-def _shared_prefix_block(
-    block: ResidualAttentionBlock, x: Tensor, shared: int, slots: int
-) -> Tensor:
+def _prefix_block(block: ResidualAttentionBlock, x: Tensor, shared: int, slots: int) -> Tensor:
     """Apply one causal block to x (shared + C*slots, width): C sequences with a shared start."""
     attention = block.attn
     heads = attention.num_heads

@@ -47,13 +47,10 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
     if not tensors:
         raise ReclipError(f"params: '{key}': '{path}' holds no tensors: name a weights file")
     # Without this check every feature would be NaN, and class 0 predicted everywhere.
-    if broken := next((name for name, tensor in tensors.items() if _holds_nan(tensor)), None):
-        raise ReclipError(f"params: '{key}': '{path}' holds NaN in {broken}: get the file again")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.is_sparse and tensor.isnan().any():
+            raise ReclipError(f"params: '{key}': '{path}' holds NaN in {name}: get the file again")
     return tensors
-
-
-def _holds_nan(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and not tensor.is_sparse and bool(tensor.isnan().any())
 
 
 def misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:

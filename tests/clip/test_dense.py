@@ -18,7 +18,7 @@ def images(*size: int, seed: int = 0) -> torch.Tensor:
 
 
 def last_block_input(clip, x: torch.Tensor) -> torch.Tensor:
-    """Tokens that enter the last block, by open_clip's own code (native size)."""
+    """Return the tokens before the last block, by open_clip's own code (native size)."""
     visual = clip.model.visual
     x = visual._embeds(x)
     for block in visual.transformer.resblocks[:-1]:
@@ -31,7 +31,7 @@ def head(clip, v: torch.Tensor) -> torch.Tensor:
 
 
 def test_value_path_is_attention_to_oneself(clip):
-    """With a mask that lets each token see itself alone, open_clip's last block is our default."""
+    """If each token may attend only to itself, open_clip's last block equals our default."""
     x = images(2, 3, 32, 32)
     tokens = last_block_input(clip, x)
     alone = torch.full((17, 17), -torch.inf).fill_diagonal_(0)

@@ -1,4 +1,4 @@
-"""The formats in which a CLIP's weights come, OpenAI's and open_clip's."""
+"""File formats of CLIP weights: OpenAI's and open_clip's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def model():
 
 
 def openai_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """float16 but for layer norms, as OpenAI's files are."""
+    """Return the weights in float16 except layer norms, as in OpenAI's files."""
     return {name: t if ".ln_" in name else t.half() for name, t in state.items()}
 
 
@@ -52,7 +52,7 @@ def write(model, kind: str, folder: Path) -> str:
 
 
 def archive(kind: str) -> torch.jit.ScriptModule:
-    """OpenAI's archive: traced, three numbers as buffers, and weights in float16."""
+    """Return a traced archive; OpenAI's has three numbers as buffers, and weights in float16."""
     model = tiny_model().eval()
     for name, number in EXTRAS.items() if kind == "openai_archive" else ():
         vars(model).pop(name, None)  # open_clip's own, a plain number

@@ -46,7 +46,7 @@ def shapes(name: str) -> dict[str, torch.Tensor]:
     ],
 )
 def test_openais_vits(name, dim, patch):
-    """Their shapes alone: no memory, no time."""
+    """Only the shapes are computed, so it takes no memory or time."""
     with torch.device("meta"):
         clip = clip_from_state_dict(ClipSettings(model=name), shapes(name), device="meta")
         z, _ = dense_features(clip, torch.empty(1, 3, 100, 333))
@@ -54,7 +54,7 @@ def test_openais_vits(name, dim, patch):
     assert z.shape == (1, -(-100 // patch), -(-333 // patch), dim)
 
 
-def test_what_a_clip_tells(model):
+def test_attributes_of_a_clip(model):
     clip = clip_from_state_dict(ClipSettings(model="tiny-ViT"), model.state_dict())
     assert (clip.embed_dim, clip.context_length, clip.text_width) == (12, 16, 16)
     assert (clip.patch_size, clip.grid) == (8, (4, 4))
@@ -134,13 +134,15 @@ def test_a_cut_download_is_named(model, tmp_path):
 
 
 def test_another_architecture_names_the_model_that_fits(model, tmp_path):
-    fitting = r"\(visual.conv1.weight is \(768, 3, 32, 32\) there.*\); .* those of ViT-B-32, so"
+    fitting = (
+        r"\(visual.conv1.weight is \(768, 3, 32, 32\) there.*shapes are those of ViT-B-32\. Corr"
+    )
     with torch.device("meta"), pytest.raises(ReclipError, match=fitting):
         clip_from_state_dict(ClipSettings(model="ViT-B-16"), shapes("ViT-B-32"))
     unknown = tiny_model(vision_cfg={**TINY["vision_cfg"], "patch_size": 16})
     path = str(tmp_path / "weights.safetensors")
     save_file(unknown.state_dict(), path)
-    with pytest.raises(ReclipError, match=r"safetensors' does not fit tiny-ViT .*; correct"):
+    with pytest.raises(ReclipError, match=r"safetensors' does not fit tiny-ViT .*\)\. Correct"):
         load_clip(ClipSettings(model="tiny-ViT", checkpoint=path))
     cut = {k: t for k, t in model.state_dict().items() if not k.startswith("ln_final")}
     with pytest.raises(ReclipError, match=r"ln_final.bias is absent there.*that differ: 2"):

@@ -71,7 +71,7 @@ def test_images_are_normalised_as_clip_does() -> None:
     assert x[0, 0, 0, 0].item() == pytest.approx((1 - 0.48145466) / 0.26862954, rel=1e-5)
 
 
-def test_packaged_weights_are_those_of_the_card(card: dict) -> None:
+def test_packaged_weights_match_the_card(card: dict) -> None:
     path = ASSETS / "mini-clip.safetensors"
     assert path.stat().st_size < 8_000_000
     assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"]

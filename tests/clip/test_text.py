@@ -18,7 +18,7 @@ def clip():
 
 
 def whole_sequences(clip, encoder: ReferenceEncoder, prompt, rows, ends) -> torch.Tensor:
-    """The plain version: every class's whole context through open_clip's text tower."""
+    """Return the embeddings of whole sequences, each through open_clip's text tower."""
     model = clip.model
     embed = model.token_embedding
     out = []
@@ -82,7 +82,7 @@ def test_reference_equals_whole_sequences(clip, class_slots):
     assert all(p.grad is None for p in clip.model.parameters())
 
 
-def test_the_prompt_starts_as_copies_of_token_0_and_is_all_that_is_learnt(clip):
+def test_the_prompt_starts_as_copies_of_token_0_and_is_the_only_parameter(clip):
     encoder = ReferenceEncoder(clip, CLASSES, length=5)
     token_0 = clip.model.token_embedding.weight[0]
     torch.testing.assert_close(encoder.prompt.detach(), token_0.repeat(5, 1))

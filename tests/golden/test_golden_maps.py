@@ -1,8 +1,8 @@
-"""From VOC's archive to maps at the photo's size under `compat: official`: the official numbers.
+"""Maps from VOC's archive at the photo's size under `compat: official`, against official numbers.
 
-The stages run as they do in the pipeline, but for rectification, whose result is replaced by the
-seeded Reference and positional net. The maps are known for the later of the two official recipes
-(CLIP's own normalisation and activation, short side 336), so the params say so.
+The stages run as in the pipeline, except rectification: the seeded Reference and positional net
+replace its result. The maps are known only for the later of the two official recipes (CLIP's own
+normalisation and activation, short side 336), so the settings select that one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ MAPS = {"pd0-5": "map-pd0.5.png", "pd0-3": "map-pd0.3.png", "nopd": "map-nopd.pn
 
 
 def write_archive(path: Path, val: list[str], train: list[str]) -> None:
-    """Some photos of VOC with their masks, in the official layout."""
+    """Write some photos of VOC with their masks, in the official layout."""
     root = "VOCdevkit/VOC2012"
     with tarfile.open(PHOTOS) as source, tarfile.open(path, "w") as target:
         for id in (*val, *train):
@@ -72,7 +72,7 @@ def write_archive(path: Path, val: list[str], train: list[str]) -> None:
 
 
 def write_seeded_rectifier(plan: Plan, run: str) -> None:
-    """What stage rectify would leave, with the seeded Reference and positional net."""
+    """Write the outputs of stage rectify, with the seeded Reference and positional net."""
     job = plan.job("rectify", run)
     clip = load_clip(plan.experiment.clip)
     names = DataSet(job.inputs["data"].folder).class_names
@@ -89,7 +89,7 @@ def write_seeded_rectifier(plan: Plan, run: str) -> None:
 
 @pytest.fixture(scope="module")
 def ran(photo, expected, tmp_path_factory):
-    """The project's plan, with every stage up to evaluation done."""
+    """The project's plan, after all stages up to evaluation."""
     folder = tmp_path_factory.mktemp("golden")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -130,7 +130,7 @@ def test_a_clip_of_another_architecture(good: Project, stage: str) -> None:
     before = good.files()
     torch.save(tiny_model().state_dict(), "other.pt")
     good.change(small(ARCHIVE, clip={"checkpoint": "other.pt"}))
-    lost = good.refuse(stage, "'other.pt' does not fit mini-clip", "correct clip.model or clip")
+    lost = good.refuse(stage, "'other.pt' does not fit mini-clip", "Correct clip.model or clip")
     assert {path.name for path in lost} == {"receipt.json"}
     good.change(small(ARCHIVE))
     good.mended(before, stage)

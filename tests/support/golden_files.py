@@ -1,4 +1,4 @@
-"""Where the official numbers are, and the photos, which are not in the repository."""
+"""Paths of the official numbers, and of the photos, which are not in the repository."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Seeded ViT-B/16 CLIP, Reference prompt and positional net: the tensors of the golden numbers.
 
 Every tensor is mean + scale * standard normal in float32, drawn by a PCG64 generator seeded with
-the crc32 of the tensor's name, so it depends on its own name and shape alone.
+the crc32 of the tensor's name, so it depends only on its own name and shape.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _block(prefix: str, width: int) -> dict[str, np.ndarray]:
 
 
 def clip_state() -> dict[str, np.ndarray]:
-    """State dict of OpenAI's CLIP ViT-B/16, 302 tensors."""
+    """Return a state dict like OpenAI's CLIP ViT-B/16: 302 tensors."""
     state = {
         name: tensor(name, shape, scale)
         for name, shape, scale in (
@@ -73,12 +73,12 @@ def clip_state() -> dict[str, np.ndarray]:
 
 
 def prompt() -> np.ndarray:
-    """Reference prompt (73, 512)."""
+    """Return the Reference prompt (73, 512)."""
     return tensor("prompt_token", (1, 73, TEXT_WIDTH), 0.02)[0]
 
 
 def positional_net(classes: int = 20) -> dict[str, np.ndarray]:
-    """Weights of the positional net, keyed "0.weight" … "7.bias" (conv, BN, ReLU, three times)."""
+    """Return weights of the positional net, keyed "0.weight" … "7.bias" (conv, BN, ReLU, three times)."""
     out = {}
     channels = (VISION_WIDTH, 512, 256, classes)
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(channels)):
@@ -93,7 +93,7 @@ def positional_net(classes: int = 20) -> dict[str, np.ndarray]:
 
 
 def prediction(id: str, mask: np.ndarray, classes: int = 20) -> np.ndarray:
-    """A class map that is right in about 60 % of a mask's objects, for the metric's golden numbers.
+    """Return a class map that is right for about 60 % of the mask's pixels of objects.
 
     mask: uint8 (H, W) as VOC stores it: 0 background, 1 to `classes`, 255 void.
     """

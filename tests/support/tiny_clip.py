@@ -1,4 +1,4 @@
-"""A CLIP of a few thousand weights (beside the token table), seeded, for unit tests."""
+"""A seeded CLIP of a few thousand weights (besides the token table), for unit tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TINY = {
 
 
 def tiny_model(seed: int = 0, **changes) -> CLIP:
-    """Weights large enough that no path through the towers is negligible."""
+    """Return a model whose weights are so large that every path through the towers counts."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CLIP(**{**TINY, **changes})
@@ -40,7 +40,7 @@ def tiny_clip(seed: int = 0) -> Clip:
 
 @contextmanager
 def in_registry(folder: Path) -> Iterator[None]:
-    """open_clip knows the tiny architecture as "tiny-ViT"; its card is written to `folder`."""
+    """Register the tiny architecture with open_clip as "tiny-ViT"; write its config to `folder`."""
     (folder / "tiny-ViT.json").write_text(json.dumps(TINY))
     open_clip.add_model_config(folder)
     yield
@@ -53,6 +53,6 @@ GELU = {("image", torch.nn.GELU), ("text", torch.nn.GELU)}
 
 
 def activations(clip: Clip) -> set[tuple[str, type]]:
-    """The activations of each tower's blocks."""
+    """Return the activations of each tower's blocks."""
     towers = {"image": clip.model.visual.transformer, "text": clip.model.transformer}
     return {(n, type(block.mlp.gelu)) for n, tower in towers.items() for block in tower.resblocks}

@@ -19,7 +19,7 @@ from reclip.weights import identity, releases
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checksums are remembered in the project's folder: not in this one."""
+    """Work in another folder, because checksums are cached in the project's."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -117,7 +117,7 @@ def test_files_of_other_formats_have_no_origin(tmp_path):
         assert identity.safetensors_origin(tmp_path / "x.pt") is None
 
 
-def test_a_name_must_tell_the_truth(tmp_path):
+def test_a_published_name_needs_the_published_checksum(tmp_path):
     for name, url in (
         ("ViT-B-16.pt", "openaipublic"),
         ("resnet50_v1c-2cccc1ad.pth", "download.openmmlab.com"),
@@ -135,7 +135,7 @@ def test_a_name_must_tell_the_truth(tmp_path):
         )
 
 
-def test_packaged_weights_are_those_on_record():
+def test_packaged_weights_match_their_card():
     clip = ClipSettings(model="mini-clip")
     assert identity.checkpoint_sha256(clip) == sha(identity.PACKAGED / "mini-clip.safetensors")
 

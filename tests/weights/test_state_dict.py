@@ -74,7 +74,7 @@ def test_cut_files(kind, tmp_path):
         (b"once upon a time", "is in no known format"),
     ],
 )
-def test_what_is_no_weights(content, what, tmp_path):
+def test_files_of_no_weights_format(content, what, tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(ReclipError, match=what):
@@ -112,7 +112,7 @@ def test_torchscript_without_running_it(compiled, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")
 def test_torchscript_of_a_gpu(tmp_path):
-    """OpenAI's archives name a GPU as the place of their tensors."""
+    """OpenAI's archives say that their tensors are on a GPU."""
     torch.jit.script(Net()).save(str(tmp_path / "net.pt"))
     with (
         zipfile.ZipFile(tmp_path / "net.pt") as source,
