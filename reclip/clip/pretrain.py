@@ -164,12 +164,13 @@ def _pools(settings: PretrainSettings, seed: int, progress: bool) -> tuple[Pool,
         images, mentioned = (np.stack(part) for part in zip(*drawn, strict=True))
         return image_tensor(images), torch.from_numpy(mentioned)
 
+    def close_up(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return draw_close_up(UNIVERSE, rng, size)
+
     def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         return draw_captioned_scene(UNIVERSE, bias, roles, rng, size)[::2]
 
-    close_ups = pool(
-        "close-ups", settings.close_ups, lambda rng: draw_close_up(UNIVERSE, rng, size)
-    )
+    close_ups = pool("close-ups", settings.close_ups, close_up)
     return close_ups, pool("pre-training scenes", settings.scenes, scene)
 
 
