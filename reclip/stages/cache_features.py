@@ -22,7 +22,7 @@ from reclip.pipeline.receipts import finish
 
 
 def main(job: Job) -> None:
-    """Write the files that `reclip.clip.feature_cache` describes."""
+    """Write the feature cache of a dataset; `reclip.clip.feature_cache` lists its files."""
     settings = job.settings
     device = setup(settings["compute"])
     loaders = settings["compute"].loaders

@@ -78,7 +78,7 @@ def prompt() -> np.ndarray:
 
 
 def positional_net(classes: int = 20) -> dict[str, np.ndarray]:
-    """Return weights of the positional net, keyed "0.weight" … "7.bias" (conv, BN, ReLU; 3 times)."""
+    """Return weights of the positional net: "0.weight" … "7.bias" (conv, BN, ReLU, repeated)."""
     out = {}
     channels = (VISION_WIDTH, 512, 256, classes)
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(channels)):
