@@ -16,12 +16,16 @@ def gumbel_masks(
     generator: torch.Generator | None = None,
     hard: bool = True,
 ) -> Tensor:
-    """Candidate masks (…, n, C) from rectified logits m (…, n, C): Gumbel-Softmax over C (Eq. 4).
+    """Return candidate masks (..., n, C): the Gumbel-Softmax over classes of logits m (Eq. 4).
 
-    Softmax of (scale * m + noise) / tau. The noise is standard Gumbel, drawn from `generator` (on
-    the device of m); None means no noise. hard: the forward value is the one-hot argmax, the
-    gradient the softmax's (straight-through). The paper names tau_1 alone; scale 1000, tau 1 and
-    hard masks are the official code's.
+    This is the softmax of (scale * m + noise) / tau, with standard Gumbel noise. The paper names
+    tau_1 alone. Scale 1000, tau 1 and hard masks are the official code's.
+
+    Args:
+        m: rectified logits (..., n, C).
+        generator: source of the noise, on the device of m; None: no noise.
+        hard: the forward value is the one-hot argmax; the gradient is the softmax's
+            (straight-through).
     """
     logits = scale * m
     if generator is not None:
@@ -35,17 +39,17 @@ def gumbel_masks(
 
 
 def masked_pool(
-    masks: Tensor,
-    z: Tensor,
-    valid: Tensor | None = None,
-    over: Literal["all", "mask"] = "all",
+    masks: Tensor, z: Tensor, valid: Tensor | None = None, over: Literal["all", "mask"] = "all"
 ) -> Tensor:
-    """Pooled feature of every class, (B, C, D), from masks (B, n, C) and features z (B, n, D).
+    """Return the pooled feature of each class, (B, C, D), not normalised (official code).
 
-    valid (B, n) bool: positions to count; the others (padding) enter neither mask nor pool.
-    over: "all" divides the sum over a mask by the number of valid positions, so that it scales
-    with the mask's area (the paper's global average pooling of the masked features); "mask"
-    divides by the mask's size, at least 1. The result is not re-normalised (official code).
+    Args:
+        masks: (B, n, C).
+        z: features (B, n, D).
+        valid: bool (B, n); other positions are padding and enter neither masks nor pools.
+        over: "all" divides the sum over a mask by the number of valid positions. So the result
+            grows with the mask's area (the paper's global average pooling of masked features).
+            "mask" divides by the mask's size, at least 1.
     """
     if valid is not None:
         masks = masks * valid.unsqueeze(-1).to(masks.dtype)
@@ -60,16 +64,19 @@ def masked_pool(
 def contrastive_loss(
     pooled: Tensor, w_query: Tensor, hypotheses: Tensor, tau: float = 0.01
 ) -> Tensor:
-    """Cross-entropy of each hypothesis' pooled feature against all class texts (Eq. 5), a scalar.
+    """Return the cross-entropy of each hypothesis' feature against all class texts (Eq. 5).
 
-    pooled (B, C, D), w_query (C, D), hypotheses (B, C) bool. Mean over the K hypotheses of an
-    image, then over the batch; an image without hypotheses adds 0 and is still divided by
-    (official code). tau: 1 / CLIP's logit scale, 0.01 (the paper says "a constant").
+    The scalar is the mean over the hypotheses of an image, then over the batch. An image without
+    hypotheses adds 0 but counts in the mean (official code).
 
-    All B*C pairs are scored and those that are no hypotheses weigh 0: fixed shapes, no wait for
-    the device.
+    Args:
+        pooled: features (B, C, D).
+        w_query: Query embeddings (C, D).
+        hypotheses: bool (B, C).
+        tau: 1 / CLIP's logit scale; the paper says "a constant".
     """
+    # All B*C pairs are scored, and other classes weigh 0: fixed shapes avoid a wait for the GPU.
     log_p = F.log_softmax(torch.einsum("bcd,kd->bck", pooled, w_query) / tau, dim=-1)
-    per_pair = -log_p.diagonal(dim1=1, dim2=2)  # (B, C): class c's own text
+    per_pair = -log_p.diagonal(dim1=1, dim2=2)  # (B, C): each class against its own text
     k = hypotheses.sum(dim=1).clamp(min=1)
     return (per_pair * hypotheses).sum(dim=1).div(k).mean()

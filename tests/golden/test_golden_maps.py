@@ -25,12 +25,12 @@ from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.evaluate.metrics import ConfusionMatrix
 from reclip.evaluate.predictors import predictors
-from reclip.pipeline.artifacts import seed_file
+from reclip.pipeline.artifacts import QUERY_FILE, seed_file
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.pipeline.recipes import metrics_file
+from reclip.rectify.learn import build_model
 from reclip.rectify.model import Rectifier
-from reclip.stages.rectify import build_model
 from support import seeded
 from support.golden_files import DATA, PHOTOS
 
@@ -75,7 +75,7 @@ def write_seeded_rectifier(plan: Plan, run: str) -> None:
     job = plan.job("rectify", run)
     clip = load_clip(plan.experiment.clip)
     names = DataSet(job.inputs["data"].folder).class_names
-    w_query = Rectifier.load(job.inputs["text"].folder / "query.safetensors").w_query
+    w_query = Rectifier.load(job.inputs["text"].folder / QUERY_FILE).w_query
     model = build_model(clip, names, w_query, job.settings["rectify"])
     model.reference.prompt.data = torch.from_numpy(seeded.prompt())
     net = {name: torch.from_numpy(t) for name, t in seeded.positional_net().items()}
