@@ -29,6 +29,7 @@ from reclip.pipeline.artifacts import QUERY_FILE, seed_file
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.pipeline.recipes import metrics_file
+from reclip.pipeline.stages import STAGES
 from reclip.rectify.learn import build_model
 from reclip.rectify.model import Rectifier
 from support import seeded
@@ -98,10 +99,10 @@ def ran(photo, expected, tmp_path_factory):
         write_archive(Path("voc.tar"), expected["miou5"]["ids"], ["2007_000032"])
         plan = Plan.load()
         for stage in ("fetch", "prepare", "embed-text", "cache-features", "hypothesise"):
-            run_stage(stage, "voc", "params.yaml", False)
+            run_stage(STAGES[stage], "voc", "params.yaml", False)
         for run in MAPS:
             write_seeded_rectifier(plan, run)
-            run_stage("evaluate", run, "params.yaml", False)
+            run_stage(STAGES["evaluate"], run, "params.yaml", False)
         yield plan
 
 
