@@ -39,11 +39,9 @@ def create_backbone(
 
     Args:
         name: a timm model with `features_only` and `output_stride`; `resnet50c` is the official
-            code's ResNet-50 v1c.
-        args: more arguments of `timm.create_model`.
-        pretrained: download timm's weights.
-        checkpoint: a file of weights instead, with or without a classifier, with the names of
-            timm and torchvision or of open-mmlab.
+            code's ResNet-50 v1c. args: more arguments of `timm.create_model`.
+        pretrained: download timm's weights. checkpoint: a file of weights instead, with or without
+            a classifier, with the names of timm and torchvision or of open-mmlab.
 
     Raises ReclipError: timm has no such model or cannot build it; or the weights are missing,
         cannot be read or downloaded, or differ from the model in a tensor besides the classifier.
@@ -58,13 +56,13 @@ def create_backbone(
         state = _download(name)
         source = "timm's download"
     args = {"output_stride": output_stride, **args}
-    feature = {"features_only": True, "out_indices": (-1,)}
+    features = {"features_only": True, "out_indices": (-1,)}
     if state is None:
-        return _build(name, **feature, **args)
+        return _build(name, **features, **args)
     _drop_classifier(name, state)
     _require_fit(name, args, state, source)
     weights = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
-    backbone = _build(name, **feature, **weights, **args)
+    backbone = _build(name, **features, **weights, **args)
     backbone.pretrained_cfg.pop("state_dict")  # else the weights stay in memory twice
     return backbone
 

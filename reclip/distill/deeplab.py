@@ -49,18 +49,12 @@ class DeepLabV2(nn.Module):
         checkpoint: str | Path | None = None,
     ) -> None:
         super().__init__()
+        args = backbone_args or {}
         self.config = {
-            "backbone": backbone,
-            "dim": dim,
-            "backbone_args": backbone_args or {},
-            "branch_relu": branch_relu,
-        }
+            "backbone": backbone, "dim": dim, "backbone_args": args, "branch_relu": branch_relu
+        }  # fmt: skip
         self.backbone = create_backbone(
-            backbone,
-            backbone_args or {},
-            OUTPUT_STRIDE,
-            pretrained=pretrained,
-            checkpoint=checkpoint,
+            backbone, args, OUTPUT_STRIDE, pretrained=pretrained, checkpoint=checkpoint
         )
         channels = self.backbone.feature_info.channels()[-1]
         self.branches = nn.ModuleList(
@@ -122,13 +116,9 @@ class SegmentationHead(nn.Module):
         self.config = {
             "kind": kind, "classes": classes, "dim": dim, "logit_scale": self.logit_scale
         }  # fmt: skip
-        needed = [
-            ("w_q", w_q, not self.learnable),
-            ("w_r", w_r, "reference" in kind),
-            ("positional", positional, "positional" in kind),
-        ]
-        missing = [name for name, tensor, wanted in needed if wanted and tensor is None]
-        if missing:
+        tensors = {"w_q": w_q, "w_r": w_r, "positional": positional}
+        parts = zip(("query", "reference", "positional"), tensors, strict=True)
+        if missing := [name for part, name in parts if part in kind and tensors[name] is None]:
             raise ValueError(f"The head {kind!r} needs {' and '.join(missing)}.")
         bias = positional.detach().clone().float() if "positional" in kind else None
         self.register_buffer("positional", bias)

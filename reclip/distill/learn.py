@@ -45,19 +45,12 @@ def build_student(teacher: Rectifier, side: int, settings: DistillSettings) -> S
 
 
 class Batch(NamedTuple):
-    """A batch of one view.
+    """A batch of one view."""
 
-    Attributes:
-        images: normalised photos (B, 3, H, W).
-        labels: pseudo-labels int64 (B, H, W).
-        z: CLIP's features (B, D, h, w).
-        hypotheses: bool (B, C).
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    z: torch.Tensor
-    hypotheses: torch.Tensor
+    images: torch.Tensor  # normalised photos (B, 3, H, W)
+    labels: torch.Tensor  # pseudo-labels int64 (B, H, W)
+    z: torch.Tensor  # CLIP's features (B, D, h, w)
+    hypotheses: torch.Tensor  # bool (B, C)
 
 
 def load(views: ViewBatches, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:
@@ -76,15 +69,6 @@ def losses(
 ) -> dict[str, torch.Tensor]:
     """Return the weighted terms of Eq. 8 for a batch."""
     images, labels, z, hypotheses = (t.to(noise.device) for t in batch)
-    logits, feature = student(images)
     return distillation_loss(
-        logits,
-        feature,
-        labels,
-        z,
-        w_query,
-        hypotheses,
-        settings,
-        logit_scale=student.head.logit_scale,
-        generator=noise,
+        *student(images), labels, z, w_query, hypotheses, settings, student.head.logit_scale, noise
     )

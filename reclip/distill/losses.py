@@ -19,12 +19,8 @@ from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 def mask_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy with the pseudo-labels (Eq. 6), a mean over labelled pixels.
 
-    Eq. 6 divides by HW. The official code does so even for ignored pixels. Without padding the two
-    are equal.
-
-    Args:
-        logits: (B, C, h, w), resized to the labels.
-        labels: (B, H, W); IGNORED pixels do not count.
+    Logits (B, C, h, w) are resized to labels (B, H, W). Eq. 6 divides by HW. The official code does
+    so even for IGNORED pixels. Without padding the two are equal.
     """
     labels = labels.long()
     total = F.cross_entropy(
@@ -39,14 +35,11 @@ def feature_loss(
     size: tuple[int, int] | None = None,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Return the mean L1 distance of the student's and CLIP's features (Eq. 7).
+    """Return the mean L1 distance of student features (B, D, h, w) and CLIP's Z (B, D, h', w').
 
-    Eq. 7 does not say whether its norm is a sum or a mean; the mean is the official code's.
-
-    Args:
-        student, teacher: (B, D, h, w) and CLIP's Z (B, D, h', w').
-        size: both are resized to it; default: the student's grid.
-        valid: bool (B, H, W) of any resolution; other cells do not count.
+    Both are resized to `size`, by default the student's grid. Only cells in `valid` count, bool
+    (B, H, W) of any resolution. Eq. 7 does not say whether its norm is a sum or a mean; the mean is
+    the official code's.
     """
     size = tuple(student.shape[-2:] if size is None else size)
     distance = (resize(student, size) - resize(teacher, size)).abs().mean(dim=1)
@@ -61,10 +54,7 @@ def text_loss(
     logits: Tensor,
     w_q: Tensor,
     hypotheses: Tensor,
-    *,
-    gumbel_scale: float,
-    gumbel_tau: float,
-    tau: float,
+    settings: DistillSettings,
     valid: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -78,15 +68,15 @@ def text_loss(
         logits: (B, C, h, w) on the scale of the teacher's logits.
         w_q: Query embeddings (C, D).
         hypotheses: bool (B, C), the classes that each image may hold.
-        gumbel_scale, gumbel_tau, tau, generator: see `reclip.rectify.loss`.
+        settings, generator: see `reclip.rectify.loss` for its Gumbel noise and temperatures.
         valid: bool (B, H, W) of any resolution; other cells enter no mask.
     """
     cells = None
     if valid is not None:
         cells = _at_resolution(valid, logits.shape[-2:]).flatten(1)
-    masks = gumbel_masks(_as_tokens(logits), gumbel_scale, gumbel_tau, generator)
+    masks = gumbel_masks(_as_tokens(logits), settings.gumbel_scale, settings.gumbel_tau, generator)
     pooled = masked_pool(masks, _as_tokens(feature), cells)
-    return contrastive_loss(pooled, w_q, hypotheses, tau)
+    return contrastive_loss(pooled, w_q, hypotheses, settings.tau)
 
 
 def distillation_loss(
@@ -97,7 +87,6 @@ def distillation_loss(
     w_q: Tensor,
     hypotheses: Tensor,
     settings: DistillSettings,
-    *,
     logit_scale: float,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
@@ -125,15 +114,7 @@ def distillation_loss(
         terms["feature"] = settings.alpha * feature_loss(feature, teacher, size, valid)
     if settings.beta > 0:
         terms["text"] = settings.beta * text_loss(
-            feature,
-            logits,
-            w_q,
-            hypotheses,
-            gumbel_scale=settings.gumbel_scale,
-            gumbel_tau=settings.gumbel_tau,
-            tau=settings.tau,
-            valid=valid,
-            generator=generator,
+            feature, logits, w_q, hypotheses, settings, valid, generator
         )
     return terms
 

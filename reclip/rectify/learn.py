@@ -18,12 +18,7 @@ from reclip.rectify.model import BiasModel, PositionalNet
 def build_model(
     clip: Clip, classes: list[list[str]], w_query: torch.Tensor, settings: RectifySettings
 ) -> BiasModel:
-    """Return the bias model that the settings describe, around the frozen text tower.
-
-    Args:
-        classes: names of each class, the first of which the Reference embeds.
-        w_query: Query embeddings (C, D).
-    """
+    """Return the bias model that the settings describe, for Query embeddings (C, D)."""
     reference = query = positional = None
     if settings.reference:
         reference = ReferenceEncoder(clip, classes, settings.prompt_length, settings.class_slots)
@@ -50,17 +45,11 @@ def build_model(
 
 
 class Batch(NamedTuple):
-    """A batch of one view.
+    """A batch of one view."""
 
-    Attributes:
-        z: features (B, h, w, D).
-        valid: bool (B, h, w), False for padding.
-        hypotheses: bool (B, C).
-    """
-
-    z: torch.Tensor
-    valid: torch.Tensor
-    hypotheses: torch.Tensor
+    z: torch.Tensor  # features (B, h, w, D)
+    valid: torch.Tensor  # bool (B, h, w), False for padding
+    hypotheses: torch.Tensor  # bool (B, C)
 
 
 def load(features: FeatureCache, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:

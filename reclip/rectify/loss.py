@@ -14,26 +14,18 @@ def gumbel_masks(
     scale: float = 1000.0,
     tau: float = 1.0,
     generator: torch.Generator | None = None,
-    hard: bool = True,
 ) -> Tensor:
     """Return candidate masks (..., n, C): the Gumbel-Softmax over classes of logits m (Eq. 4).
 
-    This is the softmax of (scale * m + noise) / tau, with standard Gumbel noise. The paper names
-    tau_1 alone. Scale 1000, tau 1 and hard masks are the official code's.
-
-    Args:
-        m: rectified logits (..., n, C).
-        generator: source of the noise, on the device of m; None: no noise.
-        hard: the forward value is the one-hot argmax; the gradient is the softmax's
-            (straight-through).
+    The softmax is of (scale * m + noise) / tau, with standard Gumbel noise from `generator`; None
+    means no noise. The forward value is the one-hot argmax. The gradient is the softmax's
+    (straight-through). The paper names tau_1 only; the rest is the official code's.
     """
     logits = scale * m
     if generator is not None:
         noise = torch.empty_like(logits).exponential_(generator=generator)
         logits = logits - noise.log()
     soft = (logits / tau).softmax(dim=-1)
-    if not hard:
-        return soft
     one_hot = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return one_hot - soft.detach() + soft
 
@@ -41,11 +33,11 @@ def gumbel_masks(
 def masked_pool(
     masks: Tensor, z: Tensor, valid: Tensor | None = None, over: Literal["all", "mask"] = "all"
 ) -> Tensor:
-    """Return the pooled feature of each class, (B, C, D), not normalised (official code).
+    """Return each class' pooled feature (B, C, D) from masks (B, n, C) and features z (B, n, D).
+
+    The result is not normalised (official code).
 
     Args:
-        masks: (B, n, C).
-        z: features (B, n, D).
         valid: bool (B, n); other positions are padding and enter neither masks nor pools.
         over: "all" divides the sum over a mask by the number of valid positions. So the result
             grows with the mask's area (the paper's global average pooling of masked features).
@@ -66,14 +58,9 @@ def contrastive_loss(
 ) -> Tensor:
     """Return the cross-entropy of each hypothesis' feature against all class texts (Eq. 5).
 
-    The scalar is the mean over the hypotheses of an image, then over the batch. An image without
-    hypotheses adds 0 but counts in the mean (official code).
-
-    Args:
-        pooled: features (B, C, D).
-        w_query: Query embeddings (C, D).
-        hypotheses: bool (B, C).
-        tau: 1 / CLIP's logit scale; the paper says "a constant".
+    pooled (B, C, D), w_query (C, D), hypotheses bool (B, C). The scalar is the mean over the
+    hypotheses of an image, then over the batch. An image without hypotheses adds 0 but counts in
+    the mean (official code). tau: 1 / CLIP's logit scale; the paper says "a constant".
     """
     # All B*C pairs are scored, and other classes weigh 0: fixed shapes avoid a wait for the GPU.
     log_p = F.log_softmax(torch.einsum("bcd,kd->bck", pooled, w_query) / tau, dim=-1)

@@ -38,10 +38,8 @@ class PositionalNet(nn.Sequential):
     cancels in the softmax over classes: masks, loss and argmax do not depend on it, and it gets no
     gradient. So every preset has a channel per class.
 
-    Args:
-        final_relu: a ReLU after the last normalisation.
-        init_scale: initial weight of the last normalisation. The first positional logits are about
-            this large.
+    final_relu: a ReLU after the last normalisation. init_scale: initial weight of the last
+    normalisation; the first positional logits are about this large.
     """
 
     def __init__(
@@ -55,11 +53,8 @@ class PositionalNet(nn.Sequential):
         widths = (in_width, *hidden, channels)
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(widths):
-            layers += [
-                nn.Conv2d(inputs, outputs, 3, padding=1),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-            ]
+            convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+            layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
         super().__init__(*(layers if final_relu else layers[:-1]))
         nn.init.constant_(layers[-2].weight, init_scale)
         self.settings = {
@@ -108,11 +103,9 @@ class BiasModel(nn.Module):
         w_query: fixed Query embeddings (C, D).
         positional_embedding, native_grid: CLIP's, (1 + h0*w0, width) and (h0, w0).
         reference, positional: the learnable parts; None removes a part (Table 4).
-        query: encoder of a learnable Query that replaces w_query (Table 3); its rows are
-            L2-normalised too.
-        reference_norm: "frobenius" divides W_r by the norm of the C×D matrix (official code; its
-            rows then have a length of about C^-1/2). "row" gives rows of unit length. "none"
-            changes nothing.
+        query: encoder of a learnable, L2-normalised Query that replaces w_query (Table 3).
+        reference_norm: "frobenius" divides W_r by its matrix norm (official code; rows are then
+            about C^-1/2 long), "row" gives rows of unit length, "none" changes nothing.
         combine: "subtract" the bias (Eq. 3) or "add" it (Table 5).
 
     Raises ReclipError: the positional net has neither 1 nor C channels.
@@ -171,21 +164,16 @@ class BiasModel(nn.Module):
     @torch.no_grad()
     def freeze(self) -> Rectifier:
         """Return a copy of the trained parts that needs neither CLIP nor gradients."""
-        pe = (self.positional_embedding, self.native_grid)
-        return Rectifier(*self.heads(), self.positional, *pe, combine=self.combine)
+        pe, grid = self.positional_embedding, self.native_grid
+        return Rectifier(*self.heads(), self.positional, pe, grid, self.combine)
 
 
 class Rectifier(nn.Module):
     """A trained bias model without CLIP.
 
-    It always stays in eval mode, so batch normalisation uses the running statistics of training.
-    A Query alone is a rectifier too.
-
-    Args:
-        w_query: Query embeddings (C, D).
-        w_reference: normalised Reference embeddings (C, D).
-        positional: the positional net.
-        positional_embedding, native_grid: the net's input, see `positional_logits`.
+    w_query, w_reference: (C, D), the latter normalised. positional: the positional net, with its
+    input, see `positional_logits`. A Query alone is a rectifier too. A rectifier stays in eval
+    mode, so batch normalisation uses the running statistics of training.
     """
 
     def __init__(
@@ -198,13 +186,9 @@ class Rectifier(nn.Module):
         combine: Combine = "subtract",
     ) -> None:
         super().__init__()
-        if positional is None:
-            positional_embedding = None
-        for name, tensor in (
-            ("w_query", w_query),
-            ("w_reference", w_reference),
-            ("positional_embedding", positional_embedding),
-        ):
+        pe = None if positional is None else positional_embedding
+        tensors = {"w_query": w_query, "w_reference": w_reference, "positional_embedding": pe}
+        for name, tensor in tensors.items():
             self.register_buffer(name, None if tensor is None else tensor.detach().clone())
         self.positional = copy.deepcopy(positional)
         self.native_grid = tuple(native_grid)

@@ -12,7 +12,7 @@ import torch
 
 from reclip.common.files import atomic
 
-EVERY_SECONDS = 20.0  # ours: most work that a kill can lose; see RECLIP_CHECKPOINT_SECONDS
+EVERY_SECONDS = "20"  # ours: the most work that a kill can lose
 
 FINISHED = {"finished": True}
 
@@ -21,23 +21,16 @@ class Checkpoint:
     """A training state in a hidden file beside the weights that it leads to.
 
     A state is resumed only under the digest of the job that saved it. So changed settings never
-    start from old weights. After its seed, the checkpoint stays as a marker until all seeds are
-    trained.
-
-    Args:
-        output: the file of the trained weights.
-        digest: of the job.
-        every_seconds: time between two saves. Default: the environment variable
-            RECLIP_CHECKPOINT_SECONDS, else EVERY_SECONDS.
+    start from old weights. A finished training leaves a marker, until all seeds are trained.
+    `every_seconds` between two saves is by default RECLIP_CHECKPOINT_SECONDS of the environment.
     """
 
     def __init__(self, output: Path, digest: str, every_seconds: float | None = None):
         self.output = output
         self.path = output.with_name(f".{output.stem}.checkpoint")
         self.digest = digest
-        if every_seconds is None:
-            every_seconds = float(os.environ.get("RECLIP_CHECKPOINT_SECONDS", EVERY_SECONDS))
-        self.every_seconds = every_seconds
+        default = os.environ.get("RECLIP_CHECKPOINT_SECONDS", EVERY_SECONDS)
+        self.every_seconds = float(default) if every_seconds is None else every_seconds
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:

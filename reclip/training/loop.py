@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,14 @@ from reclip.training.checkpoint import Checkpoint
 class Task:
     """A model to train, with its batches and losses.
 
-    Attributes:
-        load: (epoch, image indices) to a batch. Threads call it in advance, so it must not draw
-            random numbers.
-        losses: batch to weighted loss terms; their sum is minimised.
-        save: write the trained weights to a path.
-        noise: the generator that `losses` draws from; checkpoints include its state.
+    Threads call `load` in advance, so it must not draw random numbers.
     """
 
     model: torch.nn.Module
-    load: Callable[[int, np.ndarray], Any]
-    losses: Callable[[Any], dict[str, torch.Tensor]]
-    save: Callable[[Path], None]
-    noise: torch.Generator | None = None
+    load: Callable[[int, np.ndarray], Any]  # epoch and image indices to a batch
+    losses: Callable[[Any], dict[str, torch.Tensor]]  # batch to weighted terms of the loss
+    save: Callable[[Path], None]  # writes the trained weights
+    noise: torch.Generator | None = None  # the source of randomness in `losses`
 
 
 def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -60,18 +55,12 @@ def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: flo
     return max(minimum, base * remaining**power)
 
 
-def make_sgd(
-    params: Iterable[torch.nn.Parameter],
-    lr: float = 0.01,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-) -> torch.optim.SGD:
-    """Return SGD over the parameters that require a gradient.
-
-    Rate and weight decay: paper Sec. 4.1. Momentum: official code (the paper names none).
-    """
-    trainable = [p for p in params if p.requires_grad]
-    return torch.optim.SGD(trainable, lr=lr, momentum=momentum, weight_decay=weight_decay)
+def make_sgd(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.SGD:
+    """Return SGD over the parameters that require a gradient."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.SGD(
+        trainable, settings.lr, settings.momentum, weight_decay=settings.weight_decay
+    )
 
 
 def train(
@@ -85,21 +74,20 @@ def train(
     label: str,
     loaders: int = 0,
 ) -> None:
-    """Train by SGD with the poly schedule; write the curve and the weights.
+    """Train by SGD with the poly schedule; write the weights and the curve.
 
     Args:
         settings: of the optimiser, with `epochs` and `batch`.
-        count: number of training images.
-        seed: of the order of the images.
-        checkpoint: saves and resumes the training; names the file of the weights.
+        count: number of training images; `seed` determines their order.
+        checkpoint: of the training to resume; it also names the file of the weights.
         curve: CSV file of step, epoch, learning rate and losses.
-        label: names the run and seed, for the progress bar and errors.
+        label: names the training in the progress bar and in errors.
         loaders: threads that prefetch batches.
 
     Raises ReclipError: the loss is infinite or not a number.
     """
     model = task.model
-    optimiser = make_sgd(model.parameters(), settings.lr, settings.momentum, settings.weight_decay)
+    optimiser = make_sgd(model, settings)
     done, names, rows = 0, [], []
     if (saved := checkpoint.load()) is not None:
         model.load_state_dict(saved["model"])

@@ -10,7 +10,7 @@ from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss, feature_loss, mask_loss, text_loss
 
 CLASSES, DIM, BATCH, SIZE = 5, 16, 2, 40
-GUMBEL = {"gumbel_scale": 1000.0, "gumbel_tau": 1.0, "tau": 0.01}
+SETTINGS = DistillSettings(gumbel_scale=1000.0, gumbel_tau=1.0, tau=0.01)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -56,7 +56,7 @@ def test_each_term_alone_trains_the_backbone(student: Student, term: str) -> Non
         TEACHER,
         W_Q,
         HYPOTHESES,
-        DistillSettings(**GUMBEL),
+        SETTINGS,
         logit_scale=student.head.logit_scale,
         generator=rng(6),
     )
@@ -69,7 +69,7 @@ def test_each_term_alone_trains_the_backbone(student: Student, term: str) -> Non
 
 def test_text_loss_also_trains_through_the_masks(student: Student) -> None:
     logits, feature = student(images())
-    loss = text_loss(feature.detach(), logits, W_Q, HYPOTHESES, generator=rng(6), **GUMBEL)
+    loss = text_loss(feature.detach(), logits, W_Q, HYPOTHESES, SETTINGS, generator=rng(6))
     loss.backward()
     assert student.deeplab.backbone.conv1[0].weight.grad.abs().max() > 0
 
@@ -121,7 +121,7 @@ def test_text_loss_is_low_for_right_masks_and_features() -> None:
     swapped = right[:, [1, 0, 2, 3, 4]]
     hypotheses = HYPOTHESES[:1]
     good, bad = (
-        text_loss(feature, m, W_Q, hypotheses, generator=rng(10), **GUMBEL)
+        text_loss(feature, m, W_Q, hypotheses, SETTINGS, generator=rng(10))
         for m in (right, swapped)
     )
     assert good < 0.01
@@ -136,8 +136,7 @@ def test_text_loss_ignores_cells_outside_the_photo() -> None:
     changed = feature.clone()
     changed[:, :, 2:] = unit(BATCH, DIM, 2, 4, seed=12)
     first, second = (
-        text_loss(f, logits, W_Q, HYPOTHESES, valid=valid, generator=rng(13), **GUMBEL)
-        for f in (feature, changed)
+        text_loss(f, logits, W_Q, HYPOTHESES, SETTINGS, valid, rng(13)) for f in (feature, changed)
     )
     torch.testing.assert_close(first, second)
 
@@ -150,14 +149,14 @@ def test_the_terms_are_those_of_eq_8() -> None:
     valid = labels != 255
 
     def losses(logit_scale: float = 20.0, **changes: object) -> dict[str, Tensor]:
-        settings = DistillSettings(**GUMBEL, **changes)
+        settings = SETTINGS.model_copy(update=changes)
         return distillation_loss(
             logits, feature, labels, TEACHER, W_Q, HYPOTHESES, settings,
             logit_scale=logit_scale, generator=rng(15),
         )  # fmt: skip
 
     full = losses(alpha=0.5, beta=0.25)
-    text = text_loss(feature, logits, W_Q, HYPOTHESES, valid=valid, generator=rng(15), **GUMBEL)
+    text = text_loss(feature, logits, W_Q, HYPOTHESES, SETTINGS, valid, rng(15))
     wanted = {
         "mask": mask_loss(20.0 * logits, labels),
         "feature": 0.5 * feature_loss(feature, TEACHER, (SIZE, SIZE), valid),
