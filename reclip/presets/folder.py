@@ -135,16 +135,15 @@ def _experiment(images: str) -> str:
 def _check_val(
     images: str, classes: Classes, val_images: str | None, val_labels: str | None
 ) -> None:
+    """Raise ReclipError if the val photos and label maps are not complete pairs."""
     folders = {"--val-images": val_images, "--val-labels": val_labels}
-    given, missing = (
-        [option for option in folders if (folders[option] is None) == absent]
-        for absent in (False, True)
-    )
-    if not given:
+    missing = [option for option, folder in folders.items() if folder is None]
+    if len(missing) == 2:
         return
     if missing:
+        (given,) = folders.keys() - missing
         raise ReclipError(
-            f"{given[0]} needs {missing[0]}: give photos and their label maps, or neither"
+            f"{given} needs {missing[0]}: give photos and their label maps, or neither"
         )
     for option, folder in folders.items():
         if not list_photos(folder, option):
