@@ -1,6 +1,6 @@
-"""The device of a job, and the switches that make its results repeatable.
+"""Choose a job's device and make its results reproducible.
 
-torch is imported when needed: Snakemake asks `uses_gpu` whenever it reads the workflow.
+Functions import torch themselves, because Snakemake calls `uses_gpu` for every job process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NVIDIA = Path("/dev/nvidia0")  # Linux; elsewhere `compute.device` must name the
 
 
 def uses_gpu(compute: ComputeSettings) -> bool:
-    """Return whether jobs compute on a GPU: named, or `auto` where there is an NVIDIA GPU."""
+    """Return whether jobs compute on a GPU; `auto` uses one if there is an NVIDIA GPU."""
     if compute.device == "auto":
         return NVIDIA.exists()
     return compute.device != "cpu"
@@ -28,7 +28,7 @@ def uses_gpu(compute: ComputeSettings) -> bool:
 def pick_device(name: str, option: str = "params: 'compute.device'") -> torch.device:
     """Return the device `name`; `auto` is the first GPU if there is one, else the CPU.
 
-    option: the option or setting that named it, for the error.
+    option: the option or setting that names the device, for the error.
     Raises ReclipError: this machine has no such device.
     """
     import torch
@@ -46,17 +46,17 @@ def pick_device(name: str, option: str = "params: 'compute.device'") -> torch.de
 
 
 def deterministic() -> None:
-    """Make torch give the same bytes for the same settings and seed on one machine."""
+    """Make torch give equal bytes for equal settings and seeds on one machine."""
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # `use_deterministic_algorithms(warn_only=True)`, but without importing torch's compiler (2 s).
+    # `use_deterministic_algorithms(warn_only=True)` would import torch's compiler (2 s).
     torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
 
 
 def setup(compute: ComputeSettings) -> torch.device:
-    """Set threads and determinism for a job; return its device."""
+    """Set the threads and determinism of a job; return its device."""
     import torch
 
     deterministic()

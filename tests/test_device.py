@@ -1,4 +1,4 @@
-"""Jobs on a GPU are told apart before any of them starts."""
+"""Whether jobs use a GPU is known before they start."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from reclip.config.models import ComputeSettings
     [("cpu", True, False), ("cuda", False, True), ("cuda:1", True, True),
      ("auto", True, True), ("auto", False, False)],
 )  # fmt: skip
-def test_a_gpu_is_used_where_it_is_asked_for_or_there(
-    tmp_path, monkeypatch, device, there, expected
-) -> None:
+def test_a_gpu_is_used_if_named_or_present(tmp_path, monkeypatch, device, there, expected) -> None:
     if there:
         (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(devices, "NVIDIA", tmp_path / "nvidia0")

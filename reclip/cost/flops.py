@@ -23,9 +23,9 @@ from reclip.clip.load import Clip
 from reclip.clip.text import ReferenceEncoder, query_embeddings
 from reclip.config.models import DistillSettings, RectifySettings
 from reclip.cost.work import Work
+from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
-from reclip.distill.output_stride import OUTPUT_STRIDE
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.rectify.model import PositionalNet, Rectifier, rectified_logits
 
@@ -216,17 +216,9 @@ def distill_image(settings: DistillSettings, dim: int, classes: int, cells: int)
 
     def run() -> Tensor:
         logits, unit = Student(nn.Identity(), head)(feature)
-        return distillation_loss(
-            logits,
-            unit,
-            _meta(1, 1, cells),
-            feature.detach(),
-            texts,
-            _meta(1, classes) > 0,
-            alpha=settings.alpha,
-            beta=settings.beta,
-            detach=settings.detach_feature,
-            **dict.fromkeys(("logit_scale", "gumbel_scale", "gumbel_tau", "tau"), 1.0),
-        ).total
+        labels, hypotheses = _meta(1, 1, cells), _meta(1, classes) > 0
+        z = feature.detach()
+        terms = distillation_loss(logits, unit, labels, z, texts, hypotheses, settings, 1.0)
+        return sum(terms.values())
 
     return passes(run).train

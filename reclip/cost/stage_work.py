@@ -12,7 +12,7 @@ from reclip.cost.census import Census, take_census
 from reclip.cost.work import Work
 from reclip.data.layouts.layout import SPLITS
 from reclip.data.reading import whole_size, windows
-from reclip.distill.output_stride import OUTPUT_STRIDE
+from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.view_batches import MEMORY
 from reclip.pipeline.plan import Plan
 

@@ -1,8 +1,7 @@
-"""The student's backbone: a dilated timm network, from random numbers or from ImageNet weights.
+"""The student's backbone: a dilated timm network with random or ImageNet weights.
 
-timm itself loads weights into a network without its classifier leniently: what a file lacks keeps
-its random start, and what is too much is left out, with no more than a line in the log. So the
-weights are compared here, tensor by tensor, before timm gets them.
+Without a classifier, timm ignores missing and surplus tensors of a file and only logs them. So
+this module compares weights with the model, tensor by tensor, before timm loads them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from reclip.weights.state_dict import misfit, read_state_dict
 KEY = "distill.checkpoint"
 
 OPEN_MMLAB_STEM = {f"stem.{n}.": f"conv1.{n}." for n in (0, 1, 3, 4, 6)} | {"stem.7.": "bn1."}
-"""open-mmlab's names of the deep stem, three pairs of convolution and norm, and timm's."""
+"""open-mmlab's to timm's names of the deep stem, three pairs of convolution and norm."""
 
 
 def create_backbone(
@@ -33,16 +32,19 @@ def create_backbone(
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
 ) -> nn.Module:
-    """Images (B, 3, H, W) to a list of one feature map (B, C, ceil(H/s), ceil(W/s)), s its stride.
+    """Return a network that maps images (B, 3, H, W) to a list of one feature map.
 
-    name: a timm model that knows `features_only` and `output_stride`; `resnet50c` is the official
-    code's ResNet-50 v1c. args: further arguments of `timm.create_model`. pretrained: timm's own
-    weights, downloaded. checkpoint: a file of weights instead, with timm's and torchvision's names
-    or open-mmlab's, with or without a classifier. (The official code leaves out the running
-    statistics of the batch norms, which training replaces; here all is loaded.)
+    The map is (B, C, ceil(H/s), ceil(W/s)) at output stride s. All tensors of the weights are
+    loaded. The official code skips the running statistics of batch norms, which training replaces.
 
-    Raises ReclipError: timm has no such model or cannot build it so, or the weights are missing,
-    cannot be read or downloaded, or differ from the model in any tensor but the classifier.
+    Args:
+        name: a timm model with `features_only` and `output_stride`; `resnet50c` is the official
+            code's ResNet-50 v1c. args: more arguments of `timm.create_model`.
+        pretrained: download timm's weights. checkpoint: a file of weights instead, with or without
+            a classifier, with the names of timm and torchvision or of open-mmlab.
+
+    Raises ReclipError: timm has no such model or cannot build it; or the weights are missing,
+        cannot be read or downloaded, or differ from the model in a tensor besides the classifier.
     """
     if not timm.is_model(name):
         raise ReclipError(f"timm has no model {name!r}: see `timm.list_models()` for the names.")
@@ -52,36 +54,37 @@ def create_backbone(
         source = f"'{checkpoint}'"
     elif pretrained:
         state = _download(name)
-        source = "what timm downloads"
+        source = "timm's download"
     args = {"output_stride": output_stride, **args}
-    feature = {"features_only": True, "out_indices": (-1,)}
+    features = {"features_only": True, "out_indices": (-1,)}
     if state is None:
-        return _build(name, **feature, **args)
+        return _build(name, **features, **args)
     _drop_classifier(name, state)
     _require_fit(name, args, state, source)
     weights = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
-    backbone = _build(name, **feature, **weights, **args)
-    backbone.pretrained_cfg.pop("state_dict")  # or the weights would stay in memory twice
+    backbone = _build(name, **features, **weights, **args)
+    backbone.pretrained_cfg.pop("state_dict")  # else the weights stay in memory twice
     return backbone
 
 
 def _build(name: str, **args: Any) -> nn.Module:
+    """Return the timm model. Raises ReclipError: timm cannot build it."""
     try:
         return timm.create_model(name, **args)
     except (TypeError, AssertionError, ValueError, NotImplementedError, AttributeError) as error:
-        # What timm raises for an argument that a model does not know, output_stride among them.
+        # timm raises one of these for an unknown argument, also for output_stride.
         raise ReclipError(
             f"params: 'distill.backbone': timm cannot build {name} as a dilated network with "
-            f"distill.backbone_args as given ({_first_line(error)}): change one or the other"
+            f"these distill.backbone_args ({_first_line(error)}): change one of the two"
         ) from error
 
 
 def _read(name: str, path: Path) -> dict[str, Tensor]:
-    """The file's tensors under timm's names."""
+    """Return the file's tensors under timm's names; log its sha256."""
     sha256 = weights_sha256(str(path), KEY, OPEN_MMLAB.get(name))
     log_file("backbone weights", path, sha256)
     state = read_state_dict(path, KEY)
-    if "stem.7.weight" not in state:  # other models of timm have a "stem" too, a shorter one
+    if "stem.7.weight" not in state:  # other models of timm have a shorter "stem"
         return state
     return {_timm_name(key): tensor for key, tensor in state.items()}
 
@@ -92,21 +95,19 @@ def _timm_name(key: str) -> str:
 
 
 def _download(name: str) -> dict[str, Tensor]:
+    """Return timm's weights of a model. Raises ReclipError: the download fails."""
     config = timm.get_pretrained_cfg(name)
     try:
-        # Apart, so that the student's own start is the same with weights from a file.
+        # Fork the random state, so that the student starts as it does with weights from a file.
         with torch.random.fork_rng(devices=[]):
             return timm.create_model(name, pretrained=True).state_dict()
-    except Exception as error:  # network, disk, hub: all mended in the same way
-        hub = config.hf_hub_id if config else None
-        file = (
-            f"model.safetensors of https://huggingface.co/{hub}"
-            if hub
-            else "a file of ImageNet weights of that model"
-        )
+    except Exception as error:  # network, disk or hub: the same fix helps
+        file = "a file of ImageNet weights of that model"
+        if config and config.hf_hub_id:
+            file = f"model.safetensors of https://huggingface.co/{config.hf_hub_id}"
         raise ReclipError(
             f"Could not download timm's weights of {name} ({_first_line(error)}): fetch {file} on"
-            f" another machine and name it as {KEY}."
+            f" another machine and set {KEY} to its path."
         ) from error
 
 
@@ -115,6 +116,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _drop_classifier(name: str, state: dict[str, Tensor]) -> None:
+    """Remove the classifier's tensors from `state`."""
     config = timm.get_pretrained_cfg(name)
     heads = (config.classifier if config else None) or "fc"
     for head in (heads,) if isinstance(heads, str) else heads:
@@ -123,13 +125,14 @@ def _drop_classifier(name: str, state: dict[str, Tensor]) -> None:
 
 
 def _require_fit(name: str, args: dict[str, Any], state: dict[str, Tensor], source: str) -> None:
-    with torch.device("meta"):  # shapes alone
+    """Raise ReclipError if a tensor of `state` is missing, surplus or of another shape."""
+    with torch.device("meta"):  # shapes only
         wanted = timm.create_model(name, **{**args, "num_classes": 0}).state_dict()
     difference = misfit(state, wanted)
     if difference:
         release = OPEN_MMLAB.get(name)
         example = f", such as {release.url}" if release else ""
         raise ReclipError(
-            f"{source} does not fit timm's {name} ({difference}): name weights of that very model"
-            f" as {KEY}{example}."
+            f"{source} does not fit timm's {name} ({difference}): set {KEY} to weights of exactly"
+            f" this model{example}."
         )

@@ -1,6 +1,8 @@
-"""A distilled student's class map of a photo."""
+"""Predict the class map of a photo by a distilled student."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -11,15 +13,15 @@ from reclip.data.images import read_image
 from reclip.data.index import Item
 from reclip.data.reading import read_in_windows
 from reclip.data.views import normalise, pad_to
+from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.deeplab import Student
-from reclip.distill.output_stride import OUTPUT_STRIDE
 from reclip.rectify.predict import Frame, Piece, class_map
 
 
 def predict_by_student(
     student: Student, features: FeatureCache, item: Item, device: torch.device
 ) -> torch.Tensor:
-    """Class map (H, W) of a photo, read as CLIP reads it."""
+    """Return the class map (H, W) of a photo, read with the settings of the feature cache."""
     photo = read_image(item.image)
     return class_map(
         *student_logits(student, photo, features.image_settings, features.norm, device)
@@ -33,11 +35,11 @@ def student_logits(
     norm: str,
     device: torch.device,
 ) -> tuple[list[Piece], Frame]:
-    """Logits of every window of a photo uint8 (H, W, 3), and where they go."""
+    """Return logits of the windows of a photo uint8 (H, W, 3), and their frame."""
     size, cuts = read_in_windows(photo, settings)
     pieces = []
     for window, pixels in cuts:
-        whole = (-(-side // OUTPUT_STRIDE) * OUTPUT_STRIDE for side in pixels.shape[:2])
+        whole = (math.ceil(side / OUTPUT_STRIDE) * OUTPUT_STRIDE for side in pixels.shape[:2])
         cut = pad_to(normalise(pixels, norm), *whole)
         pieces.append(Piece(window, student(cut[None].to(device))[0][0]))
     return pieces, Frame(OUTPUT_STRIDE, size, photo.shape[:2], settings.overhang)

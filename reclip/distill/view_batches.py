@@ -1,4 +1,4 @@
-"""Batches of the augmented views as a student sees them: pixels and masks."""
+"""Batches of augmented views for a student: pixels and label maps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from reclip.data.images import IGNORED, read_image
 from reclip.data.index import Item
 from reclip.data.views import crop_image, crop_label, normalise, pad_to
 
-MEMORY = 2**30  # ours: bytes of decoded views that are kept
+MEMORY = 2**30  # ours: bytes of decoded views in the cache
 
 
 class ViewBatches:
-    """Photos and label maps of the views whose features are cached.
+    """Photos and label maps of the views that have cached features.
 
     Args:
-        labels: item to its label map uint8 (H, W) at the photo's size.
+        labels: item to its label map, uint8 (H, W) of the photo's size.
     """
 
     def __init__(
@@ -31,9 +31,11 @@ class ViewBatches:
         self._one = lru_cache(maxsize=kept)(self._load)
 
     def __call__(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised images (B, 3, crop, crop) and labels int64 (B, crop, crop).
+        """Return images `rows` in view `number`.
 
-        Padding is zero in the images and IGNORED in the labels.
+        Returns:
+            Normalised images (B, 3, crop, crop), with zeros as padding, and labels int64
+            (B, crop, crop), with IGNORED as padding.
         """
         side = self.features.crop
         images, labels = [], []
@@ -44,6 +46,7 @@ class ViewBatches:
         return torch.stack(images), torch.stack(labels)
 
     def _load(self, number: int, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return view `number` of image i and of its label map, without padding."""
         item = self.items[i]
         view = self.features.view(item, number)
         return crop_image(read_image(item.image), view), crop_label(self.labels(item), view)

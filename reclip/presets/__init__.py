@@ -1,4 +1,4 @@
-"""Settings files that `reclip init` writes: complete, commented, validated beforehand."""
+"""Settings files that `reclip init` writes: complete, commented and validated."""
 
 from __future__ import annotations
 
@@ -18,35 +18,22 @@ from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
 
 PRESETS = ("mini", "paper", "voc")
-CHOSEN = "folder"  # the preset whose values are chosen for what a person has
 
 
-def preset_text(name: str) -> str:
-    """A preset with the parts that presets share (the runs and tables of the paper) filled in."""
-    return rendered(name)
-
-
-def rendered(name: str, **values: Any) -> str:
-    """The template `<name>.yaml` with `values` filled in."""
-    loader = PackageLoader("reclip.presets", ".")
-    parts = Environment(  # of YAML, which has nothing to escape # nosec B701
-        loader=loader, trim_blocks=True, keep_trailing_newline=True
+def preset_text(name: str, **values: Any) -> str:
+    """Return the settings file of the template `<name>.yaml`, with its parts and `values`."""
+    templates = Environment(  # of YAML, where HTML escapes would do harm # nosec B701
+        loader=PackageLoader("reclip.presets", "."), trim_blocks=True, keep_trailing_newline=True
     )
-    return parts.get_template(f"{name}.yaml").render(values)
-
-
-def write_preset(name: str, output: Path, changes: dict[str, Any] | None = None) -> Path:
-    """Write preset `name` with some values changed; returns `output`.
-
-    changes: dotted key to value, e.g. {"rectify.lr": 0.02}; None removes a key. Comments stay.
-
-    Raises ReclipError: a key that leads nowhere, or a value that the settings refuse.
-    """
-    return write_settings(preset_text(name), output, changes)
+    return templates.get_template(f"{name}.yaml").render(values)
 
 
 def write_settings(text: str, output: Path, changes: dict[str, Any] | None = None) -> Path:
-    """The same of a settings file's text."""
+    """Write a settings file with some values changed; keep its comments; return `output`.
+
+    changes: dotted key to value, e.g. {"rectify.lr": 0.02}; None removes a key.
+    Raises ReclipError: a key does not exist, or the changed settings are invalid.
+    """
     if changes:
         text = _changed(text, changes)
     Plan(validate(Params, yaml.safe_load(text)))

@@ -1,4 +1,4 @@
-"""`reclip init folder`: a settings file for a person's photos and class names."""
+"""`reclip init folder`: a settings file for a user's photos and class names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 import shutil
 import statistics
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -22,78 +21,75 @@ from reclip.data.folder import label_pairs
 from reclip.data.images import image_size
 from reclip.data.photos import list_photos, require_apart
 from reclip.device import uses_gpu
-from reclip.presets import rendered
-from reclip.presets.choose import Choice, Machine, Photos, choose
+from reclip.presets import preset_text
+from reclip.presets.choose import Machine, Photos, choose
+from reclip.presets.options import require_checkpoint
 from reclip.weights.identity import MINI_CLIP
 from reclip.weights.releases import clip_release
 
 DEFAULT_CLIP = "ViT-B-16-quickgelu"
-LOOKED_AT = 300  # photos, whose sizes stand for those of all
+MEASURED = 300  # photos, a sample from which the median size is taken
 SHORT = 40  # bytes of a name that fits into any prompt: a token is at least one byte
 FEW = 20
 
 
-@dataclass(frozen=True)
-class Given:
-    """What a person gave: options of the command, by their names."""
+def folder_preset(
+    images: str,
+    classes: str,
+    *,
+    val_images: str | None = None,
+    val_labels: str | None = None,
+    clip: str | None = None,
+    checkpoint: str | None = None,
+    experiment: str | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+) -> tuple[str, list[str]]:
+    """Return the settings file's text, and lines that explain it to the user.
 
-    images: str
-    classes: str
-    val_images: str | None = None
-    val_labels: str | None = None
-    clip: str | None = None
-    checkpoint: str | None = None
-    experiment: str | None = None
-    limit: int | None = None
-
-
-def folder_preset(given: Given, device: str = "auto") -> tuple[str, list[str]]:
-    """The settings file's text, and what to tell the person, a line each.
-
-    device: as in the settings, if the person sets it.
-    Raises ReclipError: an option that leads nowhere, photos or names that cannot be used.
+    The arguments are options of the command; `device` is the setting.
+    Raises ReclipError: a file or folder is missing, or photos or names cannot be used.
     """
-    classes = read_classes(given.classes)
-    paths = list_photos(given.images, "--images")
-    photos, unread = measure(paths[: given.limit], given.images)
-    _check_val(given, classes)
-    clip = _clip(given)
-    notes = _check_names(classes, clip)
-    here = Machine(
-        uses_gpu(ComputeSettings(device=device)), os.cpu_count() or 1, shutil.disk_usage(".").free
-    )
-    choices = choose(photos, classes, clip, here)
+    names = read_classes(classes)
+    photos, unread = measure(list_photos(images, "--images")[:limit], images)
+    _check_val(images, names, val_images, val_labels)
+    weights = _clip(clip or DEFAULT_CLIP, checkpoint)
+    notes = _check_names(names, weights)
+    gpu = uses_gpu(ComputeSettings(device=device))
+    here = Machine(gpu, os.cpu_count() or 1, shutil.disk_usage(".").free)
+    choices = choose(photos, names, weights, here)
     height, width = photos.size
     said = f"{photos.count:,} photo{'s' * (photos.count > 1)} of about {width}×{height} pixels"
-    text = rendered(
+    text = preset_text(
         "folder",
-        experiment=given.experiment or _experiment(given.images),
-        photos=f"{said} and {len(classes)} classes",
+        experiment=experiment or _experiment(images),
+        photos=f"{said} and {len(names)} classes",
         choices=choices,
-        images=given.images,
-        classes=[names[0] if len(names) == 1 else list(names) for names in classes],
-        val_images=given.val_images,
-        val_labels=given.val_labels,
-        limit=given.limit,
-        target="metrics.json" if given.val_images else "<stage>/receipt.json",
+        images=images,
+        classes=[of_class[0] if len(of_class) == 1 else list(of_class) for of_class in names],
+        val_images=val_images,
+        val_labels=val_labels,
+        limit=limit,
+        target="metrics.json" if val_images else "<stage>/receipt.json",
         flow=flow,
         comment=comment,
     )
-    lines = [f"{said}; {len(classes)} classes: {listed([n[0] for n in classes], most=8)}"]
-    lines += [f"{c.section}: {_brief(c)} ({c.why})" for c in choices]
+    lines = [f"{said}; {len(names)} classes: {listed([n[0] for n in names], most=8)}"]
+    lines += [f"{c.section}: {flow(c.value).strip('{}')} ({c.why})" for c in choices]
     if photos.count < FEW:
-        lines.append("note: so few photos are a trial; hundreds, without labels, teach more")
-    if here.gpu and clip["model"] != MINI_CLIP:
-        lines.append("note: if the GPU's memory does not suffice, add --set distill.batch=4")
+        lines.append("note: so few photos are only a trial; use hundreds, without labels")
+    if gpu and weights["model"] != MINI_CLIP:
+        lines.append("note: if the GPU runs out of memory, add --set distill.batch=4")
     if unread:
-        lines.append(f"note: {unread} of the photos looked at cannot be read and will be left out")
+        lines.append(f"note: {unread} of the measured photos cannot be read and will be skipped")
     return text, lines + notes
 
 
 def measure(paths: list[Path], folder: str) -> tuple[Photos, int]:
-    """Their number and median size, from the headers of some; how many of these have none.
+    """Return the number and median size of photos, and how many of a sample cannot be read.
 
-    Raises ReclipError: none at all, or none of those that were looked at is an image.
+    The sizes are from the headers of the sample.
+    Raises ReclipError: there are no photos, or none of the sample can be read.
     """
     if not paths:
         raise ReclipError(
@@ -101,7 +97,7 @@ def measure(paths: list[Path], folder: str) -> tuple[Photos, int]:
             f"BMP): name the folder that does"
         )
     sizes, problems = [], []
-    for path in paths[:: -(-len(paths) // LOOKED_AT)]:
+    for path in paths[:: -(-len(paths) // MEASURED)]:
         try:
             sizes.append(image_size(path))
         except ReclipError as error:
@@ -110,12 +106,12 @@ def measure(paths: list[Path], folder: str) -> tuple[Photos, int]:
         raise ReclipError(
             f"--images: no photo in '{folder}' can be read (the first: {problems[0]})"
         ) from problems[0]
-    middle = (int(statistics.median_low(side)) for side in zip(*sizes, strict=True))
-    return Photos(len(paths), tuple(middle)), len(problems)
+    middle = tuple(int(statistics.median_low(side)) for side in zip(*sizes, strict=True))
+    return Photos(len(paths), middle), len(problems)
 
 
 def flow(value: object) -> str:
-    """On one line of YAML; text that YAML would take for something else is quoted."""
+    """Return a value as one line of YAML; text that YAML would read as another type is quoted."""
     if isinstance(value, str):
         plain = re.fullmatch(r"[\w./ -]+", value) and yaml.safe_load(value) == value
         return value if plain else json.dumps(value, ensure_ascii=False)
@@ -126,91 +122,82 @@ def flow(value: object) -> str:
 
 
 def comment(text: str) -> str:
-    """Lines of a YAML comment."""
+    """Return `text` as lines of a YAML comment."""
     return textwrap.fill(text, 100, initial_indent="# ", subsequent_indent="# ")
 
 
-def _brief(choice: Choice) -> str:
-    return flow(choice.value).strip("{}")
-
-
 def _experiment(images: str) -> str:
-    """After the folder, as far as its name can stand in paths and commands."""
+    """Return the folder's name without characters that paths or commands would not take."""
     name = Path(images).expanduser().resolve().name
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:40] or "photos"
 
 
-def _check_val(given: Given, classes: Classes) -> None:
-    if (given.val_images is None) != (given.val_labels is None):
-        one, other = "--val-images", "--val-labels"
-        if given.val_images is None:
-            one, other = other, one
-        raise ReclipError(f"{one} needs {other}: give photos and their label maps, or neither")
-    if given.val_images is None:
+def _check_val(
+    images: str, classes: Classes, val_images: str | None, val_labels: str | None
+) -> None:
+    """Raise ReclipError if the val photos and label maps are not complete pairs."""
+    folders = {"--val-images": val_images, "--val-labels": val_labels}
+    missing = [option for option, folder in folders.items() if folder is None]
+    if len(missing) == 2:
         return
-    for option, folder in (("val_images", given.val_images), ("val_labels", given.val_labels)):
-        if not list_photos(folder, f"--{option.replace('_', '-')}"):
-            raise ReclipError(f"--{option.replace('_', '-')}: '{folder}' is empty: fill it")
-    others = {"--val-images": given.val_images, "--val-labels": given.val_labels}
-    require_apart(given.images, others)
-    label_pairs(
-        FolderSource(
-            kind="folder",
-            images=given.images,
-            classes=classes,
-            val_images=given.val_images,
-            val_labels=given.val_labels,
+    if missing:
+        (given,) = folders.keys() - missing
+        raise ReclipError(
+            f"{given} needs {missing[0]}: give photos and their label maps, or neither"
         )
-    )
+    for option, folder in folders.items():
+        if not list_photos(folder, option):
+            raise ReclipError(f"{option}: '{folder}' is empty: fill it")
+    require_apart(images, folders)
+    source = {"images": images, "val_images": val_images, "val_labels": val_labels}
+    label_pairs(FolderSource(kind="folder", classes=classes, **source))
 
 
-def _clip(given: Given) -> dict[str, str]:
-    model = given.clip or DEFAULT_CLIP
-    if given.checkpoint:
-        if not Path(given.checkpoint).expanduser().is_file():
-            raise ReclipError(f"no checkpoint '{given.checkpoint}': give a weights file's path")
-        return {"model": model, "checkpoint": given.checkpoint}
+def _clip(model: str, checkpoint: str | None) -> dict[str, str]:
+    """Return `model`, and `checkpoint` or `pretrained`, for the section `clip`."""
+    if checkpoint:
+        require_checkpoint(checkpoint)
+        return {"model": model, "checkpoint": checkpoint}
     if model == MINI_CLIP:
         return {"model": model}
     if clip_release(model) is None:
         raise ReclipError(
-            f"--clip: OpenAI published no weights of '{model}': name one that it did, such as "
+            f"--clip: OpenAI published no weights of '{model}': name a model with weights, such as "
             f"ViT-B-16, or give --checkpoint FILE"
         )
     return {"model": model, "pretrained": "openai"}
 
 
 def _check_names(classes: Classes, clip: dict[str, str]) -> list[str]:
-    """What to say of the names; raises ReclipError for those that CLIP cannot read."""
-    notes = []
+    """Return notes about names and weights; raise ReclipError if CLIP cannot read a name."""
+    notes, published = [], "checkpoint" not in clip
     if foreign := in_other_scripts(classes):
-        if "checkpoint" not in clip:
+        if published:
             raise ReclipError(
                 f"--classes: CLIP learned from English captions, and masks of "
-                f"{listed([repr(name) for name in foreign])} would be noise: write it in English"
+                f"{listed([repr(name) for name in foreign])} would be noise: use English names"
             )
-        notes.append(f"note: only a CLIP trained on it knows {listed(foreign)}")
-    long = [n for names in classes for n in names if len(n.encode()) > SHORT]
-    if long:
-        _require_room(long, clip)
-    if clip["model"] == MINI_CLIP and "checkpoint" not in clip:
-        notes.append("note: mini-clip knows drawn textures alone: on photos it shows the path")
-    elif "checkpoint" not in clip:
+        notes.append(f"note: only a CLIP trained on such captions knows {listed(foreign)}")
+    if long := [n for names in classes for n in names if len(n.encode()) > SHORT]:
+        _require_room(long, clip["model"])
+    if published and clip["model"] == MINI_CLIP:
+        notes.append("note: mini-clip knows only drawn textures: with photos it is a trial")
+    elif published:
         notes.append(f"note: the weights of {clip['model']} are downloaded once")
     return notes
 
 
-def _require_room(names: list[str], clip: dict[str, str]) -> None:
-    """Raises ReclipError: a name and a template are longer than the text tower's context."""
+def _require_room(names: list[str], model: str) -> None:
+    """Raise ReclipError if a name and a template exceed the text tower's context."""
     from open_clip.tokenizer import SimpleTokenizer
 
     from reclip.clip.prompts import templates
     from reclip.clip.shape import clip_shape
 
-    tokenizer, context = SimpleTokenizer(), clip_shape(clip["model"]).context
-    every = templates("reclip")
+    tokenizer, context = SimpleTokenizer(), clip_shape(model).context
     for name in names:
-        tokens = max(len(tokenizer.encode(template.format(name))) for template in every) + 2
+        prompts = (template.format(name) for template in templates("reclip"))
+        tokens = max(len(tokenizer.encode(prompt)) for prompt in prompts) + 2
         if tokens > context:
             raise ReclipError(
                 f"--classes: '{name[:60]}...' makes prompts of {tokens} tokens and CLIP reads "

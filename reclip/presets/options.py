@@ -26,44 +26,46 @@ def changes(
     limit: int | None = None,
     assignments: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Dotted key to value for :func:`reclip.presets.write_preset`.
+    """Return dotted key to value for `write_settings`.
 
-    Raises ReclipError: a file or folder that is not there, or an option that the preset has not.
+    Raises ReclipError: a file or folder is missing, or the preset does not accept an option.
     """
     params = validate(Params, yaml.safe_load(preset_text(preset)))
     photos = [name for name, d in params.datasets.items() if d.source.kind != "world"]
     found: dict[str, Any] = {}
     if not photos and (downloads or archives or folders or checkpoint or limit):
         raise ReclipError(
-            f"preset {preset} draws its own data: leave out the options for photos and weights"
+            f"Preset '{preset}' draws its own data: remove the options for photos and weights"
         )
     if downloads:
         found["downloads"] = downloads
     for given in archives:
-        name, path = _of_dataset(given, photos, "--archive")
+        source, path = _of_dataset(given, photos, "--archive")
         if "://" not in path and not path.startswith("file:"):
             if not Path(path).is_file():
                 raise ReclipError(f"no archive '{path}': give the path of a tar or zip file")
-            found[f"datasets.{name}.source.sha256"] = file_sha256(path)
-        found[f"datasets.{name}.source.archive"] = path
+            found[f"{source}.sha256"] = file_sha256(path)
+        found[f"{source}.archive"] = path
     for given in folders:
-        name, path = _of_dataset(given, photos, "--folder")
+        source, path = _of_dataset(given, photos, "--folder")
         if not Path(path).is_dir():
             raise ReclipError(f"no folder '{path}': give the path of the unpacked data")
-        found[f"datasets.{name}.source.folder"] = path
+        found[f"{source}.folder"] = path
     if limit:
         found |= {f"datasets.{name}.source.limit": limit for name in photos}
     if checkpoint:
         if preset != "paper":
-            raise ReclipError(f"preset {preset} has weights of its own: use the preset paper")
-        if not Path(checkpoint).is_file():
-            raise ReclipError(f"no checkpoint '{checkpoint}': give the path of a weights file")
+            raise ReclipError(f"Preset '{preset}' has its own weights: use the preset paper")
+        require_checkpoint(checkpoint)
         found |= {"clip.checkpoint": checkpoint, "clip.pretrained": None}
     return found | assigned(assignments)
 
 
 def assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    """Dotted key to value of each KEY=VALUE. Raises ReclipError for what is not of this form."""
+    """Return dotted key to value of each KEY=VALUE.
+
+    Raises ReclipError: an assignment has another form, or its value is not YAML.
+    """
     found: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, value = assignment.partition("=")
@@ -76,13 +78,19 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def require_checkpoint(path: str) -> None:
+    """Raise ReclipError if there is no file `path`."""
+    if not Path(path).expanduser().is_file():
+        raise ReclipError(f"no checkpoint '{path}': give the path of a weights file")
+
+
 def _of_dataset(given: str, photos: list[str], option: str) -> tuple[str, str]:
-    """The dataset and the path of `[DATASET=]PATH`."""
+    """Return the key of a dataset's source, and the path, of `[DATASET=]PATH`."""
     name, sign, path = given.partition("=")
     if sign and name in photos:
-        return name, path
+        return f"datasets.{name}.source", path
     if len(photos) == 1:
-        return photos[0], given
+        return f"datasets.{photos[0]}.source", given
     raise ReclipError(
         f"{option} '{given}' names no dataset: write DATASET=PATH{nearest(name, photos)}"
     )

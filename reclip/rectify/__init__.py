@@ -1,1 +1,1 @@
-"""Rectification: bias model, loss, training, hypotheses, pseudo-masks."""
+"""Rectification: the bias model, its training loss, image-level hypotheses and label maps."""

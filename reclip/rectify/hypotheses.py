@@ -1,11 +1,11 @@
-"""Image-level hypotheses: which classes an image may hold (paper Sec. 3.4)."""
+"""Image-level hypotheses: the classes that an image may hold (paper Sec. 3.4)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from torch.nn import functional
+from torch.nn import functional as F
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
@@ -14,23 +14,28 @@ from reclip.common.tables import read_table, write_table
 COLUMNS = ("id", "classes")
 
 
+def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
+    """Return 100 × cosine of each image-level feature and each Query embedding, (N, C)."""
+    return 100 * F.normalize(features.globals(split), dim=-1) @ w_query.T
+
+
 def hypothesise(scores: torch.Tensor, threshold: float, fallback_k: int) -> torch.Tensor:
-    """Classes that score at least the threshold; where none does, the top K.
+    """Return the classes of each image that reach the threshold; if none does, its top K.
 
     Args:
-        scores: (N, C), 100 × cosine of image-level feature and Query text.
+        scores: (N, C), see `scores_of`.
 
     Returns:
-        bool (N, C), at least one True a row.
+        bool (N, C), at least one True per row.
     """
     passed = scores >= threshold
-    top = torch.zeros_like(passed).scatter_(
-        1, scores.topk(min(fallback_k, scores.shape[1]), dim=1).indices, True
-    )
+    best = scores.topk(min(fallback_k, scores.shape[1]), dim=1).indices
+    top = torch.zeros_like(passed).scatter_(1, best, True)
     return torch.where(passed.any(1, keepdim=True), passed, top)
 
 
 def write_hypotheses(path: Path, ids: list[str], hypotheses: torch.Tensor) -> None:
+    """Write a row per image: its id and the indices of its classes."""
     rows = [
         (id, " ".join(str(int(k)) for k in row.nonzero().ravel()))
         for id, row in zip(ids, hypotheses, strict=True)
@@ -39,23 +44,22 @@ def write_hypotheses(path: Path, ids: list[str], hypotheses: torch.Tensor) -> No
 
 
 def read_hypotheses(path: Path, ids: list[str], num_classes: int) -> torch.Tensor:
-    """bool (N, C) in the order of `ids`, looked up by id, never by line.
+    """Return hypotheses bool (N, C) in the order of `ids`.
 
-    Raises ReclipError: an id without a line, or a class index out of range.
+    Rows are found by id, so their order in the file does not matter.
+    Raises ReclipError: an id has no row, or a class index is out of range.
     """
-    lines = {
+    found = {
         row["id"]: [int(k) for k in row["classes"].split()] for row in read_table(path, COLUMNS)
     }
     hypotheses = torch.zeros(len(ids), num_classes, dtype=torch.bool)
+    again = "run its stage again with --force"
     for i, id in enumerate(ids):
-        if id not in lines:
-            raise ReclipError(f"'{path}' has no line for image '{id}': make it again")
-        if not all(0 <= k < num_classes for k in lines[id]):
-            raise ReclipError(f"'{path}': image '{id}' has a class beyond {num_classes - 1}")
-        hypotheses[i, lines[id]] = True
+        if id not in found:
+            raise ReclipError(f"'{path}' has no row for image '{id}': {again}")
+        if not all(0 <= k < num_classes for k in found[id]):
+            raise ReclipError(
+                f"'{path}': image '{id}' has a class outside 0 to {num_classes - 1}: {again}"
+            )
+        hypotheses[i, found[id]] = True
     return hypotheses
-
-
-def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
-    """(N, C): 100 × cosine of each photo's image-level feature and each class's Query text."""
-    return 100 * functional.normalize(features.globals(split), dim=-1) @ w_query.T

@@ -14,38 +14,34 @@ def gumbel_masks(
     scale: float = 1000.0,
     tau: float = 1.0,
     generator: torch.Generator | None = None,
-    hard: bool = True,
 ) -> Tensor:
-    """Candidate masks (…, n, C) from rectified logits m (…, n, C): Gumbel-Softmax over C (Eq. 4).
+    """Return candidate masks (..., n, C): the Gumbel-Softmax over classes of logits m (Eq. 4).
 
-    Softmax of (scale * m + noise) / tau. The noise is standard Gumbel, drawn from `generator` (on
-    the device of m); None means no noise. hard: the forward value is the one-hot argmax, the
-    gradient the softmax's (straight-through). The paper names tau_1 alone; scale 1000, tau 1 and
-    hard masks are the official code's.
+    The softmax is of (scale * m + noise) / tau, with standard Gumbel noise from `generator`; None
+    means no noise. The forward value is the one-hot argmax. The gradient is the softmax's
+    (straight-through). The paper names tau_1 only; the rest is the official code's.
     """
     logits = scale * m
     if generator is not None:
         noise = torch.empty_like(logits).exponential_(generator=generator)
         logits = logits - noise.log()
     soft = (logits / tau).softmax(dim=-1)
-    if not hard:
-        return soft
     one_hot = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return one_hot - soft.detach() + soft
 
 
 def masked_pool(
-    masks: Tensor,
-    z: Tensor,
-    valid: Tensor | None = None,
-    over: Literal["all", "mask"] = "all",
+    masks: Tensor, z: Tensor, valid: Tensor | None = None, over: Literal["all", "mask"] = "all"
 ) -> Tensor:
-    """Pooled feature of every class, (B, C, D), from masks (B, n, C) and features z (B, n, D).
+    """Return each class' pooled feature (B, C, D) from masks (B, n, C) and features z (B, n, D).
 
-    valid (B, n) bool: positions to count; the others (padding) enter neither mask nor pool.
-    over: "all" divides the sum over a mask by the number of valid positions, so that it scales
-    with the mask's area (the paper's global average pooling of the masked features); "mask"
-    divides by the mask's size, at least 1. The result is not re-normalised (official code).
+    The result is not normalised (official code).
+
+    Args:
+        valid: bool (B, n); other positions are padding and enter neither masks nor pools.
+        over: "all" divides the sum over a mask by the number of valid positions. So the result
+            grows with the mask's area (the paper's global average pooling of masked features).
+            "mask" divides by the mask's size, at least 1.
     """
     if valid is not None:
         masks = masks * valid.unsqueeze(-1).to(masks.dtype)
@@ -60,16 +56,14 @@ def masked_pool(
 def contrastive_loss(
     pooled: Tensor, w_query: Tensor, hypotheses: Tensor, tau: float = 0.01
 ) -> Tensor:
-    """Cross-entropy of each hypothesis' pooled feature against all class texts (Eq. 5), a scalar.
+    """Return the cross-entropy of each hypothesis' feature against all class texts (Eq. 5).
 
-    pooled (B, C, D), w_query (C, D), hypotheses (B, C) bool. Mean over the K hypotheses of an
-    image, then over the batch; an image without hypotheses adds 0 and is still divided by
-    (official code). tau: 1 / CLIP's logit scale, 0.01 (the paper says "a constant").
-
-    All B*C pairs are scored and those that are no hypotheses weigh 0: fixed shapes, no wait for
-    the device.
+    pooled (B, C, D), w_query (C, D), hypotheses bool (B, C). The scalar is the mean over the
+    hypotheses of an image, then over the batch. An image without hypotheses adds 0 but counts in
+    the mean (official code). tau: 1 / CLIP's logit scale; the paper says "a constant".
     """
+    # All B*C pairs are scored, and other classes weigh 0: fixed shapes avoid a wait for the GPU.
     log_p = F.log_softmax(torch.einsum("bcd,kd->bck", pooled, w_query) / tau, dim=-1)
-    per_pair = -log_p.diagonal(dim1=1, dim2=2)  # (B, C): class c's own text
+    per_pair = -log_p.diagonal(dim1=1, dim2=2)  # (B, C): each class against its own text
     k = hypotheses.sum(dim=1).clamp(min=1)
     return (per_pair * hypotheses).sum(dim=1).div(k).mean()

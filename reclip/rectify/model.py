@@ -1,7 +1,7 @@
-"""The bias model of the rectification stage (Secs. 3.2 to 3.4) and its light, trained form.
+"""The bias model of rectification (Secs. 3.2 to 3.4), and its trained form that needs no CLIP.
 
-`BiasModel` is trained and holds CLIP's text tower; `Rectifier` is what remains of it afterwards: a
-few small tensors from which logits are computed without CLIP.
+`BiasModel` is trained and runs CLIP's text tower. `Rectifier` holds the trained result: a few
+small tensors that give logits without CLIP.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ FORMAT = "reclip-rectifier-1"
 class PositionalNet(nn.Sequential):
     """Three 3x3 convolutions from positional embeddings to positional logits (Sec. 3.3).
 
-    (1, in_width, h, w) → (1, channels, h, w); each convolution is followed by batch normalisation
-    and ReLU, the last by ReLU only with `final_relu`. `init_scale` is the initial weight of the
-    last normalisation, so about the size of the first positional logits. The paper gives depth and
-    normalisation; hidden widths, the final ReLU and a channel per class are the official code's.
+    Maps (1, in_width, h, w) to (1, channels, h, w). Batch normalisation and ReLU follow each
+    convolution. The paper gives depth and normalisation. Hidden widths, the final ReLU and a
+    channel per class are the official code's.
 
-    With channels = 1 (the paper's Eq. 2) the positional logit is equal for all classes; it then
-    cancels in the softmax over classes, so neither masks, loss nor argmax depend on it and it gets
-    no gradient. That is why a channel per class is the default of every preset.
+    With one channel (the paper's Eq. 2), the positional logit is equal for all classes. It then
+    cancels in the softmax over classes: masks, loss and argmax do not depend on it, and it gets no
+    gradient. So every preset has a channel per class.
+
+    final_relu: a ReLU after the last normalisation. init_scale: initial weight of the last
+    normalisation; the first positional logits are about this large.
     """
 
     def __init__(
@@ -51,11 +53,8 @@ class PositionalNet(nn.Sequential):
         widths = (in_width, *hidden, channels)
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(widths):
-            layers += [
-                nn.Conv2d(inputs, outputs, 3, padding=1),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-            ]
+            convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+            layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
         super().__init__(*(layers if final_relu else layers[:-1]))
         nn.init.constant_(layers[-2].weight, init_scale)
         self.settings = {
@@ -67,12 +66,18 @@ class PositionalNet(nn.Sequential):
 
 
 def positional_logits(
-    net: nn.Module, positional_embedding: Tensor, native_grid: tuple[int, int], grid: Sequence[int]
-) -> Tensor:
-    """M_p (h, w, channels) on `grid` (h, w) from the embedding (1 + h0*w0, width) of CLIP.
+    net: nn.Module | None,
+    positional_embedding: Tensor,
+    native_grid: tuple[int, int],
+    grid: Sequence[int],
+) -> Tensor | None:
+    """Return M_p (h, w, channels) on `grid` (h, w); None without a positional net.
 
-    The net sees one image, so in training mode its batch statistics are over the grid's positions.
+    The net sees one image. So in training mode its batch statistics are over the grid's positions.
+    positional_embedding: CLIP's, (1 + h0*w0, width), on the `native_grid` (h0, w0).
     """
+    if net is None:
+        return None
     h, w = grid
     pe = interpolate_positional(positional_embedding, native_grid, (h, w))
     return net(pe.T.reshape(1, -1, h, w))[0].permute(1, 2, 0)
@@ -81,12 +86,12 @@ def positional_logits(
 def rectified_logits(
     z: Tensor, w_query: Tensor, w_reference: Tensor | None, m_p: Tensor | None, combine: Combine
 ) -> Tensor:
-    """M = M_q − (M_r + M_p) (Eqs. 2 and 3), or + for "add" (Table 5), for z (B, h, w, D).
+    """Return M = M_q − (M_r + M_p) (Eqs. 2 and 3), or + for "add" (Table 5), (B, h, w, C).
 
-    One product Z (W_q ∓ W_r)ᵀ gives M_q ∓ M_r. Returns (B, h, w, C).
+    z: features (B, h, w, D).
     """
     sign = -1.0 if combine == "subtract" else 1.0
-    head = w_query if w_reference is None else w_query + sign * w_reference
+    head = w_query if w_reference is None else w_query + sign * w_reference  # M_q ∓ M_r at once
     m = z @ head.T
     return m if m_p is None else m + sign * m_p
 
@@ -94,15 +99,16 @@ def rectified_logits(
 class BiasModel(nn.Module):
     """Query, Reference and positional logits with a learnable bias.
 
-    w_query (C, D): fixed Query embeddings. positional_embedding (1 + h0*w0, width) and native_grid
-    (h0, w0): CLIP's. reference, positional: the learnable parts; None leaves a part out (Table 4).
-    query: an encoder that replaces w_query by a learnable Query (Table 3), its rows L2-normalised
-    as w_query's are.
-    reference_norm: "frobenius" divides W_r by the norm of the whole C×D matrix (official code, its
-    rows are then about C^-1/2 long), "row" gives rows of unit length, "none" leaves it.
-    combine: "subtract" the bias (Eq. 3) or "add" it (Table 5).
+    Args:
+        w_query: fixed Query embeddings (C, D).
+        positional_embedding, native_grid: CLIP's, (1 + h0*w0, width) and (h0, w0).
+        reference, positional: the learnable parts; None removes a part (Table 4).
+        query: encoder of a learnable, L2-normalised Query that replaces w_query (Table 3).
+        reference_norm: "frobenius" divides W_r by its matrix norm (official code; rows are then
+            about C^-1/2 long), "row" gives rows of unit length, "none" changes nothing.
+        combine: "subtract" the bias (Eq. 3) or "add" it (Table 5).
 
-    Raises ReclipError where the positional net has neither 1 nor C channels.
+    Raises ReclipError: the positional net has neither 1 nor C channels.
     """
 
     def __init__(
@@ -118,10 +124,11 @@ class BiasModel(nn.Module):
         combine: Combine = "subtract",
     ) -> None:
         super().__init__()
-        if positional is not None and positional.settings["channels"] not in (1, len(w_query)):
+        channels = 1 if positional is None else positional.settings["channels"]
+        if channels not in (1, len(w_query)):
             raise ReclipError(
-                f"The positional net has {positional.settings['channels']} channels; give it one"
-                f" for each of the {len(w_query)} classes, or a single one."
+                f"The positional net has {channels} channels; give it one for each of the "
+                f"{len(w_query)} classes, or a single one."
             )
         self.register_buffer("w_query", w_query.detach().clone())
         self.register_buffer("positional_embedding", positional_embedding.detach().clone())
@@ -133,7 +140,7 @@ class BiasModel(nn.Module):
         self.combine: Combine = combine
 
     def heads(self) -> tuple[Tensor, Tensor | None]:
-        """(W_q (C, D), normalised W_r (C, D) or None); runs the text tower for learnable parts."""
+        """Return W_q (C, D) and the normalised W_r (C, D) or None; runs the text tower."""
         w_query = self.w_query if self.query is None else F.normalize(self.query(), dim=-1)
         if self.reference is None:
             return w_query, None
@@ -145,35 +152,28 @@ class BiasModel(nn.Module):
         return w_query, w_reference
 
     def positional_logits(self, grid: Sequence[int]) -> Tensor | None:
-        """M_p (h, w, C or 1) on a grid (h, w); None without a positional net."""
-        if self.positional is None:
-            return None
+        """Return M_p (h, w, C or 1) on a grid (h, w); None without a positional net."""
         return positional_logits(self.positional, self.positional_embedding, self.native_grid, grid)
 
-    def forward(self, z: Tensor, heads: tuple[Tensor, Tensor | None] | None = None) -> Tensor:
-        """Rectified logits M (B, h, w, C) of dense features z (B, h, w, D) of unit length.
-
-        Pass the `heads()` of this step where they are needed elsewhere too (the loss reads W_q), so
-        that the text tower runs once.
-        """
-        w_query, w_reference = self.heads() if heads is None else heads
+    def forward(self, z: Tensor) -> Tensor:
+        """Return rectified logits M (B, h, w, C) of unit-length features z (B, h, w, D)."""
+        w_query, w_reference = self.heads()
         m_p = self.positional_logits(z.shape[1:3])
         return rectified_logits(z, w_query, w_reference, m_p, self.combine)
 
     @torch.no_grad()
     def freeze(self) -> Rectifier:
-        """A copy of the trained parts that needs neither CLIP nor gradients."""
-        w_query, w_reference = self.heads()
-        pe = (self.positional_embedding, self.native_grid)
-        return Rectifier(w_query, w_reference, self.positional, *pe, combine=self.combine)
+        """Return a copy of the trained parts that needs neither CLIP nor gradients."""
+        pe, grid = self.positional_embedding, self.native_grid
+        return Rectifier(*self.heads(), self.positional, pe, grid, self.combine)
 
 
 class Rectifier(nn.Module):
-    """A trained bias model without CLIP: what it needs to compute logits, and no more.
+    """A trained bias model without CLIP.
 
-    Buffers `w_query` and `w_reference` (C, D), the latter normalised or None; `positional`, the
-    net, or None, with the positional embedding that it reads. A Query alone is a rectifier too.
-    Always in eval mode: batch normalisation uses the running statistics of training.
+    w_query, w_reference: (C, D), the latter normalised. positional: the positional net, with its
+    input, see `positional_logits`. A Query alone is a rectifier too. A rectifier stays in eval
+    mode, so batch normalisation uses the running statistics of training.
     """
 
     def __init__(
@@ -186,13 +186,9 @@ class Rectifier(nn.Module):
         combine: Combine = "subtract",
     ) -> None:
         super().__init__()
-        if positional is None:
-            positional_embedding = None
-        for name, tensor in (
-            ("w_query", w_query),
-            ("w_reference", w_reference),
-            ("positional_embedding", positional_embedding),
-        ):
+        pe = None if positional is None else positional_embedding
+        tensors = {"w_query": w_query, "w_reference": w_reference, "positional_embedding": pe}
+        for name, tensor in tensors.items():
             self.register_buffer(name, None if tensor is None else tensor.detach().clone())
         self.positional = copy.deepcopy(positional)
         self.native_grid = tuple(native_grid)
@@ -200,20 +196,18 @@ class Rectifier(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Rectifier:
-        """Stays in eval mode."""
+        """Change nothing: a rectifier stays in eval mode."""
         return super().train(False)
 
     def logits(self, z: Tensor) -> Tensor:
-        """Rectified logits (B, h, w, C) of dense features z (B, h, w, D) of unit length."""
-        m_p = None
-        if self.positional is not None:
-            m_p = positional_logits(
-                self.positional, self.positional_embedding, self.native_grid, z.shape[1:3]
-            )
+        """Return rectified logits (B, h, w, C) of unit-length features z (B, h, w, D)."""
+        m_p = positional_logits(
+            self.positional, self.positional_embedding, self.native_grid, z.shape[1:3]
+        )
         return rectified_logits(z, self.w_query, self.w_reference, m_p, self.combine)
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file; the same rectifier gives the same bytes."""
+        """Write one safetensors file; equal rectifiers give equal bytes."""
         from safetensors.torch import save_file
 
         settings = {
@@ -223,14 +217,18 @@ class Rectifier(nn.Module):
             "positional": None if self.positional is None else self.positional.settings,
         }
         tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items()}
-        # One key: safetensors keeps several in no fixed order, and the bytes would differ.
+        # One metadata key: safetensors writes several in no fixed order.
         save_file(tensors, path, metadata={"reclip": json.dumps(settings, sort_keys=True)})
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Rectifier:
-        """Read a file of `save`. Raises ReclipError where there is none or it is another format."""
+        """Return the rectifier that `save` wrote.
+
+        Raises ReclipError: the file is missing, damaged or of another format.
+        """
         from safetensors import SafetensorError, safe_open
 
+        again = "run the rectify stage again."
         try:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 settings = json.loads((file.metadata() or {}).get("reclip", "{}"))
@@ -240,13 +238,9 @@ class Rectifier(nn.Module):
                 f"There is no trained rectifier at {path}; run the rectify stage first."
             ) from error
         except SafetensorError as error:
-            raise ReclipError(
-                f"{path} is damaged ({error}); run the rectify stage again."
-            ) from error
+            raise ReclipError(f"{path} is damaged ({error}); {again}") from error
         if settings.get("format") != FORMAT:
-            raise ReclipError(
-                f"{path} is no rectifier of this version; run the rectify stage again."
-            )
+            raise ReclipError(f"{path} is no rectifier of this version; {again}")
         net = settings["positional"]
         rectifier = cls(
             tensors["w_query"],

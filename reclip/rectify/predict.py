@@ -1,4 +1,4 @@
-"""From logits on grids of cells to a label map at the photo's own size."""
+"""Turn logits on grids of cells into a label map of the photo's size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from reclip.data.reading import Frame, Piece, Window
 from reclip.data.views import resize
 from reclip.rectify.model import Rectifier
 
-VALUES_AT_ONCE = 2**25  # logits of a photo of 40 megapixels would fill the memory
-REMOVED = -100.0  # official: far below any cosine
+VALUES_AT_ONCE = 2**25  # ours: all logits of a photo of 40 megapixels would fill the memory
+REMOVED = -100.0  # official: logit of a removed class, far below any cosine
 
 
 def upsample(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
-    """Two bilinear steps: cells to pixels of the image as read, then to the photo's.
+    """Return logits (C, H, W) of the photo, by two bilinear steps.
 
-    Where windows overlap their logits are averaged. Returns (C, *frame.size).
+    The first step goes from cells to pixels of the image as read, the second to the photo's
+    pixels. Where windows overlap, their logits are averaged.
     """
     grown = [_grow(piece, frame) for piece in pieces]
     full = grown[0]
@@ -39,7 +40,7 @@ def upsample(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
 
 
 def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
-    """Logits (C, h, w) to (C, window's height, width)."""
+    """Return the piece's logits at each pixel of its window, (C, height, width)."""
     _, _, height, width = piece.window
     if frame.overhang == "squeezed":
         return resize(piece.logits[None], (height, width))[0]
@@ -48,9 +49,9 @@ def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
 
 
 def class_map(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
-    """Best class of every pixel, int16 (H, W); of equal ones the first.
+    """Return the best class of every pixel, int16 (H, W); on a tie the first.
 
-    Classes are upsampled a few at a time, with the same result as all at once: memory is bounded.
+    Classes are upsampled a few at a time, which bounds the memory and does not change the result.
     """
     largest = max(math.prod(frame.read), math.prod(frame.size))
     step = max(1, VALUES_AT_ONCE // largest)
@@ -68,9 +69,9 @@ def class_map(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
 
 
 def denoise(pieces: Sequence[Piece], settings: DenoisingSettings) -> list[Piece]:
-    """Take out the classes that no cell of the image is sure of (see DenoisingSettings).
+    """Return pieces without the classes that are unlikely in every cell (see DenoisingSettings).
 
-    Where none is left, every pixel goes to class 0, as in the official code.
+    If no class is left, every pixel gets class 0, as in the official code.
     """
     if not settings.prompt_denoising:
         return list(pieces)
@@ -88,7 +89,7 @@ def predict_from_features(
     item: Item,
     denoising: DenoisingSettings,
 ) -> torch.Tensor:
-    """Class map (H, W) of a cached image by the Query or rectified CLIP."""
+    """Return the class map (H, W) of image `i` of a split, from its cached features."""
     pieces = rectified_logits(model, features.pieces(split, i), denoising)
     return class_map(pieces, feature_frame(features, split, i, item))
 
@@ -96,7 +97,7 @@ def predict_from_features(
 def rectified_logits(
     model: Rectifier, features: Iterable[tuple[Window, torch.Tensor]], denoising: DenoisingSettings
 ) -> list[Piece]:
-    """Logits of windows of which the features (h, w, D) of unit length are known."""
+    """Return denoised logits of windows, from their unit-length features (h, w, D)."""
     pieces = [
         Piece(window, model.logits(z.to(model.w_query.device)[None])[0].permute(2, 0, 1))
         for window, z in features
@@ -105,13 +106,13 @@ def rectified_logits(
 
 
 def feature_frame(features: FeatureCache, split: str, i: int, item: Item) -> Frame:
-    """Where the logits of a cached image go."""
+    """Return the frame of image `i` of a split."""
     overhang = features.image_settings.overhang
     return Frame(features.patch, features.size(split, i), (item.height, item.width), overhang)
 
 
 def protocol(image: ImageSettings) -> str:
-    """How photos are read, in words for the metrics."""
+    """Return in words how photos are read, for the metrics."""
     read = "own size" if image.short_side is None else f"short side {image.short_side}"
     if image.protocol == "whole":
         return f"whole, {read}"
@@ -119,7 +120,7 @@ def protocol(image: ImageSettings) -> str:
 
 
 def post_processing(denoising: DenoisingSettings) -> str:
-    """What is done to the logits, in words for the metrics."""
+    """Return in words what is done to the logits, for the metrics."""
     if not denoising.prompt_denoising:
         return "none"
     return f"prompt denoising {denoising.denoising_threshold:g}"

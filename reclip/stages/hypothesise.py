@@ -1,12 +1,13 @@
-"""Stage `hypothesise`: image-level hypotheses of both splits, keyed by image id.
+"""Stage `hypothesise`: image-level hypotheses of both splits (paper Sec. 3.4).
 
-Those of the val split serve only the diagnosis of their precision and recall at evaluation; those
-of the train split are never compared with labels.
+Hypotheses of the train split guide training and are never compared with labels. Evaluation
+measures the precision and recall of the val split's, for diagnosis only.
 """
 
 from __future__ import annotations
 
 from reclip.clip.feature_cache import FeatureCache
+from reclip.pipeline.artifacts import QUERY_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.hypotheses import hypothesise, scores_of, write_hypotheses
@@ -14,10 +15,10 @@ from reclip.rectify.model import Rectifier
 
 
 def main(job: Job) -> None:
-    """Write `train.csv` and `val.csv`."""
+    """Write `train.csv` and `val.csv`, with a row per image id."""
     settings = job.settings["hypotheses"]
     features = FeatureCache(job.inputs["features"].folder)
-    w_query = Rectifier.load(job.inputs["text"].folder / "query.safetensors").w_query
+    w_query = Rectifier.load(job.inputs["text"].folder / QUERY_FILE).w_query
     outputs = []
     for split in ("train", "val"):
         scores = scores_of(features, split, w_query)

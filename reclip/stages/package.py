@@ -12,7 +12,7 @@ from reclip.common.files import atomic, file_sha256, read_json, result, write_js
 from reclip.data.images import palette
 from reclip.data.index import DataSet
 from reclip.data.reading import MEAN_STD
-from reclip.distill.output_stride import OUTPUT_STRIDE
+from reclip.distill import OUTPUT_STRIDE
 from reclip.inference.card import model_card
 from reclip.inference.licences import clip_sha256, sources_of
 from reclip.inference.model_info import CARD, FORMAT, INFO, WEIGHTS, ClipWeights, ModelInfo

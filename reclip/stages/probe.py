@@ -1,39 +1,33 @@
-"""Stage `probe`: a linear classifier on the frozen student feature (LC of Table 1).
+"""Stage `probe`: a linear classifier on the student's frozen features (LC of Table 1).
 
-The one place where training labels are read. After MaskContrast: everything frozen but one 1×1
-convolution, SGD, cross-entropy with 255 ignored; the last state counts, never the best on val.
+Only this stage reads training labels. As in MaskContrast, it trains one 1×1 convolution by SGD on
+the cross-entropy. It keeps the last state, never the best one on val.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
-from reclip.common.files import atomic
-from reclip.data.images import IGNORED, read_label
+from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.device import setup
-from reclip.distill.deeplab import SegmentationHead, Student
+from reclip.distill.deeplab import Student
+from reclip.distill.probe import losses, with_classifier
 from reclip.distill.view_batches import ViewBatches
-from reclip.pipeline.artifacts import curve_file, seed_file
+from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job
 from reclip.stages.seeds import each_seed
-from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import train
+from reclip.training.loop import Task
 
 
 def main(job: Job) -> None:
-    """Write `seed-<s>.safetensors`, a Student whose head is the linear classifier.
+    """Write `seed-<s>.safetensors`, a Student with the classifier as its head, and its curve.
 
     Raises ReclipError: the dataset has no training labels.
     """
-    settings = job.settings["probe"]
     device = setup(job.settings["compute"])
     data = DataSet(job.inputs["data"].folder)
     items = data.items("train")
@@ -44,42 +38,19 @@ def main(job: Job) -> None:
             f"classification needs: restore the training photos' label maps, or drop run '{job.id}'"
         )
     features = FeatureCache(job.inputs["features"].folder)
-    batches = ViewBatches(items, features, lambda item: read_label(truth[item.id]))
+    views = ViewBatches(items, features, lambda item: read_label(truth[item.id]))
 
-    def train_one(seed: int, path: Path, checkpoint: Checkpoint) -> None:
-        student = Student.load(seed_file(job.inputs["student"].folder, seed)).to(device)
-        student.requires_grad_(False)
-        head = SegmentationHead("classifier", data.num_classes, student.deeplab.config["dim"])
-        nn.init.normal_(head.classifier.weight, std=0.01)  # MaskContrast
-        nn.init.zeros_(head.classifier.bias)
-        student.head = head.to(device)
+    def load(epoch: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        return views(epoch % len(features.views), rows)
 
-        def load(epoch: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-            return batches(epoch % len(features.views), rows)
-
-        def losses(batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
-            student.deeplab.eval()  # batch statistics stay as distilled
-            images, labels = (t.to(device) for t in batch)
-            logits, _ = student(images)
-            full = functional.interpolate(
-                logits, labels.shape[-2:], mode="bilinear", align_corners=False
-            )
-            return {"cross_entropy": functional.cross_entropy(full, labels, ignore_index=IGNORED)}
-
-        train(
+    def start(seed: int) -> Task:
+        student = Student.load(seed_file(job.inputs["student"].folder, seed))
+        student = with_classifier(student, data.num_classes).to(device)
+        return Task(
             student,
             load,
-            losses,
-            settings,
-            count=len(items),
-            seed=seed,
-            generators={},
-            checkpoint=checkpoint,
-            curve=curve_file(job.folder, seed),
-            label=f"probe {job.id}, seed {seed}",
-            loaders=job.settings["compute"].loaders,
+            losses=lambda batch: losses(student, *(t.to(device) for t in batch)),
+            save=student.save,
         )
-        with atomic(path) as partial:
-            student.save(partial)
 
-    each_seed(job, train_one)
+    each_seed(job, len(items), start)

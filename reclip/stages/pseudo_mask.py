@@ -1,4 +1,4 @@
-"""Stage `pseudo-mask`: the teacher's masks of the training images, as palette PNGs (Sec. 3.5)."""
+"""Stage `pseudo-mask`: a teacher's label maps of the training images (Sec. 3.5)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from reclip.rectify.predict import predict_from_features
 
 
 def main(job: Job) -> None:
-    """Write `<seed>/<id>.png` at the photo's own size: every pixel gets its best class."""
+    """Write `<seed>/<id>.png`, a palette PNG of the photo's size with the best class per pixel."""
     device = setup(job.settings["compute"])
     features = FeatureCache(job.inputs["features"].folder)
     data = DataSet(job.inputs["data"].folder)
     denoising = job.settings["pseudo_mask"]
+    items = data.items("train")
     outputs = []
     for seed in job.settings["seeds"] or (None,):
         teacher = Rectifier.load(teacher_file(job.inputs["teacher"].folder, seed)).to(device)
-        items = data.items("train")
         for i, item in enumerate(tqdm(items, desc=f"masks of {job.id}", disable=None)):
             with torch.inference_mode():
                 mask = predict_from_features(teacher, features, "train", i, item, denoising)

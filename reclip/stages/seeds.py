@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -11,23 +10,34 @@ from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.training.checkpoint import Checkpoint
+from reclip.training.loop import Task, train
 
 
-def each_seed(job: Job, train_one: Callable[[int, Path, Checkpoint], None]) -> None:
-    """Train every seed of a run that is not whole yet, then vouch for all of them.
+def each_seed(job: Job, count: int, start: Callable[[int], Task]) -> None:
+    """Train the seeds of a run that are not finished; write weights, curves and the receipt.
 
     Args:
-        train_one: (seed, weights file to write, checkpoint); it also writes `curve_file`.
+        count: number of training images.
+        start: seed to the task of that seed, with its initial weights.
     """
     outputs, checkpoints = [], []
     for seed in job.settings["seeds"]:
-        path = seed_file(job.folder, seed)
+        path, curve = seed_file(job.folder, seed), curve_file(job.folder, seed)
         checkpoint = Checkpoint(path, job.digest)
         if not checkpoint.finished():
             torch.manual_seed(seed)
-            train_one(seed, path, checkpoint)
+            train(
+                start(seed),
+                job.settings[job.stage],
+                count=count,
+                seed=seed,
+                checkpoint=checkpoint,
+                curve=curve,
+                label=f"{job.name}, seed {seed}",
+                loaders=job.settings["compute"].loaders,
+            )
             checkpoint.finish()
-        outputs += [path, curve_file(job.folder, seed)]
+        outputs += [path, curve]
         checkpoints.append(checkpoint)
     finish(job, outputs)
     for checkpoint in checkpoints:

@@ -1,27 +1,44 @@
-"""The loop that rectification, distillation and the probe share: seeded, resumable, logged."""
+"""The training loop of rectification, distillation and the probe: seeded, resumable, logged."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
+from reclip.common.files import atomic
 from reclip.common.prefetch import prefetch
 from reclip.common.tables import write_table
 from reclip.config.models import OptimiserSettings
-from reclip.training.checkpoint import Checkpoint, TrainingState
+from reclip.training.checkpoint import Checkpoint
 
-Batch = TypeVar("Batch")
+
+@dataclass
+class Task:
+    """A model to train, with its batches and losses.
+
+    Threads call `load` in advance, so it must not draw random numbers.
+    """
+
+    model: torch.nn.Module
+    load: Callable[[int, np.ndarray], Any]  # epoch and image indices to a batch
+    losses: Callable[[Any], dict[str, torch.Tensor]]  # batch to weighted terms of the loss
+    save: Callable[[Path], None]  # writes the trained weights
+    noise: torch.Generator | None = None  # the source of randomness in `losses`
 
 
 def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(epoch, row numbers) of every step: each epoch a new order; the short last batch is kept."""
+    """Yield the epoch and the image indices of each step.
+
+    Each epoch has a new order. Its last batch may be smaller than `size`.
+    """
     for epoch in range(epochs):
         order = np.random.default_rng([seed, epoch]).permutation(count)
         for start in range(0, count, size):
@@ -29,90 +46,91 @@ def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int
 
 
 def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: float = 0.0) -> float:
-    """Polynomial decay `base * (1 - step / total) ** power`, never below `minimum`.
+    """Return `base * (1 - step / total) ** power`, but at least `minimum`.
 
-    `step` counts from 0 and may be updates or epochs, as `total` does. Power 0.9: paper,
-    section 4.1. The paper names no minimum; the official code stops at 1e-4.
+    `step` counts from 0. Power 0.9: paper Sec. 4.1. Minimum: the paper names none, the official
+    code stops at 1e-4.
     """
     remaining = max(0.0, 1.0 - step / total)
     return max(minimum, base * remaining**power)
 
 
-def make_sgd(
-    params: Iterable[torch.nn.Parameter],
-    lr: float = 0.01,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-) -> torch.optim.SGD:
-    """SGD over those of `params` that require a gradient.
-
-    Rate and weight decay: paper, section 4.1. Momentum: official code (the paper has none).
-    """
-    trainable = [p for p in params if p.requires_grad]
-    return torch.optim.SGD(trainable, lr=lr, momentum=momentum, weight_decay=weight_decay)
+def make_sgd(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.SGD:
+    """Return SGD over the parameters that require a gradient."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.SGD(
+        trainable, settings.lr, settings.momentum, weight_decay=settings.weight_decay
+    )
 
 
 def train(
-    model: torch.nn.Module,
-    load: Callable[[int, np.ndarray], Batch],
-    compute_losses: Callable[[Batch], dict[str, torch.Tensor]],
+    task: Task,
     settings: OptimiserSettings,
     *,
     count: int,
     seed: int,
-    generators: dict[str, torch.Generator],
     checkpoint: Checkpoint,
     curve: Path,
     label: str,
     loaders: int = 0,
 ) -> None:
-    """Minimise the sum of the losses by SGD with the poly schedule; write the curve.
+    """Train by SGD with the poly schedule; write the weights and the curve.
 
     Args:
-        load: (epoch, rows of training images) to a batch, by `loaders` threads ahead of time; it
-            draws no random numbers.
-        compute_losses: batch to weighted loss terms; their sum is minimised.
-        count: training images; `settings` has `epochs` and `batch`.
-        generators: random sources that `compute_losses` draws from, saved with the state.
-        checkpoint: where the state is kept; a state that is there is gone on from.
+        settings: of the optimiser, with `epochs` and `batch`.
+        count: number of training images; `seed` determines their order.
+        checkpoint: of the training to resume; it also names the file of the weights.
+        curve: CSV file of step, epoch, learning rate and losses.
+        label: names the training in the progress bar and in errors.
+        loaders: threads that prefetch batches.
 
-    Raises ReclipError: the loss is no longer a finite number.
+    Raises ReclipError: the loss is infinite or not a number.
     """
-    optimiser = make_sgd(
-        [p for p in model.parameters() if p.requires_grad],
-        settings.lr,
-        settings.momentum,
-        settings.weight_decay,
-    )
-    progress = TrainingState(model, optimiser, generators)
-    saved = checkpoint.load()
-    if saved is not None:
-        progress.restore(saved)
+    model = task.model
+    optimiser = make_sgd(model, settings)
+    done, names, rows = 0, [], []
+    if (saved := checkpoint.load()) is not None:
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        if task.noise is not None:
+            task.noise.set_state(saved["noise"])
+        done, names, rows = saved["step"], saved["names"], saved["curve"]
+
+    def state() -> dict[str, Any]:
+        return {
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "noise": None if task.noise is None else task.noise.get_state(),
+            "step": len(rows),
+            "names": names,
+            "curve": rows,
+        }
+
     steps = list(batches(count, settings.batch, settings.epochs, seed))
     model.train()
-    bar = tqdm(desc=label, total=len(steps), initial=progress.step, disable=None)
-    loaded = prefetch(steps[progress.step :], lambda step: load(*step), loaders)
-    for step, ((epoch, _), batch) in enumerate(loaded, start=progress.step):
-        lr = poly_lr(step, len(steps), settings.lr, settings.power, settings.min_lr)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-        optimiser.zero_grad(set_to_none=True)
-        losses = compute_losses(batch)
-        total = sum(losses.values())
-        values = [float(v.detach()) for v in (total, *losses.values())]
-        if not math.isfinite(values[0]):
-            raise ReclipError(
-                f"{label}: the loss is {values[0]} at step {step}: lower the learning rate (lr)"
-            )
-        total.backward()
-        optimiser.step()
-        progress.names = ["loss", *losses]
-        progress.curve.append([step, epoch, lr, *values])
-        progress.step = step + 1
-        checkpoint.save_now_and_then(progress.state)
-        bar.set_postfix(loss=f"{values[0]:.3f}", refresh=False)
-        bar.update()
-    bar.close()
+    loaded = prefetch(steps[done:], lambda step: task.load(*step), loaders)
+    with tqdm(desc=label, total=len(steps), initial=done, disable=None) as bar:
+        for step, ((epoch, _), batch) in enumerate(loaded, start=done):
+            lr = poly_lr(step, len(steps), settings.lr, settings.power, settings.min_lr)
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+            optimiser.zero_grad(set_to_none=True)
+            losses = task.losses(batch)
+            total = sum(losses.values())
+            values = [float(v.detach()) for v in (total, *losses.values())]
+            if not math.isfinite(values[0]):
+                raise ReclipError(
+                    f"{label}: the loss is {values[0]} at step {step}: lower the learning rate (lr)"
+                )
+            total.backward()
+            optimiser.step()
+            names = ["loss", *losses]
+            rows.append([step, epoch, lr, *values])
+            checkpoint.save_if_due(state)
+            bar.set_postfix(loss=f"{values[0]:.3f}", refresh=False)
+            bar.update()
     model.eval()
-    rows = [(int(r[0]), int(r[1]), *(f"{v:.6g}" for v in r[2:])) for r in progress.curve]
-    write_table(curve, ("step", "epoch", "lr", *progress.names), rows)
+    lines = [(*row[:2], *(f"{value:.6g}" for value in row[2:])) for row in rows]
+    write_table(curve, ("step", "epoch", "lr", *names), lines)
+    with atomic(checkpoint.output) as partial:
+        task.save(partial)

@@ -56,7 +56,7 @@ def test_every_stage_is_a_command() -> None:
         (["fetch", "--dataset", "voc"], "no dataset 'voc' for fetch; there are none"),
         (["status", "--params", "nowhere.yaml"], "no settings file 'nowhere.yaml'"),
         (["rectify", "--run", "ref-pe"], "rectify ref-pe needs prepare voc, which is stale"),
-        (["init", "mini"], "'params.yaml' is there already"),
+        (["init", "mini"], "'params.yaml' already exists"),
         (["init", "voc", "--output", "x.yaml", "--archive", "no.tar"], "no archive 'no.tar'"),
     ],
 )

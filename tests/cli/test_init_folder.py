@@ -61,7 +61,7 @@ def test_it_writes_whole_settings_and_says_why(options: tuple[str, ...]) -> None
     assert "wrote own.yaml; now run: snakemake --config params=own.yaml" in said.out
     assert said.out.endswith("--model results/pets/runs/distilled/model\n")
     assert "then read results/pets/summary/summary.md, and use the model:" in said.out
-    assert "note: so few photos are a trial" in said.out
+    assert "note: so few photos are only a trial" in said.out
     assert said.out.startswith("3 photos of about 64×48 pixels; 3 classes: cat, dog, person\n")
     for section in ("compute", "clip", "views", "hypotheses", "rectify", "distill"):
         assert re.search(rf"^{section}: .+ \(.+\)$", said.out, re.M), section
@@ -108,7 +108,7 @@ def test_classes_of_a_file_and_any_setting() -> None:
 
 def test_photos_that_cannot_be_read_are_said() -> None:
     said = init("--clip", "mini-clip")
-    assert "\nnote: 1 of the photos looked at cannot be read and will be left out\n" in said.out
+    assert "\nnote: 1 of the measured photos cannot be read and will be skipped\n" in said.out
 
 
 def test_weights_from_a_file() -> None:
@@ -197,7 +197,7 @@ def test_one_photo_is_a_trial() -> None:
     for path in ("photos/1.jpg", "photos/2.jpg", "photos/bad.jpg"):
         Path(path).unlink()
     said = init("--clip", "mini-clip")
-    assert said.code == 0 and "\nnote: so few photos are a trial" in said.out
+    assert said.code == 0 and "\nnote: so few photos are only a trial" in said.out
 
 
 # ---------------------------------------------------------------- what is refused
@@ -210,9 +210,9 @@ def mess(*paths: str) -> None:
 
 WRONG = [
     (("--classes", ""), "--classes is missing: reclip init folder --images DIR --classes"),
-    (("--classes", ","), "no name before or after a mark"),
+    (("--classes", ","), "a name is missing before or after a mark"),
     (("--classes", "cat, cat"), "listed twice: keep it once"),
-    (("--classes", "cat, 猫, собака"), "masks of '猫', 'собака' would be noise: write it in"),
+    (("--classes", "cat, 猫, собака"), "masks of '猫', 'собака' would be noise: use English names"),
     (("--classes", f"cat, {'very ' * 70}dog"), "makes prompts of 82 tokens and CLIP reads 77"),
     (("--classes", "lost.txt"), "Cannot read 'lost.txt': No such file or directory"),
     (("--images", ""), "--images is missing"),
@@ -227,11 +227,11 @@ WRONG = [
     (("--val-images", "corrupt", "--val-labels", "photos"), "'photos' lie in one another"),
     (("--clip", "ViT-B-61"), "no weights of 'ViT-B-61'"),
     (("--clip", "RN50"), "the towers of 'RN50' differ from CLIP's ViT"),
-    (("--checkpoint", "lost.pt"), "no checkpoint 'lost.pt': give a weights file's path"),
+    (("--checkpoint", "lost.pt"), "no checkpoint 'lost.pt': give the path of a weights file"),
     (("--experiment", "a b"), "params: 'experiment'"),
     (("--set", "rectify.lr=-1"), "'rectify.lr': input should be greater"),
-    (("--archive", "x.tar"), "--archive is no option of preset folder: leave it out"),
-    (("--downloads", "x"), "--downloads is no option of preset folder"),
+    (("--archive", "x.tar"), "Preset 'folder' does not accept --archive: remove this option"),
+    (("--downloads", "x"), "Preset 'folder' does not accept --downloads"),
 ]
 
 
@@ -245,11 +245,11 @@ def test_a_wrong_option_is_one_sentence_and_writes_nothing(options, words) -> No
 
 def test_an_output_that_is_there_is_kept() -> None:
     Path("params.yaml").write_text("mine")
-    assert "'params.yaml' is there already: choose another --output or add" in one_sentence(init())
+    assert "'params.yaml' already exists: choose another --output or add" in one_sentence(init())
     assert Path("params.yaml").read_text() == "mine"
     assert init("--force", "--clip", "mini-clip").code == 0
 
 
 def test_options_of_the_folder_are_for_no_other_preset() -> None:
     said = reclip("init", "voc", "--images", "photos", "--output", "own.yaml")
-    assert "--images is no option of preset voc: leave it out" in one_sentence(said)
+    assert "Preset 'voc' does not accept --images: remove this option" in one_sentence(said)

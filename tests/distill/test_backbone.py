@@ -126,7 +126,7 @@ def test_timms_own_weights(tiny, monkeypatch):
     monkeypatch.setattr(timm, "create_model", no_network)
     backbone = create_backbone("resnet18", TINY, STRIDE, pretrained=True)
     assert torch.equal(features(backbone), expected("resnet18", tiny, **TINY))
-    with pytest.raises(ReclipError, match="what timm downloads does not fit timm's resnet18"):
+    with pytest.raises(ReclipError, match="timm's download does not fit timm's resnet18"):
         create_backbone("resnet18", {**TINY, "layers": [1, 1, 2, 1]}, STRIDE, pretrained=True)
 
 
@@ -201,5 +201,5 @@ def test_other_files(tiny, tmp_path):
     ("name", "args"), [("resnet18", {"no_such_argument": 3}), ("vit_tiny_patch16_224", {})]
 )
 def test_a_network_that_cannot_be_dilated_is_one_sentence(name, args):
-    with pytest.raises(ReclipError, match=rf"timm cannot build {name} .*: change one or the other"):
+    with pytest.raises(ReclipError, match=rf"timm cannot build {name} .*: change one of the two"):
         create_backbone(name, args, 8)

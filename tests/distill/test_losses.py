@@ -5,11 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reclip.config.models import DistillSettings
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss, feature_loss, mask_loss, text_loss
 
 CLASSES, DIM, BATCH, SIZE = 5, 16, 2, 40
-GUMBEL = {"gumbel_scale": 1000.0, "gumbel_tau": 1.0, "tau": 0.01}
+SETTINGS = DistillSettings(gumbel_scale=1000.0, gumbel_tau=1.0, tau=0.01)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -55,11 +56,11 @@ def test_each_term_alone_trains_the_backbone(student: Student, term: str) -> Non
         TEACHER,
         W_Q,
         HYPOTHESES,
+        SETTINGS,
         logit_scale=student.head.logit_scale,
         generator=rng(6),
-        **GUMBEL,
     )
-    getattr(losses, term).backward()
+    losses[term].backward()
     deeplab = student.deeplab
     stem, stage = deeplab.backbone.conv1[0].weight, deeplab.backbone.layer4[0].bn2.weight
     for parameter in (stem, stage, *(branch[0].weight for branch in deeplab.branches)):
@@ -68,7 +69,7 @@ def test_each_term_alone_trains_the_backbone(student: Student, term: str) -> Non
 
 def test_text_loss_also_trains_through_the_masks(student: Student) -> None:
     logits, feature = student(images())
-    loss = text_loss(feature.detach(), logits, W_Q, HYPOTHESES, generator=rng(6), **GUMBEL)
+    loss = text_loss(feature.detach(), logits, W_Q, HYPOTHESES, SETTINGS, generator=rng(6))
     loss.backward()
     assert student.deeplab.backbone.conv1[0].weight.grad.abs().max() > 0
 
@@ -120,7 +121,7 @@ def test_text_loss_is_low_for_right_masks_and_features() -> None:
     swapped = right[:, [1, 0, 2, 3, 4]]
     hypotheses = HYPOTHESES[:1]
     good, bad = (
-        text_loss(feature, m, W_Q, hypotheses, generator=rng(10), **GUMBEL)
+        text_loss(feature, m, W_Q, hypotheses, SETTINGS, generator=rng(10))
         for m in (right, swapped)
     )
     assert good < 0.01
@@ -135,33 +136,37 @@ def test_text_loss_ignores_cells_outside_the_photo() -> None:
     changed = feature.clone()
     changed[:, :, 2:] = unit(BATCH, DIM, 2, 4, seed=12)
     first, second = (
-        text_loss(f, logits, W_Q, HYPOTHESES, valid=valid, generator=rng(13), **GUMBEL)
-        for f in (feature, changed)
+        text_loss(f, logits, W_Q, HYPOTHESES, SETTINGS, valid, rng(13)) for f in (feature, changed)
     )
     torch.testing.assert_close(first, second)
 
 
-def test_total_is_eq_8() -> None:
+def test_the_terms_are_those_of_eq_8() -> None:
     feature = unit(BATCH, DIM, 5, 5, seed=14)
     logits = torch.einsum("bdhw,cd->bchw", feature, W_Q)
     labels = LABELS.clone()
     labels[:, :, 24:] = 255
+    valid = labels != 255
 
-    def losses(**kwargs: object):
-        kwargs = {"logit_scale": 20.0, "generator": rng(15), **GUMBEL, **kwargs}
-        return distillation_loss(logits, feature, labels, TEACHER, W_Q, HYPOTHESES, **kwargs)
+    def losses(logit_scale: float = 20.0, **changes: object) -> dict[str, Tensor]:
+        settings = SETTINGS.model_copy(update=changes)
+        return distillation_loss(
+            logits, feature, labels, TEACHER, W_Q, HYPOTHESES, settings,
+            logit_scale=logit_scale, generator=rng(15),
+        )  # fmt: skip
 
-    full = losses()
-    torch.testing.assert_close(full.total, full.mask + 0.5 * full.feature + 0.5 * full.text)
-    torch.testing.assert_close(full.mask, mask_loss(20.0 * logits, labels))
-    torch.testing.assert_close(
-        full.feature, feature_loss(feature, TEACHER, (SIZE, SIZE), labels != 255)
-    )
-    torch.testing.assert_close(losses(logit_scale=1.0).text, full.text)
-    grid = losses(resolution="grid")
-    torch.testing.assert_close(grid.feature, feature_loss(feature, TEACHER, None, labels != 255))
-    assert grid.feature != full.feature
-
-    mask_only = losses(alpha=0.0, beta=0.0)
-    assert mask_only.feature is None and mask_only.text is None
-    assert mask_only.total is mask_only.mask
+    full = losses(alpha=0.5, beta=0.25)
+    text = text_loss(feature, logits, W_Q, HYPOTHESES, SETTINGS, valid, rng(15))
+    wanted = {
+        "mask": mask_loss(20.0 * logits, labels),
+        "feature": 0.5 * feature_loss(feature, TEACHER, (SIZE, SIZE), valid),
+        "text": 0.25 * text,
+    }
+    assert list(full) == list(wanted)
+    for term, value in wanted.items():
+        torch.testing.assert_close(full[term], value)
+    torch.testing.assert_close(losses(logit_scale=1.0, beta=0.25)["text"], full["text"])
+    grid = losses(feature_resolution="grid")
+    torch.testing.assert_close(grid["feature"], 0.5 * feature_loss(feature, TEACHER, None, valid))
+    assert grid["feature"] != full["feature"]
+    assert list(losses(alpha=0.0, beta=0.0)) == ["mask"]

@@ -9,6 +9,7 @@ from scipy.stats import t as student_t
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from reclip.common.errors import ReclipError
+from reclip.config.models import RectifySettings
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
 from reclip.training.loop import make_sgd, poly_lr
 
@@ -86,7 +87,7 @@ def test_poly_lr() -> None:
 def test_make_sgd_leaves_frozen_parameters_out() -> None:
     layer = torch.nn.Linear(2, 2)
     layer.bias.requires_grad_(False)
-    optimizer = make_sgd(layer.parameters(), lr=0.1, weight_decay=0.2)
+    optimizer = make_sgd(layer, RectifySettings(lr=0.1, weight_decay=0.2))
     (group,) = optimizer.param_groups
     assert len(group["params"]) == 1 and group["params"][0] is layer.weight
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 0.2)

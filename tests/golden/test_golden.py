@@ -53,13 +53,12 @@ def seeded_model(clip: Clip, w_query: torch.Tensor) -> BiasModel:
 
 
 def rectification_loss(model: BiasModel, z: torch.Tensor, classes: list[list[int]]):
-    heads = model.heads()
-    m = model(z, heads)
+    m = model(z)
     pooled = masked_pool(gumbel_masks(m.flatten(1, 2)), z.flatten(1, 2))
     hypotheses = torch.zeros(len(z), 20, dtype=torch.bool)
     for row, present in zip(hypotheses, classes, strict=True):
         row[present] = True
-    return contrastive_loss(pooled, heads[0], hypotheses), m
+    return contrastive_loss(pooled, model.w_query, hypotheses), m
 
 
 def gradient_norms(model: BiasModel) -> dict[str, float]:

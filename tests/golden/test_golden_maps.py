@@ -30,8 +30,8 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.pipeline.recipes import metrics_file
 from reclip.pipeline.stages import STAGES
+from reclip.rectify.learn import build_model
 from reclip.rectify.model import Rectifier
-from reclip.stages.rectify import build_model
 from support import seeded
 from support.golden_files import DATA, PHOTOS
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reclip.cli.init import init
+from reclip.cli.init import FOLDER, init
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
 from reclip.config import compat
 from reclip.config.load import load_params, validate
 from reclip.config.models import DATASET_SECTIONS, ClipSettings, Params
 from reclip.pipeline.plan import Plan
-from reclip.presets import CHOSEN, PRESETS, preset_text, write_preset
+from reclip.presets import PRESETS, preset_text, write_settings
 from reclip.presets.options import changes
 from support.paths import ROOT
 
@@ -25,12 +25,16 @@ def preset(name: str) -> Params:
     return validate(Params, yaml.safe_load(preset_text(name)))
 
 
+def write_preset(name: str, path: Path, changes: dict | None = None) -> Path:
+    return write_settings(preset_text(name), path, changes)
+
+
 def test_the_committed_params_are_the_embedded_default() -> None:
     assert (ROOT / "params.yaml").read_text(encoding="utf-8") == preset_text("mini")
 
 
 def test_every_preset_can_be_asked_for() -> None:
-    choices = (*PRESETS, CHOSEN)
+    choices = (*PRESETS, FOLDER)
     assert sorted(p.stem for p in (ROOT / "reclip/presets").glob("*.yaml")) == sorted(choices)
     (argument,) = (p for p in init.params if p.name == "preset")
     assert set(argument.type.choices) == set(choices)
@@ -72,13 +76,13 @@ def test_one_run_has_one_value_of_the_paper_wherever_it_stands() -> None:
 
 def test_every_value_of_the_paper_preset_says_its_source() -> None:
     """A line that sets a value is followed by its source, or stands in a block that begins so."""
-    text = preset_text("paper").split("\n# One run a row")[0]
+    text = preset_text("paper").split("\n# One run per row")[0]
     settings = text[text.index("clip:") : text.index("datasets:")]
     said = ("paper", "official", "ours", "OpenAI", "MaskContrast")
     for line in settings.splitlines():
         if line and not line.rstrip().endswith(":"):
             assert any(word in line.split("#", 1)[-1] for word in said), line
-    own = text[text.index("datasets:") : text.index("# snakemake paper_check")]
+    own = text[text.index("datasets:") : text.index("# `snakemake paper_check`")]
     for line in own.splitlines()[1:]:
         if line.startswith("    ") and "source:" not in line:
             assert "# official" in line, line
@@ -121,7 +125,7 @@ def test_voc_from_an_archive(tmp_path: Path, name: str) -> None:
     assert source.archive == str(archive)
     assert source.sha256 == file_sha256(archive)
     assert source.limit == 7
-    assert "# One run a row of a table" in path.read_text(encoding="utf-8")  # comments stay
+    assert "# One run per row of a table" in path.read_text(encoding="utf-8")  # comments stay
 
 
 @pytest.mark.parametrize("name", ODD)

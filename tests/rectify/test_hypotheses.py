@@ -35,14 +35,14 @@ def test_hypotheses_are_looked_up_by_id_and_never_by_line(tmp_path: Path) -> Non
 
 def test_a_missing_id_is_one_sentence(tmp_path: Path) -> None:
     write_hypotheses(tmp_path / "a.csv", ["x"], torch.ones(1, 3, dtype=torch.bool))
-    with pytest.raises(ReclipError, match="has no line for image 'z'"):
+    with pytest.raises(ReclipError, match="has no row for image 'z'"):
         read_hypotheses(tmp_path / "a.csv", ["x", "z"], 3)
 
 
 @pytest.mark.parametrize("line", ["x,0 3", "x,-1"])
 def test_a_class_out_of_range_is_one_sentence(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.csv").write_text(f"id,classes\n{line}\n")
-    with pytest.raises(ReclipError, match="image 'x' has a class beyond 2"):
+    with pytest.raises(ReclipError, match="image 'x' has a class outside 0 to 2"):
         read_hypotheses(tmp_path / "a.csv", ["x"], 3)
 
 

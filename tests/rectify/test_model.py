@@ -58,7 +58,7 @@ def bias_model(clip, *, positional=None, query=False, reference=True, **options)
 
 def rectification_loss(model: BiasModel, z: torch.Tensor) -> torch.Tensor:
     heads = model.heads()
-    pooled = masked_pool(gumbel_masks(model(z, heads).flatten(1, 2), 10.0), z.flatten(1, 2))
+    pooled = masked_pool(gumbel_masks(model(z).flatten(1, 2), 10.0), z.flatten(1, 2))
     hypotheses = torch.tensor([[True, False, True], [False, True, False]])
     return contrastive_loss(pooled, heads[0], hypotheses)
 

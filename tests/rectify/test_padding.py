@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reclip.config.models import RectifySettings
+from reclip.config.models import DistillSettings, RectifySettings
 from reclip.data.images import IGNORED
 from reclip.distill.losses import distillation_loss
+from reclip.rectify.learn import Batch, losses
 from reclip.rectify.model import BiasModel, PositionalNet
-from reclip.stages.rectify import Batch, losses
 
 CLASSES, DIM, SIDE = 3, 6, 4
 COVERED = (2, 3)  # rows and columns of the view that hold image
@@ -65,9 +65,10 @@ def test_padding_enters_no_loss_of_the_student(resolution) -> None:
         functional.conv2d(feature, w_q[:, :, None, None]), feature, labels,
         unit(1, SIDE, SIDE, DIM, seed=2).permute(0, 3, 1, 2), w_q,
         torch.tensor([[False, True, False]]),
-        logit_scale=10.0, resolution=resolution, gumbel_scale=20.0, gumbel_tau=1.0, tau=0.1,
+        DistillSettings(feature_resolution=resolution, gumbel_scale=20.0, tau=0.1),
+        logit_scale=10.0,
     )  # fmt: skip
-    found.total.backward()
+    sum(found.values()).backward()
     reached = feature.grad[0].abs().sum(0) > 0
     assert reached[: COVERED[0], : COVERED[1]].all()
     assert not reached[COVERED[0] + 1 :].any() and not reached[:, COVERED[1] + 1 :].any()

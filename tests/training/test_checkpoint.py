@@ -1,4 +1,4 @@
-"""A training run that was stopped goes on, and ends with the bytes of one that was not."""
+"""An interrupted training resumes, and ends with the bytes of one without interruption."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from reclip.common.errors import ReclipError
-from reclip.config.models import RectifySettings
+from reclip.config.models import ComputeSettings, RectifySettings
 from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
 from reclip.stages.seeds import each_seed
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import batches, train
+from reclip.training.loop import Task, batches, train
 
 SETTINGS = RectifySettings(epochs=4, batch=3, lr=0.05)
 COUNT = 8
@@ -34,7 +34,7 @@ def run(
     settings: RectifySettings = SETTINGS,
     loaders: int = 0,
 ) -> list[int]:
-    """Train a small noisy model, with batch norm, to `seed-<seed>`; returns the steps it took."""
+    """Train a small noisy model with batch norm; return the epoch of each step."""
     torch.manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.BatchNorm1d(4))
     data = torch.randn(COUNT, 5, generator=torch.Generator().manual_seed(9))
@@ -51,20 +51,21 @@ def run(
         return {"first": z.square().mean(), "second": 0.5 * z[:, 0].exp().mean()}
 
     train(
-        model,
-        lambda epoch, rows: (epoch, rows),
-        losses,
+        Task(
+            model,
+            lambda epoch, rows: (epoch, rows),
+            losses,
+            lambda partial: save_file(model.state_dict(), partial),
+            noise,
+        ),
         settings,
         count=COUNT,
         seed=seed,
-        generators={"noise": noise},
         checkpoint=Checkpoint(path, digest, every_seconds=0),
         curve=curve_file(folder, seed),
         label="test",
         loaders=loaders,
     )
-    folder.mkdir(exist_ok=True)
-    save_file(model.state_dict(), path)
     return steps
 
 
@@ -72,13 +73,13 @@ def made(folder: Path) -> list[bytes]:
     return [seed_file(folder, 0).read_bytes(), curve_file(folder, 0).read_bytes()]
 
 
-def test_reading_ahead_changes_nothing(tmp_path: Path) -> None:
+def test_prefetching_changes_nothing(tmp_path: Path) -> None:
     run(tmp_path / "inline")
     run(tmp_path / "ahead", loaders=3)
     assert made(tmp_path / "inline") == made(tmp_path / "ahead")
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+def test_an_infinite_loss_stops_the_training(tmp_path: Path) -> None:
     with pytest.raises(ReclipError, match=r"test: the loss is (nan|inf) at step \d+: lower the"):
         run(tmp_path, settings=SETTINGS.model_copy(update={"lr": 1e30}))
 
@@ -90,7 +91,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, stop_at: int) ->
     with pytest.raises(Stopped):
         run(broken, stop_at=stop_at)
     assert not seed_file(broken, 0).exists()
-    assert len(run(broken)) == STEPS - stop_at  # it went on, it did not start anew
+    assert len(run(broken)) == STEPS - stop_at  # it resumed
     assert made(broken) == made(whole)
 
 
@@ -111,12 +112,12 @@ def test_a_checkpoint_of_other_settings_is_ignored(tmp_path: Path) -> None:
     assert made(tmp_path / "a") == made(tmp_path / "b")
 
 
-def test_a_checkpoint_is_saved_now_and_then(tmp_path: Path) -> None:
+def test_a_checkpoint_is_saved_when_due(tmp_path: Path) -> None:
     rare = Checkpoint(tmp_path / "seed-0.safetensors", "digest", every_seconds=3600)
-    rare.save_now_and_then(lambda: pytest.fail("asked for a state too early"))
+    rare.save_if_due(lambda: pytest.fail("saved too early"))
     assert rare.load() is None
     often = Checkpoint(tmp_path / "seed-0.safetensors", "digest", every_seconds=0)
-    often.save_now_and_then(lambda: {"step": 3})
+    often.save_if_due(lambda: {"step": 3})
     assert often.load() == {"step": 3}
 
 
@@ -146,26 +147,31 @@ def test_the_curve_has_a_line_a_step(tmp_path: Path) -> None:
 
 
 def seeds_job(folder: Path) -> Job:
-    return Job("rectify", "run", folder, folder.parent / "plan", {"seeds": (0, 1)})
+    settings = {"seeds": (0, 1), "rectify": SETTINGS, "compute": ComputeSettings()}
+    return Job("rectify", "run", folder, folder.parent / "plan", settings)
 
 
 def each(job: Job, done: list[int], stop_at: int | None = None) -> None:
-    def train_one(seed: int, path: Path, checkpoint: Checkpoint) -> None:
+    def start(seed: int) -> Task:
         if seed == stop_at:
             raise Stopped
         done.append(seed)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(str(torch.rand(1)))
-        curve_file(job.folder, seed).write_text("curve")
+        model = torch.nn.Linear(5, 1)
+        return Task(
+            model,
+            lambda epoch, rows: torch.ones(len(rows), 5),
+            lambda batch: {"loss": model(batch).square().mean()},
+            lambda path: save_file(model.state_dict(), path),
+        )
 
-    each_seed(job, train_one)
+    each_seed(job, COUNT, start)
 
 
-def test_seeds_that_are_whole_are_not_trained_again(tmp_path: Path) -> None:
+def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
     job, done = seeds_job(tmp_path / "run"), []
     with pytest.raises(Stopped):
         each(job, done, stop_at=1)
-    assert why_stale(job) == "not made yet"  # nothing vouches for half a run
+    assert why_stale(job) == "not made yet"  # half a run has no receipt
     each(job, done)
     assert done == [0, 1]
     assert why_stale(job) is None
@@ -175,7 +181,7 @@ def test_seeds_that_are_whole_are_not_trained_again(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_seed_whose_weights_are_gone_is_trained_again(tmp_path: Path) -> None:
+def test_a_finished_seed_without_weights_is_trained_again(tmp_path: Path) -> None:
     job, done = seeds_job(tmp_path / "run"), []
     with pytest.raises(Stopped):
         each(job, done, stop_at=1)
@@ -185,11 +191,11 @@ def test_a_seed_whose_weights_are_gone_is_trained_again(tmp_path: Path) -> None:
 
 
 def test_a_seed_does_not_depend_on_those_before_it(tmp_path: Path) -> None:
-    """Initial weights come from the global generator, seeded afresh for every seed."""
+    """Initial weights come from the global generator, which each seed seeds again."""
     whole, broken = seeds_job(tmp_path / "a"), seeds_job(tmp_path / "b")
     each(whole, [])
     with pytest.raises(Stopped):
         each(broken, [], stop_at=1)
     torch.rand(5)
     each(broken, [])
-    assert seed_file(whole.folder, 1).read_text() == seed_file(broken.folder, 1).read_text()
+    assert seed_file(whole.folder, 1).read_bytes() == seed_file(broken.folder, 1).read_bytes()

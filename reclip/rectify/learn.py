@@ -1,0 +1,74 @@
+"""Learn the bias: the model that the settings describe, its batches and its loss (Sec. 3.4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from reclip.clip.feature_cache import FeatureCache
+from reclip.clip.load import Clip
+from reclip.clip.text import ReferenceEncoder
+from reclip.config.models import RectifySettings
+from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
+from reclip.rectify.model import BiasModel, PositionalNet
+
+
+def build_model(
+    clip: Clip, classes: list[list[str]], w_query: torch.Tensor, settings: RectifySettings
+) -> BiasModel:
+    """Return the bias model that the settings describe, for Query embeddings (C, D)."""
+    reference = query = positional = None
+    if settings.reference:
+        reference = ReferenceEncoder(clip, classes, settings.prompt_length, settings.class_slots)
+    if settings.learn_query:
+        query = ReferenceEncoder(clip, classes, words=settings.query_words)
+    if settings.positional:
+        positional = PositionalNet(
+            clip.positional_embedding.shape[1],
+            len(classes) if settings.positional_channels == "class" else 1,
+            settings.positional_hidden,
+            settings.positional_final_relu,
+            settings.positional_init,
+        )
+    return BiasModel(
+        w_query,
+        clip.positional_embedding,
+        clip.grid,
+        reference=reference,
+        query=query,
+        positional=positional,
+        reference_norm=settings.normalise_reference,
+        combine=settings.combine,
+    )
+
+
+class Batch(NamedTuple):
+    """A batch of one view."""
+
+    z: torch.Tensor  # features (B, h, w, D)
+    valid: torch.Tensor  # bool (B, h, w), False for padding
+    hypotheses: torch.Tensor  # bool (B, C)
+
+
+def load(features: FeatureCache, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:
+    """Return the training images `rows` in the view of the epoch."""
+    z, valid = features.view_batch(epoch % len(features.views), rows)
+    return Batch(z, valid, hypotheses[rows])
+
+
+def losses(
+    model: BiasModel, batch: Batch, settings: RectifySettings, noise: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Return the contrastive loss (Eq. 5) of a batch.
+
+    Masked features are compared with the fixed Query (Sec. 3.4), even if a learned Query segments.
+    With the learned one, texts and masks could agree on anything.
+    """
+    z, valid, wanted = (t.to(noise.device) for t in batch)
+    valid = None if settings.padding == "counted" else valid.flatten(1)
+    logits = model(z).flatten(1, 2)
+    masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, noise)
+    pooled = masked_pool(masks, z.flatten(1, 2), valid, settings.pool_over)
+    return {"contrastive": contrastive_loss(pooled, model.w_query, wanted, settings.tau)}
