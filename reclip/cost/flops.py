@@ -12,16 +12,17 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
+from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from reclip.clip.architecture import architecture, build
+from reclip.clip.architecture import architecture
 from reclip.clip.dense import dense_features
 from reclip.clip.load import Clip
-from reclip.clip.text import ReferenceEncoder, query_embeddings
-from reclip.config.models import DistillSettings, RectifySettings
+from reclip.clip.text import ReferenceEncoder, encode_tokens
+from reclip.config.models import ClipSettings, DistillSettings, RectifySettings
 from reclip.cost.work import Work
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
@@ -80,7 +81,7 @@ def meta_clip(name: str) -> Clip:
     Raises ReclipError: there is no such model, or it is not a plain ViT.
     """
     with torch.device("meta"):
-        model = build(name, architecture(name)[0])
+        model = CLIP(**architecture(ClipSettings(model=name), (), None)[0])
     return Clip(model, SimpleTokenizer(context_length=model.context_length), (), ())
 
 
@@ -113,9 +114,10 @@ def image_embedding(model: str) -> Work:
 
 @lru_cache
 def text_embedding(model: str, tokens: int) -> Work:
-    """Return the FLOPs of the text tower on one prompt of `tokens` tokens, at least 3."""
-    template = f"{WORD} " * (tokens - 3) + "{}"  # start token, end token and the name
-    return count(lambda: query_embeddings(meta_clip(model), [[WORD]], [template]))
+    """Return the FLOPs of the text tower on one prompt of `tokens` tokens."""
+    prompt, end = torch.zeros(1, tokens, dtype=torch.long), torch.tensor([tokens - 1])
+    clip = meta_clip(model)
+    return count(lambda: encode_tokens(clip.model, prompt.to("meta"), end.to("meta")))
 
 
 @lru_cache

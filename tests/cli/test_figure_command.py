@@ -16,7 +16,7 @@ from reclip.cli.main import cli
 from reclip.common.errors import ReclipError
 from reclip.common.files import write_json
 from reclip.common.tables import write_table
-from reclip.config.models import ImageSettings
+from reclip.config.models import ImageSettings, ViewSettings
 from reclip.data.index import Item, write_dataset
 from reclip.data.reading import Window
 from reclip.distill.deeplab import SegmentationHead
@@ -81,8 +81,13 @@ def train(plan: Plan, run: str) -> None:
         split: [{"id": item.id, "offset": 0, "size": [16, 24]} for item in found]
         for split, found in items.items()
     }
-    settings = ImageSettings().model_dump(mode="json")
-    manifest = {"splits": splits, "patch": 8, "norm": "clip", "image_settings": settings}
+    manifest = {
+        "splits": splits,
+        "patch": 8,
+        "norm": "clip",
+        "image_settings": ImageSettings().model_dump(mode="json"),
+        "view_settings": ViewSettings().model_dump(mode="json"),
+    }
     write_json(cached.folder / "manifest.json", manifest)
     finish(cached, list(cached.folder.glob("*.*")))
     job = plan.job("rectify", run)

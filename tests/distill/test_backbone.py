@@ -186,7 +186,7 @@ def test_other_files(tiny, tmp_path):
     with pytest.raises(ReclipError, match=wanted):
         create_backbone("resnet50c", {}, STRIDE, checkpoint=path)
     named = path.rename(tmp_path / "resnet50_v1c-2cccc1ad.pth")
-    with pytest.raises(ReclipError, match="is named like open-mmlab's resnet50_v1c but"):
+    with pytest.raises(ReclipError, match="is named like open-mmlab's resnet50_v1c, but"):
         create_backbone("resnet50c", {}, STRIDE, checkpoint=named)
     with pytest.raises(ReclipError, match=r"no file 'gone.pth': download https://\S+e67eebb6.pth"):
         create_backbone("resnet101c", {}, STRIDE, checkpoint="gone.pth")
