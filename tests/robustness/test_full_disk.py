@@ -74,7 +74,7 @@ for stage in sys.argv[2:]:
         receipt.unlink()
     with open("results/filler", "wb") as filler:
         filler.write(bytes(shutil.disk_usage("results").free))
-    project.refuse(stage, "free some space", "are free" if stage == "fetch" else "disk is full")
+    project.refuse(stage, "Free some space", "are free" if stage == "fetch" else "disk is full")
     Path("results/filler").unlink()
     project.mended(before, stage)
     print(stage)
@@ -208,6 +208,6 @@ def test_a_result_that_lost_its_bytes(good: Project, name: str, stage: str) -> N
     path.write_bytes(bytes(len(content)))
     said = good.run(stage)
     assert said.code == 1 and said.err.count("\n") == 1
-    assert said.err.startswith(f"error: '{path}' ") and "make it again" in said.err
+    assert said.err.startswith(f"error: '{path}' ") and "run its stage again" in said.err
     path.write_bytes(content)
     good.succeed(stage)
