@@ -74,7 +74,7 @@ for stage in sys.argv[2:]:
         receipt.unlink()
     with open("results/filler", "wb") as filler:
         filler.write(bytes(shutil.disk_usage("results").free))
-    project.refuse(stage, "Free some space", "are free" if stage == "fetch" else "disk is full")
+    project.refuse(stage, "ree some space", "are free" if stage == "fetch" else "disk is full")
     Path("results/filler").unlink()
     project.mended(before, stage)
     print(stage)
