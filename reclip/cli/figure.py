@@ -74,6 +74,6 @@ def confusion(params_path, **options) -> None:
 )  # fmt: skip
 def heatmaps(params_path, **options) -> None:
     """Fig. 3: Query, Reference, positional and rectified logits of one photo. Needs no labels."""
-    from reclip.evaluate.figures import photo
+    from reclip.evaluate.figures import single
 
-    _draw(photo.heatmaps, params_path, options)
+    _draw(single.heatmaps, params_path, options)

@@ -51,7 +51,9 @@ def most_confused(confusion: np.ndarray, wanted: int) -> list[int]:
     return list(dict.fromkeys(np.stack([rows, columns], 1)[order].ravel().tolist()))[:wanted]
 
 
-def draw_runs(results: list[Result], classes: list[int], names: list[str], title: str) -> Figure:
+def draw_matrices(
+    results: list[Result], classes: list[int], names: list[str], title: str
+) -> Figure:
     """Draw a matrix a run, three a row.
 
     names: one name for each of `classes`.

@@ -172,7 +172,7 @@ def draw(comparison: Comparison, device: torch.device) -> Figure:
     return figure
 
 
-def draw_run(
+def draw_maps(
     photo: Photo, logits: Logits, classes: list[int], names: list[str], scale: Scale, run: str
 ) -> Figure:
     """Draw the logits of `classes` on one photo."""
