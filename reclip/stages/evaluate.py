@@ -16,8 +16,7 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
-from reclip.evaluate.predictors import denoising_of, predictors
-from reclip.evaluate.presence import hypotheses_and_truth
+from reclip.evaluate.predictors import denoising_of, hypotheses_and_truth, predictors
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.predict import post_processing, protocol

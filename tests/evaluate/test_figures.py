@@ -26,17 +26,17 @@ from reclip.data.prepare import prepare_world
 from reclip.data.reading import Window
 from reclip.data.world.scenes import WORLDS
 from reclip.evaluate.figures import style
-from reclip.evaluate.figures.comparison import evenly_spaced, row_shares
-from reclip.evaluate.figures.confusion import draw_classes, shares
-from reclip.evaluate.figures.curves import epoch_means
-from reclip.evaluate.figures.heatmaps import most_changed
-from reclip.evaluate.figures.planted import (
+from reclip.evaluate.figures.bias import (
     Planted,
     companion_excess,
     frequency_slope,
     place_preference,
     planted_facts,
 )
+from reclip.evaluate.figures.comparison import evenly_spaced, row_shares
+from reclip.evaluate.figures.confusion import draw_classes, shares
+from reclip.evaluate.figures.curves import epoch_means
+from reclip.evaluate.figures.heatmaps import most_changed
 from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
