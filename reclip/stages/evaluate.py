@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -61,8 +59,8 @@ def main(job: Job) -> None:
         "classes": [synonyms[0] for synonyms in data.class_names],
         "job": job.digest,
         "seeds": results,
-        "miou": asdict(summarise([r["miou"] for r in results])),
-        "pixel_accuracy": asdict(summarise([r["pixel_accuracy"] for r in results])),
+        "miou": summarise([r["miou"] for r in results]),
+        "pixel_accuracy": summarise([r["pixel_accuracy"] for r in results]),
     }
     if settings["method"] == "query":
         metrics["hypotheses"] = diagnose_hypotheses(job)

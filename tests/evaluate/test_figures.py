@@ -33,8 +33,8 @@ from reclip.evaluate.figures.bias import (
     place_preference,
     planted_facts,
 )
+from reclip.evaluate.figures.by_class import draw_classes, shares
 from reclip.evaluate.figures.comparison import Comparison, Result, evenly_spaced, row_shares
-from reclip.evaluate.figures.confusion import draw_classes, shares
 from reclip.evaluate.figures.curves import epoch_means
 from reclip.evaluate.figures.heatmaps import most_changed
 from reclip.pipeline.artifacts import curve_file, seed_file

@@ -35,7 +35,6 @@ def write_metrics(
     post_processing: str = "none",
 ) -> None:
     evaluation = plan.job("evaluate", run)
-    miou = summarise(list(values.values()))
     write_json(
         evaluation.outputs[0],
         {
@@ -43,7 +42,7 @@ def write_metrics(
             "protocol": "whole, own size",
             "post_processing": post_processing,
             "seeds": [{"seed": seed, "miou": value} for seed, value in values.items()],
-            "miou": {"mean": miou.mean, "sd": miou.sd, "n": miou.n},
+            "miou": summarise(list(values.values())),
         },
     )
 

@@ -22,8 +22,8 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.figures import heatmaps as maps
 from reclip.evaluate.figures import style
+from reclip.evaluate.figures.by_class import draw_matrices, most_confused
 from reclip.evaluate.figures.comparison import Result, evenly_spaced, mean_and_sd, row_shares
-from reclip.evaluate.figures.confusion import draw_matrices, most_confused
 from reclip.evaluate.figures.distance import draw_curves
 from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job, snakemake
