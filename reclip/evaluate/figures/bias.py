@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from reclip.data.world.scenes import WORLDS
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import ROLES, Comparison, Result, mean_and_sd, row_shares
 from reclip.evaluate.location import centre_distance
+from reclip.weights.identity import PACKAGED
 
 PANELS = {
     "frequency": ("class frequency", "slope over log frequency", 2),
@@ -56,17 +55,17 @@ class Planted:
 
 def planted_facts(names: list[str]) -> Planted:
     """Return the planted biases of a mini world's classes, by name, from mini-clip's record."""
-    record = read_json(Path(str(resources.files("reclip") / "assets" / "mini-clip.json")))
+    record = read_json(PACKAGED / "mini-clip.json")
     world = WORLDS["ade"]
     roles = deal_roles(world, PlantedBias(**record["settings"]["bias"]))
-    here = {world.class_names.index(name): k for k, name in enumerate(names)}
+    there = np.array([world.class_names.index(name) for name in names])
+    here = {c: k for k, c in enumerate(there)}
     companion = {
         here[c]: here[other] for c, other in roles.companion.items() if c in here and other in here
     }
-    objects = [c for c in here if c in world.objects]
-    central = [here[c] for c in objects if roles.is_central[c]]
-    peripheral = [here[c] for c in objects if not roles.is_central[c]]
-    return Planted(roles.weights[list(here)], companion, np.array(central), np.array(peripheral))
+    is_object, is_central = np.isin(there, world.objects), roles.is_central[there]
+    central, peripheral = (np.flatnonzero(is_object & at) for at in (is_central, ~is_central))
+    return Planted(roles.weights[there], companion, central, peripheral)
 
 
 def frequency_slope(confusion: np.ndarray, planted: Planted) -> float:

@@ -20,7 +20,6 @@ from reclip.rectify.model import Rectifier, positional_logits
 from reclip.rectify.predict import Frame, Piece, class_map, feature_frame, upsample
 
 PHOTOS = 2
-MASKS = ("Query", "rectified")
 Scale = Literal["common", "own"]
 
 
@@ -43,7 +42,8 @@ class Logits(NamedTuple):
 
     def masks(self) -> dict[str, np.ndarray]:
         """Return class ids (H, W) by the Query alone and by the rectified logits."""
-        return {name: class_map(self.parts[name], self.frame).cpu().numpy() for name in MASKS}
+        both = ("Query", "rectified")
+        return {name: class_map(self.parts[name], self.frame).cpu().numpy() for name in both}
 
     def maps(self, classes: list[int]) -> dict[str, np.ndarray]:
         """Return by part the logits (len(classes), H, W) of `classes` at the photo's size."""

@@ -34,8 +34,6 @@ from reclip.rectify.model import Rectifier
 SEARCHED = 50
 """Photos searched for the one that rectification changes most."""
 
-MOST_RUNS = len(style.SERIES)
-
 
 def chosen_runs(
     plan: Plan, dataset: str | None, runs: Sequence[str], roles: Sequence[str]
@@ -50,9 +48,8 @@ def chosen_runs(
     require_known("no dataset", [] if dataset is None else [dataset], params.datasets)
     of = list(dict.fromkeys(params.runs[run].dataset for run in runs)) or list(params.datasets)
     if dataset is None and len(of) > 1:
-        what, fix = (
-            ("the runs are on", "runs of one") if runs else ("there are", "it with --dataset")
-        )
+        what = "the runs are on" if runs else "there are"
+        fix = "runs of one" if runs else "it with --dataset"
         raise ReclipError(f"{what} datasets {', '.join(of)}, and a figure shows one: name {fix}")
     dataset = of[0] if dataset is None else dataset
     if strange := next((run for run in runs if params.runs[run].dataset != dataset), None):
@@ -60,8 +57,8 @@ def chosen_runs(
             f"run '{strange}' is on dataset '{params.runs[strange].dataset}', not '{dataset}': "
             f"remove it, or draw it in another figure"
         )
-    if len(runs) > MOST_RUNS:
-        raise ReclipError(f"{len(runs)} runs are too many for one figure: name {MOST_RUNS} at most")
+    if len(runs) > (most := len(style.SERIES)):
+        raise ReclipError(f"{len(runs)} runs are too many for one figure: name {most} at most")
     if not runs:
         compared = plan.experiment.compared(dataset)
         runs = [compared[role] for role in roles if role in compared]
