@@ -27,10 +27,13 @@ def common_options(command: Callable) -> Callable:
     return command
 
 
-def _draw(figure_of: Callable[..., str], params_path: str, options: dict[str, Any]) -> None:
+def _draw(params_path: str, **options: Any) -> None:
+    """Draw the figure of the command's name."""
+    from reclip.evaluate.figures import single
     from reclip.pipeline.plan import Plan
 
-    click.echo(figure_of(Plan.load(params_path), **options, params=params_path))
+    draw = getattr(single, click.get_current_context().command.name)
+    click.echo(draw(Plan.load(params_path), **options, params=params_path))
 
 
 @click.group()
@@ -43,11 +46,9 @@ def figure() -> None:
 
 @figure.command(short_help="Figure 1 (a): mIoU by distance from the centre.")
 @common_options
-def distance(params_path, **options) -> None:
+def distance(**options) -> None:
     """Fig. 1 (a): mIoU by an object's distance from the image's centre."""
-    from reclip.evaluate.figures import single
-
-    _draw(single.distance, params_path, options)
+    _draw(**options)
 
 
 @figure.command(short_help="Figure 1 (b): which classes are confused.")
@@ -57,11 +58,9 @@ def distance(params_path, **options) -> None:
     "--top", type=click.IntRange(min=2), default=6, show_default=True, metavar="N",
     help="Without --classes: N classes of the pairs that Query confuses most.",
 )  # fmt: skip
-def confusion(params_path, **options) -> None:
+def confusion(**options) -> None:
     """Fig. 1 (b): where the pixels of some classes go."""
-    from reclip.evaluate.figures import single
-
-    _draw(single.confusion, params_path, options)
+    _draw(**options)
 
 
 @figure.command(short_help="Figure 3: logits of one photo; needs no labels.")
@@ -72,8 +71,6 @@ def confusion(params_path, **options) -> None:
     "--scale", type=click.Choice(["common", "own"]), default="common", show_default=True,
     help="One colour scale for all logits, or one for each column.",
 )  # fmt: skip
-def heatmaps(params_path, **options) -> None:
+def heatmaps(**options) -> None:
     """Fig. 3: Query, Reference, positional and rectified logits of one photo. Needs no labels."""
-    from reclip.evaluate.figures import photo
-
-    _draw(photo.heatmaps, params_path, options)
+    _draw(**options)

@@ -19,10 +19,10 @@ def with_tables(text: str, plan: Plan) -> str:
     If `text` has cost markers, the costs of the paper's experiments go between them.
     Raises ReclipError: the table markers, an end marker or a table are missing.
     """
+    _require_markers(text, BEGIN, END)
     paths = [plan.job("tabulate", table).outputs[1] for table in plan.params.tables]
     if plan.params.check:
         paths.append(plan.job("check", plan.params.experiment).outputs[0])
-    _require_markers(text, BEGIN, END)
     if missing := next((path for path in paths if not path.is_file()), None):
         raise ReclipError(f"'{missing}' is missing: run `snakemake` and `snakemake mini_check`")
     blocks = [path.read_text(encoding="utf-8").strip() for path in paths]
@@ -37,8 +37,7 @@ def between(text: str, begin: str, end: str, block: str) -> str:
     """
     _require_markers(text, begin, end)
     head, rest = text.split(begin)
-    tail = rest.split(end)[1]
-    return f"{head}{begin}\n\n{block}\n\n{end}{tail}"
+    return f"{head}{begin}\n\n{block}\n\n{end}{rest.split(end)[1]}"
 
 
 def _require_markers(text: str, begin: str, end: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,18 +45,13 @@ class ConfusionMatrix:
         union = self.matrix.sum(axis=0) + self.matrix.sum(axis=1) - intersection
         return ratio(intersection, union)
 
-    def miou(self, absent: Literal["zero", "nan"] = "zero") -> float:
+    def miou(self) -> float:
         """Return the mean of `iou()` over classes, in [0, 1].
 
-        absent: a class that occurs in no prediction and no label counts as 0 with "zero", as in
-            the official code, and does not count with "nan", as in mmsegmentation. On the
-            benchmarks' full val splits every class occurs, so both agree.
+        A class that occurs in no prediction and no label counts as 0, as in the official code. On
+        the benchmarks' full val splits every class occurs.
         """
-        iou = self.iou()
-        if absent == "zero":
-            return float(np.nan_to_num(iou, nan=0.0).mean())
-        occurring = iou[~np.isnan(iou)]
-        return float(occurring.mean()) if occurring.size else math.nan
+        return float(np.nan_to_num(self.iou(), nan=0.0).mean())
 
     def pixel_accuracy(self) -> float:
         """Return the share of counted pixels with the right class; NaN if none was counted."""
@@ -65,30 +59,22 @@ class ConfusionMatrix:
         return int(self.matrix.trace()) / total if total else math.nan
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A metric over seeds. A single value has no spread and no interval (None)."""
+def summarise(values: Sequence[float]) -> dict[str, Any]:
+    """Return a metric over seeds, from at least one value.
 
-    n: int
-    mean: float
-    sd: float | None
-    """Sample standard deviation (n - 1)."""
-    low: float | None
-    high: float | None
-    """Ends of the 95 % interval of the mean, from Student's t with n - 1 degrees of freedom."""
-
-
-def summarise(values: Sequence[float]) -> Summary:
-    """Return mean, standard deviation and 95 % interval of at least one value."""
-    n = len(values)
-    mean = float(np.mean(values))
+    Returns:
+        n: the number of values. mean. sd: the sample standard deviation (n - 1). low, high: the
+        ends of the 95 % interval of the mean, from Student's t with n - 1 degrees of freedom. A
+        single value has no sd and no interval (None).
+    """
+    n, mean = len(values), float(np.mean(values))
     if n == 1:
-        return Summary(n, mean, None, None, None)
+        return {"n": n, "mean": mean, "sd": None, "low": None, "high": None}
     from scipy.special import stdtrit  # the same as scipy.stats.t.ppf, but imports a second faster
 
     sd = float(np.std(values, ddof=1))
     half = float(stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
-    return Summary(n, mean, sd, mean - half, mean + half)
+    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

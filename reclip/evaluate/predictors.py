@@ -1,17 +1,20 @@
-"""The predictors of a run: for each seed, a function from a val image to its class map."""
+"""What a run gives on the val images: predictors, hypotheses, and the truth beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
+import numpy as np
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import DenoisingSettings
-from reclip.data.index import Item
+from reclip.data.images import read_label
+from reclip.data.index import DataSet, Item
 from reclip.pipeline.artifacts import seed_file, teacher_file
 from reclip.pipeline.job import Job
+from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import predict_from_features
 
@@ -27,9 +30,7 @@ def denoising_of(job: Job) -> DenoisingSettings:
 
     A student learned from masks that were made with denoising or without it.
     """
-    if job.settings["method"] in BY_CLIP:
-        return job.settings["evaluate"]
-    return DenoisingSettings()
+    return job.settings["evaluate"] if job.settings["method"] in BY_CLIP else DenoisingSettings()
 
 
 def predictors(
@@ -40,21 +41,27 @@ def predictors(
     for seed in job.settings["seeds"] or (None,):
         if job.settings["method"] in BY_CLIP:
             model = Rectifier.load(teacher_file(folder, seed), device)
-            yield seed, _rectifier_predictor(model, features, denoising_of(job))
+            given = {"denoising": denoising_of(job)}
+            yield seed, partial(predict_from_features, model, features, "val", **given)
         else:
-            yield seed, student_predictor(seed_file(folder, seed), features, device)
+            from reclip.distill.deeplab import Student  # imports timm, which takes seconds
+            from reclip.distill.predict import predict_by_student
+
+            predict = partial(predict_by_student, Student.load(seed_file(folder, seed)).to(device))
+            yield seed, lambda _, item, predict=predict: predict(features, item, device)
 
 
-def _rectifier_predictor(
-    model: Rectifier, features: FeatureCache, denoising: DenoisingSettings
-) -> Predictor:
-    return lambda i, item: predict_from_features(model, features, "val", i, item, denoising)
+def hypotheses_and_truth(job: Job) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an evaluate job's hypotheses of the val images and their classes, bool (N, C).
 
-
-def student_predictor(path: Path, features: FeatureCache, device: torch.device) -> Predictor:
-    """Return the predictor of a distilled student."""
-    from reclip.distill.deeplab import Student  # imports timm, which takes seconds
-    from reclip.distill.predict import predict_by_student
-
-    student = Student.load(path).to(device)
-    return lambda i, item: predict_by_student(student, features, item, device)
+    The truth is for diagnoses only: no training reads it.
+    """
+    data = DataSet(job.inputs["data"].folder)
+    items = data.items("val")
+    path = job.inputs["hypotheses"].folder / "val.csv"
+    found = read_hypotheses(path, [item.id for item in items], data.num_classes)
+    truth = torch.zeros_like(found)
+    for row, item in zip(truth, items, strict=True):
+        ids = np.unique(read_label(item.label))
+        row[ids[ids < data.num_classes].astype(int)] = True
+    return found, truth

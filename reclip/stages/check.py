@@ -27,12 +27,12 @@ def main(job: Job) -> None:
     results = {}
     for name, values in gains.items():
         found = summarise(values)
-        results[name] = {"values": values, "mean": found.mean, "low": found.low, "high": found.high}
+        low, high = found["low"], found["high"]
+        results[name] = {"values": values, "mean": found["mean"], "low": low, "high": high}
         interval, above = "–", "unknown: one seed"
-        if found.low is not None:
-            interval = f"{found.low:.2f} to {found.high:.2f}"
-            above = "yes" if found.low > 0 else "no"
-        text += f"| {name} | {found.n} | {found.mean:.2f} | {interval} | {above} |\n"
+        if low is not None:
+            interval, above = f"{low:.2f} to {high:.2f}", "yes" if low > 0 else "no"
+        text += f"| {name} | {found['n']} | {found['mean']:.2f} | {interval} | {above} |\n"
     write_json(job.folder / "check.json", results)
     write_text(job.outputs[0], text)
     finish(job, [job.folder / "check.json", *job.outputs])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -16,8 +14,7 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix, summarise
-from reclip.evaluate.predictors import denoising_of, predictors
-from reclip.evaluate.presence import hypotheses_and_truth
+from reclip.evaluate.predictors import denoising_of, hypotheses_and_truth, predictors
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.predict import post_processing, protocol
@@ -62,8 +59,8 @@ def main(job: Job) -> None:
         "classes": [synonyms[0] for synonyms in data.class_names],
         "job": job.digest,
         "seeds": results,
-        "miou": asdict(summarise([r["miou"] for r in results])),
-        "pixel_accuracy": asdict(summarise([r["pixel_accuracy"] for r in results])),
+        "miou": summarise([r["miou"] for r in results]),
+        "pixel_accuracy": summarise([r["pixel_accuracy"] for r in results]),
     }
     if settings["method"] == "query":
         metrics["hypotheses"] = diagnose_hypotheses(job)

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from reclip.common.tables import write_table
 from reclip.device import setup
-from reclip.evaluate.figures import (
-    bias,
-    confusion,
-    curves,
-    distance,
-    examples,
-    heatmaps,
-    per_class,
-    style,
-)
+from reclip.evaluate.figures import bias, by_class, curves, distance, examples, heatmaps, style
 from reclip.evaluate.figures.comparison import Comparison, Result
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
@@ -39,8 +30,8 @@ def main(job: Job) -> None:
         "examples.png": lambda: examples.draw(pictured, device),
         "heatmaps.png": lambda: heatmaps.draw(pictured, device),
         "distance.png": lambda: distance.draw(every),
-        "confusion.png": lambda: confusion.draw(every),
-        "per-class-iou.png": lambda: per_class.draw(every),
+        "confusion.png": lambda: by_class.draw_confusion(every),
+        "per-class-iou.png": lambda: by_class.draw_iou(every),
         "curves.png": lambda: curves.draw(every),
         "bias.png": lambda: bias.draw(measured),
     }

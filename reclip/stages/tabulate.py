@@ -7,23 +7,21 @@ on this experiment's data.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, groupby
 from pathlib import Path
+from typing import Any
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
 from reclip.common.tables import write_table
 from reclip.common.templates import fill
-from reclip.config.models import Cell, Row, Table
+from reclip.config.models import Cell, Row
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
 COLUMNS = (
     "table", "row", "marks", "dataset", "paper", "ours", "sd", "seeds", "source", "protocol", "run"
 )  # fmt: skip
-
-# The report shows HTML, but only links to Markdown.
-PAGE = Path(__file__).with_suffix(".html.j2")
 
 
 @dataclass(frozen=True)
@@ -45,33 +43,17 @@ class Measured:
         return "measured" if self.run else "cited"
 
 
-@dataclass(frozen=True)
-class Printed:
-    """A table as text: title, column names, rows, and the sentences below it."""
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    notes: list[str]
-
-    def markdown(self) -> str:
-        lines = [self.head, ["---"] * len(self.head), *self.rows]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return "\n\n".join([f"**{self.title}** (mIoU, %)", table, *self.notes]) + "\n"
-
-    def html(self) -> str:
-        return fill(PAGE, **vars(self))
-
-
 def main(job: Job) -> None:
-    """Write `<table>.csv`, `<table>.md` and, for the report, `<table>.html`."""
-    table: Table = job.settings["table"]
+    """Write `<table>.csv`, `<table>.md` and, for the report, `<table>.html`.
+
+    The report shows HTML, but only links to Markdown.
+    """
+    table, datasets = job.settings["table"], job.settings["datasets"]
     cells = [
         measure(job, row, dataset, cell)
         for row in table.rows
         for dataset, cell in row.cells.items()
     ]
-    csv_path, md_path, html_path = job.outputs
     rows = [
         (
             job.id, c.row, " ".join(f"{k}={v}" for k, v in c.marks.items() if v), c.dataset,
@@ -80,14 +62,18 @@ def main(job: Job) -> None:
         )
         for c in cells
     ]  # fmt: skip
-    write_table(csv_path, COLUMNS, rows)
-    shown = [d for d in job.settings["datasets"] if any(c.dataset == d for c in cells)]
-    printed = printed_table(job.id, table.title, cells, shown, job.settings["experiment"])
+    values = content(job.id, table.title, cells, datasets, job.settings["experiment"])
     if job.settings["weights"]:
-        printed.notes.append(" ".join(job.settings["weights"]))
-    write_text(md_path, printed.markdown())
-    write_text(html_path, printed.html())
+        values["notes"].append(" ".join(job.settings["weights"]))
+    write_table(job.outputs[0], COLUMNS, rows)
+    for path in job.outputs[1:]:
+        write_text(path, printed(values, path.suffix))
     finish(job, list(job.outputs))
+
+
+def printed(values: dict[str, Any], suffix: str) -> str:
+    """Return the text of a table from `content`, for suffix .md or .html."""
+    return fill(Path(__file__).with_suffix(f"{suffix}.j2"), **values)
 
 
 def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
@@ -95,9 +81,9 @@ def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
 
     Raises ReclipError: the metrics were produced with other settings.
     """
+    given = row.row, row.marks, dataset, cell.paper, cell.run
     if cell.run is None:
-        cited = row.protocol or ""
-        return Measured(row.row, row.marks, dataset, cell.paper, None, protocol=cited)
+        return Measured(*given, protocol=row.protocol or "")
     evaluation = job.inputs[cell.run]
     metrics = read_json(evaluation.outputs[0])
     if metrics["job"] != evaluation.digest:
@@ -108,10 +94,7 @@ def measure(job: Job, row: Row, dataset: str, cell: Cell) -> Measured:
     miou, protocol = metrics["miou"], metrics["protocol"]
     if metrics["post_processing"] != "none":
         protocol += f", {metrics['post_processing']}"
-    return Measured(
-        row.row, row.marks, dataset, cell.paper, cell.run, miou["mean"], miou["sd"], miou["n"],
-        protocol,
-    )  # fmt: skip
+    return Measured(*given, miou["mean"], miou["sd"], miou["n"], protocol)
 
 
 def ordering(cells: list[Measured]) -> tuple[int, list[str]]:
@@ -121,49 +104,54 @@ def ordering(cells: list[Measured]) -> tuple[int, list[str]]:
         The number of pairs that the paper orders, and a sentence for each pair that we do not
         order alike.
     """
-    pairs, broken = 0, []
-    for dataset in dict.fromkeys(c.dataset for c in cells):
-        ours = [c for c in cells if c.dataset == dataset and c.run and c.paper is not None]
-        for low, high in (sorted(pair, key=lambda c: c.paper) for pair in combinations(ours, 2)):
-            if low.paper == high.paper:
-                continue
-            pairs += 1
-            if not low.mean < high.mean:
-                broken.append(
-                    f"{dataset}: {high.row} ({high.mean:.1f}) is not above "
-                    f"{low.row} ({low.mean:.1f})"
-                )
-    return pairs, broken
+    datasets = list(dict.fromkeys(c.dataset for c in cells))
+    ours = [c for c in cells if c.run and c.paper is not None]
+    ours.sort(key=lambda c: datasets.index(c.dataset))
+    pairs = [
+        (a, b) if a.paper < b.paper else (b, a)
+        for a, b in combinations(ours, 2)
+        if a.dataset == b.dataset and a.paper != b.paper
+    ]
+    return len(pairs), [
+        f"{low.dataset}: {high.row} ({high.mean:.1f}) is not above {low.row} ({low.mean:.1f})"
+        for low, high in pairs
+        if not low.mean < high.mean
+    ]
 
 
-def printed_table(
+def content(
     id: str, title: str, cells: list[Measured], datasets: list[str], experiment: str
-) -> Printed:
+) -> dict[str, Any]:
     """Return the table as in the paper, with our column beside each column of the paper.
 
     A dataset that the paper does not use has our column alone. Without any of the paper's values
     there is no sentence on the order.
+
+    Returns:
+        title, head (column names), rows (lists of texts) and notes (the sentences below).
     """
     marks = list(dict.fromkeys(k for c in cells for k in c.marks))
-    by_row: dict[str, dict[str, Measured]] = {}
-    for cell in cells:
-        by_row.setdefault(cell.row, {})[cell.dataset] = cell
     cited = {cell.dataset for cell in cells if cell.paper is not None}
+    datasets = [d for d in datasets if any(c.dataset == d for c in cells)]
     head = ["Method", *marks]
     for dataset in datasets:
         head += [f"{dataset}, paper"] * (dataset in cited) + [f"{dataset}, {experiment}"]
     rows = []
-    for row, found in by_row.items():
+    for row, group in groupby(cells, lambda c: c.row):
+        found = {cell.dataset: cell for cell in group}
         first = next(iter(found.values()))
         # One line a row: "measured" if any of its cells is, and each protocol once.
         source = max(cell.source for cell in found.values())
-        protocols = list(dict.fromkeys(c.protocol for c in found.values() if c.protocol))
-        line = [row, *(first.marks.get(k, "") for k in marks)]
-        for dataset in datasets:
-            line += _values(found.get(dataset))[dataset not in cited :]
-        rows.append([*line, f"{source} ({'; '.join(protocols)})" if protocols else source])
-    title = f"Table {id.removeprefix('table')}. {title}"
-    return Printed(title, [*head, "source"], rows, [_verdict(cells)] if cited else [])
+        if protocols := dict.fromkeys(c.protocol for c in found.values() if c.protocol):
+            source += f" ({'; '.join(protocols)})"
+        values = [v for d in datasets for v in _values(found.get(d))[d not in cited :]]
+        rows.append([row, *(first.marks.get(k, "") for k in marks), *values, source])
+    return {
+        "title": f"Table {id.removeprefix('table')}. {title}",
+        "head": [*head, "source"],
+        "rows": rows,
+        "notes": [_verdict(cells)] if cited else [],
+    }
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -22,10 +22,9 @@ from reclip.data.reading import Window
 from reclip.distill.deeplab import SegmentationHead
 from reclip.evaluate.figures import heatmaps as heat_maps
 from reclip.evaluate.figures import style
-from reclip.evaluate.figures.confusion import most_confused
+from reclip.evaluate.figures.by_class import most_confused
 from reclip.evaluate.figures.heatmaps import Logits
-from reclip.evaluate.figures.photo import heatmaps
-from reclip.evaluate.figures.single import class_ids, confusion, distance
+from reclip.evaluate.figures.single import class_ids, confusion, distance, heatmaps
 from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish

@@ -25,18 +25,18 @@ from reclip.data.index import DataSet
 from reclip.data.prepare import prepare_world
 from reclip.data.reading import Window
 from reclip.data.world.scenes import WORLDS
-from reclip.evaluate.figures import style
-from reclip.evaluate.figures.comparison import evenly_spaced, row_shares
-from reclip.evaluate.figures.confusion import draw_classes, shares
-from reclip.evaluate.figures.curves import epoch_means
-from reclip.evaluate.figures.heatmaps import most_changed
-from reclip.evaluate.figures.planted import (
+from reclip.evaluate.figures import curves, style
+from reclip.evaluate.figures.bias import (
     Planted,
     companion_excess,
     frequency_slope,
     place_preference,
     planted_facts,
 )
+from reclip.evaluate.figures.by_class import draw_classes, shares
+from reclip.evaluate.figures.comparison import Comparison, Result, evenly_spaced, row_shares
+from reclip.evaluate.figures.curves import epoch_means
+from reclip.evaluate.figures.heatmaps import most_changed
 from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
@@ -71,6 +71,22 @@ def test_curves_are_averaged_by_epoch() -> None:
     steps, means = epoch_means(np.array([0, 0, 0, 1, 1]), np.array([[1.0, 2, 3, 4, 6]]))
     assert steps.tolist() == [2, 4]
     assert means.tolist() == [[2, 5]]
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_curves_of_any_number_of_steps_are_drawn(tmp_path: Path, steps: int) -> None:
+    model = Job("rectify", "run", tmp_path, tmp_path, {})
+    columns = ("step", "epoch", "lr", "loss", "contrastive")
+    rows = [(step, 0, 0.01, 3.0 - step, 3.0 - step) for step in range(steps)]
+    for seed in (0, 1):
+        write_table(curve_file(tmp_path, seed), columns, rows)
+    evaluation = Job("evaluate", "run", tmp_path, tmp_path, {"seeds": (0, 1)}, {"model": model})
+    result = Result("rectified", evaluation)
+    epochs, losses = result.curves
+    assert epochs.tolist() == [0] * steps
+    assert losses.tolist() == [[3.0 - step for step in range(steps)]] * 2
+    figure = curves.draw([Comparison("voc", {"rectified": result})])
+    assert [line.get_xdata()[-1] for line in figure.axes[0].lines] == [steps - 1] * 3
 
 
 def test_planted_facts_are_found_by_name() -> None:

@@ -17,7 +17,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_json
 from reclip.config.load import _Loader, validate
 from reclip.config.models import Params
-from reclip.stages.tabulate import Printed
+from reclip.stages.tabulate import printed
 from reclip.tracking import records
 from support.mlflow_results import finish_with
 from support.paths import ROOT
@@ -135,5 +135,6 @@ def test_servers_are_for_this_machine_alone() -> None:
 
 
 def test_a_table_is_text_in_the_report() -> None:
-    page = Printed("<script>a</script>", ["<b>x</b>"], [["<img onerror=a>"]], []).html()
+    table = {"title": "<script>a</script>", "head": ["<b>x</b>"], "rows": [["<img onerror=a>"]]}
+    page = printed(table | {"notes": []}, ".html")
     assert "<script>" not in page and "<img" not in page and "&lt;b&gt;x" in page

@@ -15,7 +15,7 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 from reclip.pipeline.recipes import weights_of
 from reclip.stages import check, tabulate
-from reclip.stages.tabulate import Measured, Printed, ordering, printed_table
+from reclip.stages.tabulate import Measured, content, ordering, printed
 
 CITED = {
     "row": "IIC",
@@ -35,7 +35,6 @@ def write_metrics(
     post_processing: str = "none",
 ) -> None:
     evaluation = plan.job("evaluate", run)
-    miou = summarise(list(values.values()))
     write_json(
         evaluation.outputs[0],
         {
@@ -43,7 +42,7 @@ def write_metrics(
             "protocol": "whole, own size",
             "post_processing": post_processing,
             "seeds": [{"seed": seed, "miou": value} for seed, value in values.items()],
-            "miou": {"mean": miou.mean, "sd": miou.sd, "n": miou.n},
+            "miou": summarise(list(values.values())),
         },
     )
 
@@ -160,7 +159,7 @@ def test_ordering_compares_measured_rows_of_one_dataset() -> None:
 def test_a_broken_order_is_named() -> None:
     cells = [cell("a", 10.0, 5.0), cell("b", 20.0, 4.0), cell("c", 30.0, 9.0)]
     assert ordering(cells) == (3, ["voc: b (4.0) is not above a (5.0)"])
-    text = printed_table("table4", "t", cells, ["voc", "ade"], "tiny").markdown()
+    text = printed(content("table4", "t", cells, ["voc", "ade"], "tiny"), ".md")
     assert text.endswith("2 of 3 pairs, not for: voc: b (4.0) is not above a (5.0).\n")
 
 
@@ -173,15 +172,15 @@ def test_equal_values() -> None:
 
 def test_a_row_measured_on_only_one_dataset_is_measured() -> None:
     cells = [cell("a", 10.0, None), cell("a", 20.0, 4.0, "ade"), cell("b", 1.0, None)]
-    lines = printed_table("table2", "t", cells, ["voc", "ade"], "tiny").markdown().splitlines()
+    lines = printed(content("table2", "t", cells, ["voc", "ade"], "tiny"), ".md").splitlines()
     assert "| a | 10.0 |  | 20.0 | 4.0 | measured |" in lines
     assert "| b | 1.0 |  |  |  | cited |" in lines
     assert lines[-1] == "No two measured rows to put in order."
 
 
 def test_a_table_becomes_a_page(made: Plan) -> None:
-    table = Printed("Table 4. A & B", ["Method", "voc"], [["x<y", "1.0"]], ["Holds."])
-    page = table.html()
+    table = {"title": "Table 4. A & B", "head": ["Method", "voc"], "rows": [["x<y", "1.0"]]}
+    page = printed(table | {"notes": ["Holds."]}, ".html")
     assert "<b>Table 4. A &amp; B</b>" in page
     assert "<thead><tr><th>Method</th><th>voc</th></tr></thead>" in page
     assert "<tr><td>x&lt;y</td><td>1.0</td></tr>" in page

@@ -15,8 +15,7 @@ from reclip.common.tables import read_table
 from reclip.data.index import DataSet
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ratio
-from reclip.evaluate.predictors import Predictor, predictors
-from reclip.evaluate.presence import hypotheses_and_truth
+from reclip.evaluate.predictors import Predictor, hypotheses_and_truth, predictors
 from reclip.pipeline.artifacts import curve_file
 from reclip.pipeline.job import Job
 
@@ -54,33 +53,33 @@ class Result:
     def distance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edges (B + 1,) of the distance bins, objects (B,) in them, and mIoU (S, B) in percent."""
         rows = read_table(self.job.folder / "distance.csv", ("seed", *DistanceBins.COLUMNS))
-        seeds = len(dict.fromkeys(row["seed"] for row in rows))
-        bins = len(rows) // seeds
-        edges = [*(float(row["from"]) for row in rows[:bins]), float(rows[bins - 1]["to"])]
-        objects = [int(row["objects"]) for row in rows[:bins]]
-        miou = [float(row["miou"] or "nan") for row in rows]
-        return np.array(edges), np.array(objects), np.array(miou).reshape(seeds, bins)
+        seeds = len({row["seed"] for row in rows})
+        miou = np.array([float(row["miou"] or "nan") for row in rows]).reshape(seeds, -1)
+        bins = rows[: miou.shape[1]]  # the same for every seed
+        edges = [*(float(row["from"]) for row in bins), float(bins[-1]["to"])]
+        return np.array(edges), np.array([int(row["objects"]) for row in bins]), miou
 
     @cached_property
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
         """Epoch (T,) and losses (S, T) of each training step."""
         folder = self.job.inputs["model"].folder
-        tables = [
-            np.genfromtxt(curve_file(folder, seed), delimiter=",", names=True)
-            for seed in self.job.settings["seeds"]
-        ]
-        return tables[0]["epoch"].astype(int), np.stack([t["loss"] for t in tables])
+        files = [curve_file(folder, seed) for seed in self.job.settings["seeds"]]
+        # A training of one step has one row, which numpy reads as a scalar.
+        steps = [np.atleast_1d(np.genfromtxt(f, delimiter=",", names=True)) for f in files]
+        return steps[0]["epoch"].astype(int), np.stack([s["loss"] for s in steps])
 
     @cached_property
     def hypotheses(self) -> tuple[np.ndarray, np.ndarray]:
         """Hypotheses of the val images and the classes in their label maps, each bool (N, C)."""
-        found, truth = hypotheses_and_truth(self.job)
-        return found.numpy(), truth.numpy()
+        return tuple(array.numpy() for array in hypotheses_and_truth(self.job))
+
+    @cached_property
+    def features(self) -> FeatureCache:
+        return FeatureCache(self.job.inputs["features"].folder)
 
     def predictors(self, device: torch.device) -> Iterator[Predictor]:
         """Return the predictor of each seed, one after another."""
-        features = FeatureCache(self.job.inputs["features"].folder)
-        return (predict for _, predict in predictors(self.job, features, device))
+        return (predict for _, predict in predictors(self.job, self.features, device))
 
 
 @dataclass(frozen=True)
@@ -90,22 +89,14 @@ class Comparison:
     dataset: str
     results: dict[str, Result]
 
-    @property
-    def _any(self) -> Result:
-        return next(iter(self.results.values()))
-
     @cached_property
     def data(self) -> DataSet:
-        return DataSet(self._any.job.inputs["data"].folder)
+        return DataSet(next(iter(self.results.values())).job.inputs["data"].folder)
 
     @cached_property
     def names(self) -> list[str]:
         """The first name of each class."""
         return [synonyms[0] for synonyms in self.data.class_names]
-
-    @cached_property
-    def features(self) -> FeatureCache:
-        return FeatureCache(self._any.job.inputs["features"].folder)
 
     @property
     def runs(self) -> str:

@@ -27,7 +27,7 @@ def draw(comparisons: list[Comparison]) -> Figure:
     return figure
 
 
-def draw_runs(results: list[Result], title: str) -> Figure:
+def draw_curves(results: list[Result], title: str) -> Figure:
     """Draw one panel of at most len(style.SERIES) runs on one dataset, with the same bins."""
     figure = Figure(figsize=(5.2, 4.2))
     ax, below = figure.subplots(2, 1, sharex=True, height_ratios=HEIGHTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +12,6 @@ from matplotlib.figure import Figure, SubFigure
 from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
-from reclip.data.reading import Window
 from reclip.data.views import resize
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
@@ -20,7 +20,6 @@ from reclip.rectify.model import Rectifier, positional_logits
 from reclip.rectify.predict import Frame, Piece, class_map, feature_frame, upsample
 
 PHOTOS = 2
-MASKS = ("Query", "rectified")
 Scale = Literal["common", "own"]
 
 
@@ -43,7 +42,8 @@ class Logits(NamedTuple):
 
     def masks(self) -> dict[str, np.ndarray]:
         """Return class ids (H, W) by the Query alone and by the rectified logits."""
-        return {name: class_map(self.parts[name], self.frame).cpu().numpy() for name in MASKS}
+        both = ("Query", "rectified")
+        return {name: class_map(self.parts[name], self.frame).cpu().numpy() for name in both}
 
     def maps(self, classes: list[int]) -> dict[str, np.ndarray]:
         """Return by part the logits (len(classes), H, W) of `classes` at the photo's size."""
@@ -57,22 +57,21 @@ class Logits(NamedTuple):
 
 def of_rectifier(model: Rectifier, features: FeatureCache, photo: Photo) -> Logits:
     """Return the logits of a rectified CLIP."""
-    parts: dict[str, list[Piece]] = {}
+    windows = []
     for window, z in features.pieces(photo.split, photo.number):
         z, bias = z.to(model.w_query.device), None
         if model.positional is not None:
             net = (model.positional, model.positional_embedding, model.native_grid)
             bias = positional_logits(*net, z.shape[:2])
-        _add_window(parts, window, model, z, bias, model.logits(z[None])[0])
-    return Logits(parts, feature_frame(features, photo.split, photo.number, photo.item))
+        windows.append((window, z, bias, model.logits(z[None])[0]))
+    return _logits(model, windows, feature_frame(features, photo.split, photo.number, photo.item))
 
 
 def of_student(student, teacher: Rectifier, features: FeatureCache, photo: Photo) -> Logits:
     """Return the logits of a student with its teacher's Reference, on the student's features."""
     from reclip.distill.predict import student_logits  # imports timm, which takes seconds
 
-    parts: dict[str, list[Piece]] = {}
-    device, head = teacher.w_query.device, student.head
+    windows, device, head = [], teacher.w_query.device, student.head
     given = (read_image(photo.item.image), features.image_settings, features.norm, device)
     with torch.inference_mode():
         # A student returns logits and features; the parts are computed from the features.
@@ -81,48 +80,44 @@ def of_student(student, teacher: Rectifier, features: FeatureCache, photo: Photo
             bias = None
             if head.positional is not None:
                 bias = resize(head.positional[None], z.shape[-2:])[0].permute(1, 2, 0)
-            z, rectified = z.permute(1, 2, 0), head(z[None])[0].permute(1, 2, 0)
-            _add_window(parts, window, teacher, z, bias, rectified)
+            rectified = head(z[None])[0].permute(1, 2, 0)
+            windows.append((window, z.permute(1, 2, 0), bias, rectified))
+        return _logits(teacher, windows, frame)
+
+
+def _logits(model: Rectifier, windows: list[tuple], frame: Frame) -> Logits:
+    """Return the logits of windows, each with features (h, w, D) and logits (h, w, C).
+
+    The logits of a window are positional (or None) and rectified.
+    """
+    parts = defaultdict(list)
+    for window, z, positional, rectified in windows:
+        found = {"Query": z @ model.w_query.T}
+        if model.w_reference is not None:
+            found["Reference"] = z @ model.w_reference.T
+        if positional is not None:
+            found["positional"] = positional.expand_as(found["Query"])
+        for name, logits in (found | {"rectified": rectified}).items():
+            parts[name].append(Piece(window, logits.permute(2, 0, 1)))
     return Logits(parts, frame)
 
 
-def _add_window(
-    parts: dict[str, list[Piece]],
-    window: Window,
-    model: Rectifier,
-    z: torch.Tensor,
-    positional: torch.Tensor | None,
-    rectified: torch.Tensor,
-) -> None:
-    """Add a window's logits to `parts`, from features (h, w, D) and logits (h, w, C or 1)."""
-    found = {"Query": z @ model.w_query.T}
-    if model.w_reference is not None:
-        found["Reference"] = z @ model.w_reference.T
-    if positional is not None:
-        found["positional"] = positional.expand_as(found["Query"])
-    for name, logits in (found | {"rectified": rectified}).items():
-        parts.setdefault(name, []).append(Piece(window, logits.permute(2, 0, 1)))
-
-
-def change(logits: Logits, counted: np.ndarray | None = None) -> tuple[float, list[int]]:
+def change(logits: Logits, counted: np.ndarray | bool = True) -> tuple[float, list[int]]:
     """Return the share of pixels that rectification moves to another class, and the main move.
 
     The main move is the most frequent one, as classes before and after; empty if no pixel moves.
 
     Args:
-        counted: bool (H, W), the pixels that count; None for all. No label is used.
+        counted: bool (H, W), the pixels that count; True for all. No label is used.
     """
     before, after = logits.masks().values()
-    changed = before != after
-    total = changed.size
-    if counted is not None:
-        changed, total = changed & counted, counted.sum()
+    changed = (before != after) & counted
     if not changed.any():
         return 0.0, []
     classes = len(logits.parts["Query"][0].logits)
     moves = before[changed].astype(np.int64) * classes + after[changed]
     move = [int(k) for k in divmod(np.bincount(moves).argmax(), classes)]
-    return float(changed.sum() / total), move
+    return float(changed.sum() / np.broadcast_to(counted, changed.shape).sum()), move
 
 
 def scale_of(maps: dict[str, np.ndarray], scale: Scale) -> dict[str, float]:
@@ -139,30 +134,27 @@ def most_changed(
     Ignored pixels do not count. No other label is used.
     """
     found = []
-    for number, item in enumerate(items):
-        photo = Photo("val", number, item)
-        counted = read_label(item.label) != IGNORED
-        share, move = change(of_rectifier(model, features, photo), counted)
-        if move:
-            found.append((photo, share, move))
-    return sorted(found, key=lambda photo: -photo[1])
+    for photo in (Photo("val", number, item) for number, item in enumerate(items)):
+        counted = read_label(photo.item.label) != IGNORED
+        found.append((photo, *change(of_rectifier(model, features, photo), counted)))
+    return sorted((f for f in found if f[2]), key=lambda f: -f[1])
 
 
 def draw(comparison: Comparison, device: torch.device) -> Figure:
     """Draw the photos that rectification changes most, with the classes of the main move."""
     if "rectified" not in comparison.results:
         return style.nothing(f"{comparison.dataset} has no rectified run")
-    job = comparison.results["rectified"].job
-    weights = seed_file(job.inputs["model"].folder, job.settings["seeds"][0])
-    model, names = Rectifier.load(weights, device), comparison.names
-    chosen = most_changed(model, comparison.features, comparison.data.items("val"))[:PHOTOS]
+    result, names = comparison.results["rectified"], comparison.names
+    weights = seed_file(result.job.inputs["model"].folder, result.job.settings["seeds"][0])
+    model = Rectifier.load(weights, device)
+    chosen = most_changed(model, result.features, comparison.data.items("val"))[:PHOTOS]
     if not chosen:
         return style.nothing("rectification changes no pixel")
     heights = [2.6 * photo.item.height / photo.item.width + 1.8 for photo, _, _ in chosen]
     figure = Figure(figsize=(style.WIDTH, sum(heights)))
     parts = figure.subfigures(len(chosen), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, (photo, share, move) in zip(parts, chosen, strict=True):
-        logits = of_rectifier(model, comparison.features, photo)
+        logits = of_rectifier(model, result.features, photo)
         _draw_photo(part, photo, logits, move, names, "own", hide_ignored=True)
         before, after = (names[k] for k in move)
         part.suptitle(
@@ -172,7 +164,7 @@ def draw(comparison: Comparison, device: torch.device) -> Figure:
     return figure
 
 
-def draw_run(
+def draw_maps(
     photo: Photo, logits: Logits, classes: list[int], names: list[str], scale: Scale, run: str
 ) -> Figure:
     """Draw the logits of `classes` on one photo."""

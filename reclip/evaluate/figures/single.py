@@ -1,30 +1,38 @@
-"""Single figures of finished runs with labels (Fig. 1), each with a caption file beside it.
+"""Single figures of finished runs (Figs. 1 and 3), each with a caption file beside it.
 
-`photo` draws Fig. 3 with the same helpers. Nothing is trained.
+Nothing is trained. The captions are `single.<figure>.txt.j2`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
+from reclip.common.templates import fill
 from reclip.common.text import nearest
-from reclip.evaluate.figures import captions, style
-from reclip.evaluate.figures.comparison import Result
-from reclip.evaluate.figures.confusion import draw_runs as draw_confusion
-from reclip.evaluate.figures.confusion import most_confused
-from reclip.evaluate.figures.distance import draw_runs as draw_distance
+from reclip.data.index import DataSet
+from reclip.device import setup
+from reclip.evaluate.figures import heatmaps as maps
+from reclip.evaluate.figures import style
+from reclip.evaluate.figures.by_class import draw_matrices, most_confused
+from reclip.evaluate.figures.comparison import Result, evenly_spaced, mean_and_sd, row_shares
+from reclip.evaluate.figures.distance import draw_curves
+from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job, snakemake
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
+from reclip.rectify.model import Rectifier
 
-MOST_RUNS = len(style.SERIES)
-ALL = "all"
+SEARCHED = 50
+"""Photos searched for the one that rectification changes most."""
 
 
 def chosen_runs(
@@ -49,8 +57,8 @@ def chosen_runs(
             f"run '{strange}' is on dataset '{params.runs[strange].dataset}', not '{dataset}': "
             f"remove it, or draw it in another figure"
         )
-    if len(runs) > MOST_RUNS:
-        raise ReclipError(f"{len(runs)} runs are too many for one figure: name {MOST_RUNS} at most")
+    if len(runs) > (most := len(style.SERIES)):
+        raise ReclipError(f"{len(runs)} runs are too many for one figure: name {most} at most")
     if not runs:
         compared = plan.experiment.compared(dataset)
         runs = [compared[role] for role in roles if role in compared]
@@ -113,7 +121,7 @@ def class_ids(given: str, names: Sequence[str]) -> list[int]:
 
     Raises ReclipError: an unknown name, or none.
     """
-    if given.strip() == ALL and ALL not in names:
+    if given.strip() == "all" and "all" not in names:
         return list(range(len(names)))
     wanted = list(filter(None, (" ".join(part.split()) for part in given.split(","))))
     require_known("--classes: no class", wanted, names)
@@ -134,8 +142,19 @@ def distance(plan: Plan, dataset: str | None, runs: Sequence[str], output: str, 
             f"the runs have different evaluate.distance_bins ({said}): draw one figure for each, "
             f"or give them the same value"
         )
-    caption = captions.distance(dataset, results)
-    return written(path, caption, draw_distance, results, dataset)
+    edges, objects, _ = results[0].distance
+    columns = [_cells(result.distance[2]) for result in results]
+    rows = zip(edges, edges[1:], objects, zip(*columns, strict=True), strict=False)
+    figure = partial(draw_curves, results, dataset)
+    return _save(path, figure, "distance", dataset=dataset, results=results, bins=rows)
+
+
+def _cells(miou: np.ndarray) -> list[str]:
+    """Return a text a bin from (S, B): mean and, over several seeds, standard deviation."""
+    return [
+        "-" if np.isnan(mean) else f"{mean:.1f}" + f" ± {sd:.1f}" * (len(miou) > 1)
+        for mean, sd in zip(*mean_and_sd(miou), strict=True)
+    ]
 
 
 def confusion(
@@ -153,9 +172,8 @@ def confusion(
     """
     path = checked_output(plan, output)
     dataset, runs = chosen_runs(plan, dataset, runs, ("query", "rectified"))
-    query = plan.experiment.compared(dataset).get("query")
-    by = query if query and plan.experiment.labelled(dataset) else runs[0]
-    needed = [*runs, *([by] if classes is None and by not in runs else [])]
+    by = plan.experiment.compared(dataset).get("query", runs[0])
+    needed = list(dict.fromkeys([*runs, by])) if classes is None else runs
     results = evaluated(plan, dataset, needed, params, "confusion")
     names = read_json(results[0].job.outputs[0])["classes"]
     if classes is None:
@@ -164,14 +182,118 @@ def confusion(
     else:
         ids, chosen = class_ids(classes, names), "as asked for"
     results = results[: len(runs)]
-    caption = captions.confusion(dataset, results, ids, chosen)
-    return written(path, caption, draw_confusion, results, ids, [names[k] for k in ids], dataset)
+    several = [result for result in results if len(result.confusion) > 1]
+    sds = {r.run: mean_and_sd(row_shares(r.confusion)[:, ids][..., ids])[1] for r in several}
+    deviations = {run: np.nanmax(sd) for run, sd in sds.items() if not np.isnan(sd).all()}
+    return _save(
+        path, partial(draw_matrices, results, ids, [names[k] for k in ids], dataset), "confusion",
+        dataset=dataset, results=results, classes=len(ids), chosen=chosen, deviations=deviations,
+    )  # fmt: skip
 
 
-def written(path: Path, caption: str, draw: Callable[..., Figure], *given: Any) -> str:
-    """Save `draw(*given)` in the figures' style, and its caption beside it. Return a message."""
+def heatmaps(
+    plan: Plan,
+    dataset: str | None,
+    runs: Sequence[str],
+    image: str | None,
+    classes: str | None,
+    scale: maps.Scale,
+    output: str,
+    params: str,
+) -> str:
+    """Draw Query, Reference, positional and rectified logits. Return a message with the files.
+
+    No labels are needed. image, classes: None takes the photo, and its classes, that change most.
+    """
+    path = checked_output(plan, output)
+    dataset, runs = chosen_runs(plan, dataset, runs, ("rectified",))
+    if len(runs) > 1:
+        raise ReclipError(f"heat maps are of one run, not {len(runs)}: draw a figure for each")
+    run = runs[0]
+    model, rectifier = models(plan, run)
+    before = [plan.job(stage, dataset) for stage in ("prepare", "cache-features")]
+    require_fresh([*before, *dict.fromkeys((model, rectifier))], params)
+    data, features = DataSet(before[0].folder), FeatureCache(before[1].folder)
+    names = [synonyms[0] for synonyms in data.class_names]
+    ids = None if classes is None else class_ids(classes, names)
+    photos = [
+        maps.Photo(split, number, item)
+        for split in ("val", "train")
+        for number, item in enumerate(data.items(split))
+    ]
+    photo = next((p for p in photos if p.item.id == image), None)
+    if image is not None and photo is None:
+        hint = nearest(image, [p.item.id for p in photos])
+        if hint.startswith("; known"):  # an example, instead of all ids
+            hint = f"; its photos are named like '{photos[0].item.id}'"
+        raise ReclipError(f"--image: dataset '{dataset}' has no photo '{image}'{hint}")
+    logits_of = predictor(plan, run, model, rectifier, features)
+    searched, share = [], None
+    if photo is None:
+        split = [p for p in photos if p.split == photos[0].split]
+        searched = [split[i] for i in evenly_spaced(len(split), SEARCHED)]
+        photo = max(searched, key=lambda p: maps.change(logits_of(p))[0])
+    logits = logits_of(photo)
+    if ids is None:
+        share, ids = maps.change(logits)
+        if not ids:
+            raise ReclipError(
+                f"rectification changes no pixel of photo '{photo.item.id}', so no class stands "
+                f"out: name classes with --classes"
+            )
+    said = f"{run}, seed {plan.experiment.seeds(run)[0]}"
+    sign = "+" if plan.experiment.rectify(rectifier.id).combine == "add" else "−"
+    biases = ("Reference", "positional")
+    return _save(
+        path, partial(maps.draw_maps, photo, logits, ids, names, scale, said), "heatmaps",
+        photo=photo, run=said, shown=" and ".join(names[k] for k in ids), scale=scale, share=share,
+        made=f" {sign} ".join(["Query", *(name for name in biases if name in logits.parts)]),
+        absent=[name for name in biases if name not in logits.parts], searched=len(searched),
+    )  # fmt: skip
+
+
+def models(plan: Plan, run: str) -> tuple[Job, Job]:
+    """Return the jobs of a run's model, and of the rectified CLIP whose Reference it uses.
+
+    A student uses its teacher's Reference; a rectified CLIP uses its own.
+    Raises ReclipError: the run has neither Reference nor positional logits.
+    """
+    experiment, settings = plan.experiment, plan.params.runs[run]
+    if settings.method == "rectify":
+        learned = experiment.rectify(run)
+        if learned.reference or learned.positional:
+            return plan.job("rectify", run), plan.job("rectify", run)
+    if settings.method == "distill" and "reference" in experiment.distill(run).head:
+        return plan.job("distill", run), plan.job("rectify", settings.teacher)
+    having = experiment.compared(settings.dataset).get("rectified")
+    hint = f", e.g. '{having}'" if having and having != run else ""
+    raise ReclipError(
+        f"run '{run}' has neither Reference nor positional logits to show: name a run that learns "
+        f"or inherits them{hint}"
+    )
+
+
+def predictor(
+    plan: Plan, run: str, model: Job, rectifier: Job, features: FeatureCache
+) -> Callable[[maps.Photo], maps.Logits]:
+    """Return a function from a photo to its logits by the run's first seed."""
+    device, seed = setup(plan.params.compute), plan.experiment.seeds(run)[0]
+    teacher = Rectifier.load(seed_file(rectifier.folder, seed), device)
+    if model is rectifier:
+        return partial(maps.of_rectifier, teacher, features)
+    from reclip.distill.deeplab import Student  # imports timm, which takes seconds
+
+    student = Student.load(seed_file(model.folder, seed)).to(device)
+    return partial(maps.of_student, student, teacher, features)
+
+
+def _save(path: Path, draw: Callable[[], Figure], caption: str, **values: Any) -> str:
+    """Save a figure, and beside it the caption `single.<caption>.txt.j2`. Return a message."""
+    if "results" in values:
+        seeds = {result.run: len(result.confusion) for result in values["results"]}
+        values["runs"] = ", ".join(f"{r} ({n} seed{'s' * (n > 1)})" for r, n in seeds.items())
     with style.applied():
-        style.save(draw(*given), path)
+        style.save(draw(), path)
     beside = path.with_suffix(".txt")
-    write_text(beside, caption)
+    write_text(beside, fill(Path(__file__).with_name(f"single.{caption}.txt.j2"), **values))
     return f"wrote {path}, and its caption to {beside}"

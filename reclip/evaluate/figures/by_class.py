@@ -1,4 +1,4 @@
-"""Confusion among six classes before and after rectification (as Fig. 1 (b))."""
+"""Results by class: confusion among six classes (as Fig. 1 (b)), and the IoU of every class."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def most_confused(confusion: np.ndarray, wanted: int) -> list[int]:
     return list(dict.fromkeys(np.stack([rows, columns], 1)[order].ravel().tolist()))[:wanted]
 
 
-def draw_runs(results: list[Result], classes: list[int], names: list[str], title: str) -> Figure:
+def draw_matrices(
+    results: list[Result], classes: list[int], names: list[str], title: str
+) -> Figure:
     """Draw a matrix a run, three a row.
 
     names: one name for each of `classes`.
@@ -72,7 +74,7 @@ def draw_runs(results: list[Result], classes: list[int], names: list[str], title
     return figure
 
 
-def draw(comparisons: list[Comparison]) -> Figure:
+def draw_confusion(comparisons: list[Comparison]) -> Figure:
     """Draw a row a dataset, a column a method; cells are percentages of the true class's pixels."""
     methods = ("query", "rectified")
     comparisons = [c for c in comparisons if set(methods) <= set(c.results)]
@@ -121,3 +123,26 @@ def _matrix(
 def _colour_bar(figure: Figure, drawn: AxesImage, grid: np.ndarray, **look: float) -> None:
     bar = figure.colorbar(drawn, ax=grid, location="right", **look)
     bar.set_label("% of the true class's pixels")
+
+
+def draw_iou(comparisons: list[Comparison]) -> Figure:
+    """Draw a panel a dataset, a row a class: mean over seeds, whiskers of one deviation."""
+    most = max(c.data.num_classes for c in comparisons)
+    figure = Figure(figsize=(style.WIDTH, 0.19 * most + 1.2))
+    axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
+    for ax, comparison in zip(axes, comparisons, strict=True):
+        rows = np.arange(comparison.data.num_classes)
+        ax.hlines(rows, 0, 100, color=style.FAINT, lw=0.5)
+        for role, result in comparison.results.items():
+            mean, sd = mean_and_sd(result.iou)
+            ax.errorbar(
+                mean, rows, xerr=sd, fmt=style.MARKERS[role], ms=4, lw=0.8,
+                color=style.COLOURS[role], label=result.label,
+            )  # fmt: skip
+        ax.set_yticks(rows, comparison.names, fontsize=7)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        ax.set(xlim=(0, 100), ylim=(most - 0.4, -0.6), xlabel="IoU (%)", title=comparison.dataset)
+    style.methods_legend(figure, axes)
+    style.note(figure, "; ".join(c.runs for c in comparisons))
+    return figure
