@@ -17,12 +17,8 @@ __all__ = ["Segmentation", "Segmenter", "__version__"]
 
 def __getattr__(name: str) -> Any:
     """Import a public class on first use, so that `import reclip` stays fast."""
-    if name == "Segmenter":
-        from reclip.inference.segmenter import Segmenter
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from reclip.inference import segmenter
 
-        return Segmenter
-    if name == "Segmentation":
-        from reclip.inference.segmentation import Segmentation
-
-        return Segmentation
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(segmenter, name)

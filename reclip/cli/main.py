@@ -26,23 +26,11 @@ def cli() -> None:
     """
 
 
-for _command in (
-    *map(stages.stage_command, STAGES.values()),
-    stages.pretrain,
-    init.init,
-    plan.plan,
-    plan.compat,
-    results.status,
-    results.dvc,
-    results.record,
-    results.restore,
-    results.readme,
-    runs.sync_mlflow,
-    runs.compare,
-    figure.figure,
-    models.predict,
-    models.export,
-):
+for _module in (init, models, plan, results, runs, stages):
+    for _command in vars(_module).values():
+        if isinstance(_command, click.Command):
+            cli.add_command(_command)
+for _command in (figure.figure, *map(stages.stage_command, STAGES.values())):
     cli.add_command(_command)
 
 
@@ -65,12 +53,10 @@ def main() -> None:
     try:
         with accessible():
             cli(prog_name="reclip", standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except click.Abort:  # Ctrl-C
         click.echo("stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except ReclipError as error:

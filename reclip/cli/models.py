@@ -14,9 +14,6 @@ from reclip.pipeline.receipts import why_stale
 run_option = click.option(
     "--run", metavar="RUN", help="Use the model of this run of the settings file."
 )
-model_option = click.option(
-    "--model", metavar="PATH", help="Use this folder, written by `reclip package`."
-)
 
 
 def packaged_model(run: str | None, model: str | None, params_path: str) -> Path:
@@ -68,18 +65,17 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     from reclip.inference.batch import predict as run_predict
     from reclip.inference.segmenter import Segmenter
 
-    path = packaged_model(run, model, params_path)
-    segmenter = Segmenter.load(path, device=device, clip=clip)
-    found = run_predict(segmenter, photos, Path(out), overwrite=overwrite)
-    kept = f" ({found.kept} of them earlier)" if found.kept else ""
-    done = found.made + found.kept
-    click.echo(f"{done} photo{'s' * (done != 1)} segmented{kept}: see '{out}'")
-    for sentence in found.failed:
+    folder = packaged_model(run, model, params_path)
+    segmenter = Segmenter.load(folder, device=device, clip=clip)
+    done, kept, failed = run_predict(segmenter, photos, Path(out), overwrite=overwrite)
+    earlier = f" ({kept} of them earlier)" if kept else ""
+    click.echo(f"{done} photo{'s' * (done != 1)} segmented{earlier}: see '{out}'")
+    for sentence in failed:
         click.echo(f"failed: {sentence}", err=True)
-    if found.failed:
-        total = done + len(found.failed)
+    if failed:
+        total = done + len(failed)
         raise ReclipError(
-            f"{len(found.failed)} of {total} photo{'s' * (total != 1)} failed, as named above: fix "
+            f"{len(failed)} of {total} photo{'s' * (total != 1)} failed, as named above: fix "
             f"or remove them and run again; the other photos are not segmented again"
         )
 
@@ -87,7 +83,7 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
 @click.command()
 @click.option("--onnx", required=True, metavar="FILE", help="The .onnx file to write.")
 @run_option
-@model_option
+@click.option("--model", metavar="PATH", help="Use this folder, written by `reclip package`.")
 @params_option
 def export(onnx, run, model, params_path) -> None:
     """Export a student as ONNX, with dynamic size and batch, class names and preprocessing.

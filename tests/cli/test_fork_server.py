@@ -90,6 +90,12 @@ def run(folder: Path) -> Iterator[subprocess.Popen]:
     run.wait()
 
 
+def server_of(run: subprocess.Popen) -> psutil.Process:
+    (server,) = psutil.Process(run.pid).children()
+    assert "reclip.cli.fork_server" in server.cmdline()
+    return server
+
+
 def command(run: subprocess.Popen | None, package: Path, *arguments: str, at: Path | None = None):
     return subprocess.Popen(
         [sys.executable, "-m", "reclip", *arguments],
@@ -119,7 +125,7 @@ def test_output_input_and_exit_code_are_those_of_a_process_of_its_own(run, folde
 def test_a_job_is_a_fork_of_the_warm_process(run, folder):
     process = command(run, folder, "sleep")
     job = psutil.Process(int(process.stdout.readline()))
-    assert "reclip.cli.fork_server" in job.parent().cmdline()
+    assert job.parent().parent() == server_of(run)
     process.kill()
 
 
@@ -154,12 +160,9 @@ def test_a_signal_is_handed_on_that_comes_while_the_job_is_asked_for(folder, tmp
         time.sleep(0.2)
         with connection:
             connection.settimeout(30)
-            rest = 4 + int.from_bytes(connection.recv(4, socket.MSG_PEEK), "big")
-            while rest:
-                read = len(connection.recv(rest))
-                assert read, "the command was ended by the signal"
-                rest -= read
-            assert connection.recv(1) == bytes([signal.SIGTERM])
+            stream = connection.makefile("rb")
+            assert stream.readline().endswith(b"\n"), "the command was ended by the signal"
+            assert stream.read(1) == bytes([signal.SIGTERM])
             connection.sendall((3).to_bytes(4, "big", signed=True))
         assert process.wait(timeout=30) == 3
 
@@ -188,7 +191,7 @@ def test_an_edited_module_counts_from_the_next_job_on(run, folder):
 def test_what_asks_for_nothing_harms_nobody(run, folder):
     import socket
 
-    for sent in (b"", b"\0\0", b"\xff\xff\xff\xff", b"\0\0\0\2{}"):
+    for sent in (b"", b"\0\0", b"\xff\n", b' ["say"', b" {}\n"):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(os.path.relpath(folder / fork_server.SOCKET.format(run=run.pid)))
             connection.sendall(sent)
@@ -208,7 +211,7 @@ def started(run: subprocess.Popen, folder: Path, at: Path) -> tuple[subprocess.P
 def test_it_ends_with_the_run_and_its_jobs_with_it(folder, tmp_path):
     run = keep(folder, tmp_path)
     process, job = started(run, folder, tmp_path)
-    server = job.parent()
+    server = server_of(run)
     run.kill()
     run.wait()
     wait_until(lambda: not server.is_running() and not job.is_running())
@@ -234,7 +237,7 @@ def cmdline(process: psutil.Process) -> list[str]:
 def test_jobs_die_with_a_warm_process_that_is_killed(folder, tmp_path):
     run = keep(folder, tmp_path)
     process, job = started(run, folder, tmp_path)
-    job.parent().kill()
+    server_of(run).kill()
     _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (1, "the fork server of this run was killed: run again\n")
     wait_until(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE)
