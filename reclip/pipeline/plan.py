@@ -16,7 +16,6 @@ from reclip.config.models import Params
 from reclip.config.resolve import Experiment
 from reclip.pipeline import recipes
 from reclip.pipeline.job import Job
-from reclip.pipeline.own_files import FOLDERS
 from reclip.pipeline.stages import STAGES
 
 BY_DEFAULT = ("tabulate", "plot", "summarise")
@@ -107,5 +106,5 @@ class Plan:
     def own_folders(self) -> list[str]:
         """Return the user's folders of photos and labels; their contents decide what is stale."""
         sources = map(self.experiment.source, self.params.datasets)
-        named = [getattr(s, key) for s in sources if s.kind == "folder" for key in FOLDERS]
+        named = [getattr(s, key) for s in sources if s.kind == "folder" for key in recipes.FOLDERS]
         return list(dict.fromkeys(os.path.expanduser(path) for path in named if path))

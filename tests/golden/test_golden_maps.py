@@ -28,7 +28,6 @@ from reclip.evaluate.predictors import predictors
 from reclip.pipeline.artifacts import QUERY_FILE, seed_file
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
-from reclip.pipeline.recipes import metrics_file
 from reclip.pipeline.stages import STAGES
 from reclip.rectify.learn import build_model
 from reclip.rectify.model import Rectifier
@@ -144,7 +143,7 @@ def test_miou_of_the_prepared_masks(ran, expected) -> None:
 
 
 def test_metrics_name_the_protocol(ran) -> None:
-    found = {run: read_json(ran.root / metrics_file(run)) for run in MAPS}
+    found = {run: read_json(ran.root / f"runs/{run}/metrics.json") for run in MAPS}
     assert {m["protocol"] for m in found.values()} == {"whole, short side 336"}
     assert found["pd0-5"]["post_processing"] == "prompt denoising 0.5"
     assert found["nopd"]["post_processing"] == "none"
