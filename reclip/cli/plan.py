@@ -65,8 +65,12 @@ def compat(params_path: str) -> None:
     experiment = Plan.load(params_path).experiment
     click.echo(f"compat: {experiment.params.compat}; a value in the settings file wins over it")
     for option in DIFFERENCES:
-        default, taken = experiment.choices(option.section, option.key)
+        sections = [experiment.clip]
+        if option.section != "clip":
+            sections = [experiment.section(d, option.section) for d in experiment.params.datasets]
+        default = type(sections[0]).model_fields[option.key].default
+        here = ", ".join(dict.fromkeys(str(getattr(section, option.key)) for section in sections))
         click.echo(
-            f"{option.name:<34} default {default!s:<10} official {option.official!s:<12} "
-            f"here {', '.join(map(str, taken)):<12} {option.what}"
+            f"{option.section + '.' + option.key:<34} default {default!s:<10} "
+            f"official {option.official!s:<12} here {here:<12} {option.what}"
         )

@@ -29,9 +29,7 @@ def check_experiment(experiment: Experiment) -> None:
                     at = f"tables.{table}.rows.{i}.cells.{column}.run"
                     require_measured(experiment, cell.run, at)
     if params.check:
-        for role, run in params.check.model_dump().items():
-            require_measured(experiment, run, f"check.{role}")
-        _check_roles(experiment, params.check)
+        _check_check(experiment, params.check)
 
 
 def require_measured(experiment: Experiment, run: str, at: str) -> None:
@@ -39,8 +37,7 @@ def require_measured(experiment: Experiment, run: str, at: str) -> None:
 
     at: the key that names the run.
     """
-    _require_run(experiment, run, at)
-    dataset = experiment.params.runs[run].dataset
+    dataset = _run_named(experiment, run, at).dataset
     if not experiment.labelled(dataset):
         raise ReclipError(
             f"params: '{at}': cannot evaluate run '{run}', because dataset '{dataset}' has no "
@@ -48,10 +45,11 @@ def require_measured(experiment: Experiment, run: str, at: str) -> None:
         )
 
 
-def _require_run(experiment: Experiment, run: str, at: str) -> None:
+def _run_named(experiment: Experiment, run: str, at: str) -> RunSettings:
     runs = experiment.params.runs
     if run not in runs:
         raise ReclipError(f"params: '{at}': no run '{run}'{nearest(run, runs)}")
+    return runs[run]
 
 
 def _check_run(experiment: Experiment, run: str, settings: RunSettings) -> None:
@@ -89,9 +87,8 @@ def _check_role(
     at, methods = f"runs.{run}.{role}", " or ".join(allowed)
     if named is None:
         raise ReclipError(f"params: '{at}' is missing: name a run of method {methods}")
-    _require_run(experiment, named, at)
     dataset = experiment.params.runs[run].dataset
-    other = experiment.params.runs[named]
+    other = _run_named(experiment, named, at)
     if other.method not in allowed or other.dataset != dataset:
         raise ReclipError(
             f"params: '{at}': '{named}' must be a run of method {methods} on dataset '{dataset}'"
@@ -121,10 +118,11 @@ def _check_head(experiment: Experiment, run: str, settings: RunSettings) -> None
         )
 
 
-def _check_roles(experiment: Experiment, check: Check) -> None:
+def _check_check(experiment: Experiment, check: Check) -> None:
     """The check compares seed by seed, so its three runs must teach one another."""
     runs = experiment.params.runs
     for role, run in check.model_dump().items():
+        require_measured(experiment, run, f"check.{role}")
         method = METHODS[role]
         if runs[run].method != method:
             raise ReclipError(f"params: 'check.{role}': '{run}' is not a run of method {method}")

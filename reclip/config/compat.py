@@ -18,10 +18,6 @@ class Difference(NamedTuple):
     official: Any
     what: str
 
-    @property
-    def name(self) -> str:
-        return f"{self.section}.{self.key}"
-
 
 DIFFERENCES = (
     Difference("clip", "residual", True, "the last block keeps its residual; the paper is silent"),

@@ -18,9 +18,6 @@ from reclip.pipeline import recipes
 from reclip.pipeline.job import Job
 from reclip.pipeline.stages import STAGES
 
-BY_DEFAULT = ("tabulate", "plot", "summarise")
-"""Stages whose jobs plain `snakemake` always makes, where there are any."""
-
 
 class Plan:
     """Every job of an experiment. Paths are relative to the project's folder.
@@ -35,7 +32,7 @@ class Plan:
         self.experiment = Experiment(params)
         check_experiment(self.experiment)
         self.root = Path("results") / params.experiment
-        self._ids: dict[str, dict[str, None]] = {}
+        self._ids: dict[str, list[str]] = {}
         self._jobs: dict[tuple[str, str], Job] = {}
 
     @classmethod
@@ -50,11 +47,8 @@ class Plan:
 
     def ids(self, stage: str) -> list[str]:
         """Return the ids of a stage's jobs."""
-        return list(self._known(stage))
-
-    def _known(self, stage: str) -> dict[str, None]:
         if stage not in self._ids:
-            self._ids[stage] = dict.fromkeys(recipes.ids(self.experiment, stage))
+            self._ids[stage] = recipes.ids(self.experiment, stage)
         return self._ids[stage]
 
     def job(self, stage: str, id: str) -> Job:
@@ -63,7 +57,7 @@ class Plan:
         Raises ReclipError: there is no such job.
         """
         if (stage, id) not in self._jobs:
-            known = self._known(stage)
+            known = self.ids(stage)
             if id not in known:
                 if stage == "evaluate" and id in self.params.runs:
                     require_measured(self.experiment, id, f"runs.{id}")
@@ -86,10 +80,12 @@ class Plan:
     def targets(self) -> list[Job]:
         """The jobs that plain `snakemake` asks for: no job of the check alone."""
         runs = [run for run in self.params.runs if run not in self.experiment.check_only]
+        students = [run for run in runs if self.params.runs[run].method == "distill"]
+        always = ("tabulate", "plot", "summarise")
         return [
-            *(self.result(run) for run in runs),
-            *(self.job("package", run) for run in self.experiment.packaged),
-            *(self.job(stage, id) for stage in BY_DEFAULT for id in self.ids(stage)),
+            *map(self.result, runs),
+            *(self.job("package", run) for run in students),
+            *(self.job(stage, id) for stage in always for id in self.ids(stage)),
         ]
 
     @cached_property
