@@ -46,9 +46,8 @@ class Experiment:
         own = getattr(self.params, section)
         layers = {section: own.model_dump(exclude_unset=True)}
         for level, name in places:
-            layers[f"{level}.{name}.{section}"] = getattr(
-                getattr(self.params, level)[name], section
-            )
+            place = getattr(self.params, level)[name]
+            layers[f"{level}.{name}.{section}"] = getattr(place, section)
         merged = compat.layer(self.params.compat, section)
         for at, layer in layers.items():
             merged = {**merged, **layer}
