@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from reclip.cli import figure, init, models, plan, results, runs, stages
+from reclip.cli import figure, init, models, plan, results, stages
 from reclip.common.errors import ReclipError
 from reclip.common.files import accessible
 from reclip.common.passwords import without_password
@@ -37,8 +37,8 @@ for _command in (
     results.record,
     results.restore,
     results.readme,
-    runs.sync_mlflow,
-    runs.compare,
+    results.sync_mlflow,
+    results.compare,
     figure.figure,
     models.predict,
     models.export,

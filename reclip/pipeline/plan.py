@@ -25,20 +25,22 @@ class Plan:
     Attributes:
         experiment: the resolved settings.
         root: the folder of the results.
+        file: the settings file, as commands in messages name it.
     Raises ReclipError: a run, table or check names something that does not exist.
     """
 
-    def __init__(self, params: Params):
+    def __init__(self, params: Params, file: str | Path = PARAMS):
         self.experiment = Experiment(params)
         check_experiment(self.experiment)
         self.root = Path("results") / params.experiment
+        self.file = str(file)
         self._ids: dict[str, list[str]] = {}
         self._jobs: dict[tuple[str, str], Job] = {}
 
     @classmethod
     def load(cls, path: str | Path = PARAMS) -> Self:
         """Read a settings file. Raises ReclipError: the file or a setting is invalid."""
-        return cls(load_params(path))
+        return cls(load_params(path), path)
 
     @property
     def params(self) -> Params:

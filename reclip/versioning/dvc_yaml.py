@@ -28,20 +28,18 @@ HEADER = """\
 """
 
 
-def pipeline_text(plan: Plan, params: str | Path = PARAMS, *, check: bool = False) -> str:
+def pipeline_text(plan: Plan, *, check: bool = False) -> str:
     """Return the text of dvc.yaml.
 
-    Args:
-        params: the settings file that its commands name.
-        check: include the jobs of the check, which plain `snakemake` does not make.
+    check: include the jobs of the check, which plain `snakemake` does not make.
     Raises ReclipError: the settings file is outside the project's folder.
     """
     jobs = plan.jobs if check else plan.default_jobs
-    content = {"stages": _stages(plan, jobs, params), "plots": _plots(jobs)}
+    content = {"stages": _stages(plan, jobs), "plots": _plots(jobs)}
     return HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-def jobs_of_pipeline(plan: Plan, params: str | Path) -> list[Job]:
+def jobs_of_pipeline(plan: Plan) -> list[Job]:
     """Return the jobs that dvc.yaml has stages for: with those of the check, or without.
 
     Raises ReclipError: its stages differ from the plan, e.g. after a run was added.
@@ -51,9 +49,9 @@ def jobs_of_pipeline(plan: Plan, params: str | Path) -> list[Job]:
     except (OSError, TypeError, KeyError, ValueError, yaml.YAMLError):
         stages = None
     for jobs in (plan.default_jobs, plan.jobs):
-        if stages == _stages(plan, jobs, params):
+        if stages == _stages(plan, jobs):
             return jobs
-    raise ReclipError(f"dvc.yaml does not match '{params}': write it with `reclip dvc` first")
+    raise ReclipError(f"dvc.yaml does not match '{plan.file}': write it with `reclip dvc` first")
 
 
 def named(jobs: list[Job]) -> dict[str, Job]:
@@ -77,8 +75,8 @@ def _name(job: Job, lacks: list[str]) -> str:
     return "-".join([job.stage, *(f"without-{role}" for role in lacks)]) + f"@{job.id}"
 
 
-def _stages(plan: Plan, jobs: list[Job], params: str | Path) -> dict[str, Any]:
-    file = _inside(params)
+def _stages(plan: Plan, jobs: list[Job]) -> dict[str, Any]:
+    file = _inside(plan.file)
     option = "" if file == PARAMS else f" --params {shlex.quote(file)}"
     stages: dict[str, Any] = {
         "plan": {
@@ -95,7 +93,7 @@ def _stages(plan: Plan, jobs: list[Job], params: str | Path) -> dict[str, Any]:
     return stages | {name: _stage(alike, option, untracked) for name, alike in groups.items()}
 
 
-def _inside(params: str | Path) -> str:
+def _inside(params: str) -> str:
     """Return the path of the settings file from the project's folder, where DVC runs commands."""
     try:
         return Path(params).resolve().relative_to(Path.cwd().resolve()).as_posix()

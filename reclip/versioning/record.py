@@ -27,7 +27,7 @@ SECRET = re.compile(
 )
 
 
-def record(plan: Plan, params: str, *, partial: bool = False) -> str:
+def record(plan: Plan, *, partial: bool = False) -> str:
     """Record every result in DVC, so `dvc repro` has nothing to do. Return the next commands.
 
     partial: skip stale results. Otherwise they are an error.
@@ -35,7 +35,7 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
     """
     dvc.require_project()
     _refuse_secrets()
-    jobs = jobs_of_pipeline(plan, params)
+    jobs = jobs_of_pipeline(plan)
     reasons = {job: reason for job in jobs if (reason := why_stale(job))}
     if reasons and not partial:
         first = listed([f"{job.name}: {reason}" for job, reason in reasons.items()], "; ", 2)
@@ -53,7 +53,7 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
             f"{listed(changed)} changed after being made: run its stage again with --force"
         )
     _commit(plan, jobs, kept)
-    files = [str(LOCK), "dvc.yaml", params]
+    files = [str(LOCK), "dvc.yaml", plan.file]
     outputs = [path for job in kept for path in job.outputs]
     if set(outputs) - ignored(outputs):
         files.append(str(plan.root))
@@ -86,7 +86,7 @@ def _refuse_secrets() -> None:
         )
 
 
-def before_repro(plan: Plan, params: str) -> None:
+def before_repro(plan: Plan) -> None:
     """Write the plan files. Raises ReclipError: `dvc repro` would delete unrecorded results.
 
     This is the first stage of dvc.yaml. It runs if settings or code differ from dvc.lock, or if a
@@ -95,7 +95,7 @@ def before_repro(plan: Plan, params: str) -> None:
     write_plan_files(plan)
     if "DVC_STAGE" not in os.environ:  # the user ran it: no other stage follows
         return
-    jobs = jobs_of_pipeline(plan, params)
+    jobs = jobs_of_pipeline(plan)
     fresh = [job for job in jobs if not why_stale(job)]
     cache = dvc.cache_folder()
     unknown = [job.name for job in fresh if not dvc.cached_file(cache, job.receipt).is_file()]
@@ -108,14 +108,14 @@ def before_repro(plan: Plan, params: str) -> None:
     plan.jobs[0].unrecorded_marker.unlink(missing_ok=True)
 
 
-def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[str]:
+def restore(plan: Plan, *, remote: str | None = None) -> Iterator[str]:
     """Restore the results that dvc.lock names from DVC's cache or its remote, and verify all.
 
     Yields a sentence for each result that is not complete afterwards.
     Raises ReclipError: no git or DVC, nothing recorded, or some results are not complete.
     """
     dvc.require_project()
-    jobs = jobs_of_pipeline(plan, params)
+    jobs = jobs_of_pipeline(plan)
     if not LOCK.is_file():
         raise ReclipError(f"{LOCK} is missing, so nothing was recorded: run `reclip record` first")
     write_plan_files(plan)

@@ -28,7 +28,6 @@ from reclip.evaluate.predictors import predictors
 from reclip.pipeline.artifacts import QUERY_FILE, seed_file
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
-from reclip.pipeline.stages import STAGES
 from reclip.rectify.learn import build_model
 from reclip.rectify.model import Rectifier
 from support import seeded
@@ -98,10 +97,10 @@ def ran(photo, expected, tmp_path_factory):
         write_archive(Path("voc.tar"), expected["miou5"]["ids"], ["2007_000032"])
         plan = Plan.load()
         for stage in ("fetch", "prepare", "embed-text", "cache-features", "hypothesise"):
-            run_stage(STAGES[stage], "voc", "params.yaml", False)
+            run_stage(plan, stage, "voc", False)
         for run in MAPS:
             write_seeded_rectifier(plan, run)
-            run_stage(STAGES["evaluate"], run, "params.yaml", False)
+            run_stage(plan, "evaluate", run, False)
         yield plan
 
 
