@@ -32,13 +32,10 @@ def validate(model: type[Settings], data: Any, at: str = "") -> Any:
             hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
             raise ReclipError(f"params: unknown key '{path}'{hint}") from error
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "missing" else f" (got {_short(first['input'])})"
+        got = without_password(repr(first["input"]))
+        got = got if len(got) <= 80 else got[:80] + "…"
+        got = "" if first["type"] == "missing" else f" (got {got})"
         raise ReclipError(f"params: '{path}': {message[0].lower()}{message[1:]}{got}") from error
-
-
-def _short(value: Any, limit: int = 80) -> str:
-    text = without_password(repr(value))
-    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _written_path(loc: tuple) -> list[str]:

@@ -138,20 +138,15 @@ def restore(plan: Plan, *, remote: str | None = None) -> Iterator[str]:
 
 
 def _damaged(job: Job) -> list[Path]:
-    receipt = read_receipt(job.receipt) or {}
-    return [_path(job, name) for name in corrupted_outputs(receipt, job.folder)]
-
-
-def _path(job: Job, output: str) -> Path:
-    return Path(os.path.normpath(job.folder / output))
+    return [Path(os.path.normpath(job.folder / name)) for name in corrupted_outputs(job.receipt)]
 
 
 def _fault(job: Job) -> str | None:
     """Return in words why a result is not complete, and how to get it; None if it is."""
-    said = why_stale(job)
-    if said:
+    if said := why_stale(job):
         outputs = (read_receipt(job.receipt) or {}).get("outputs", {})
-        bad = [path for name in outputs if not (path := _path(job, name)).is_file()]
+        paths = [Path(os.path.normpath(job.folder / name)) for name in outputs]
+        bad = [path for path in paths if not path.is_file()]
     elif bad := _damaged(job):
         said = f"damaged: {listed([path.name for path in bad])}"
     else:
