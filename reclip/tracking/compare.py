@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,7 @@ from reclip.common.files import read_json
 from reclip.pipeline.job import snakemake
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
-from reclip.tracking.lineage import settings_behind
-from reclip.tracking.results import mean_iou
+from reclip.tracking.results import as_text, mean_iou, settings_behind
 
 NONE = "-"
 
@@ -60,9 +58,7 @@ def differing(settings: dict[str, dict[str, Any]]) -> pd.DataFrame:
     A section that some runs lack gets one row, `section.*`. Its settings are compared between the
     other runs.
     """
-    texts = pd.DataFrame(
-        {run: {k: _text(v) for k, v in given.items()} for run, given in settings.items()}
-    )
+    texts = pd.DataFrame({run: as_text(given, limit=None) for run, given in settings.items()})
     section = texts.index.str.extract(r"(.*?\.)", expand=False)
     counts = texts.notna().groupby(section).sum()
     lacks = counts.reindex(section).set_axis(texts.index) == 0
@@ -70,10 +66,6 @@ def differing(settings: dict[str, dict[str, Any]]) -> pd.DataFrame:
     missing = counts[(counts == 0).any(axis=1)].rename(lambda name: f"{name}*")
     missing = missing.map(lambda count: f"{count} settings" if count else NONE)
     return pd.concat([texts[texts.mask(lacks).nunique(axis=1) > 1], missing]).sort_index()
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _results(metrics: dict[str, dict[str, Any]]) -> pd.DataFrame:

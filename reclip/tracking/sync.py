@@ -23,7 +23,7 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 from reclip.tracking import records, usage
-from reclip.tracking.records import Record, as_text
+from reclip.tracking.results import Record, as_text
 from reclip.tracking.server import answers, lock, store_uri
 
 if TYPE_CHECKING:
