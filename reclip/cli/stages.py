@@ -45,20 +45,17 @@ def run_stage(plan: Plan, stage: str, id: str | None, force: bool) -> None:
 
 def stage_command(stage: Stage) -> click.Command:
     """Return the command of a stage."""
-    options = [
-        plan_option,
-        click.option("--force", is_flag=True, help="Run even if the output is up to date."),
-    ]
-    if stage.kind != "experiment":
-        of = f"The {stage.kind}'s name."
-        options.append(click.option(f"--{stage.kind}", "id", required=True, help=of))
 
+    @click.command(stage.name, help=stage.help)
+    @click.option("--force", is_flag=True, help="Run even if the output is up to date.")
+    @plan_option
     def command(plan: Plan, force: bool, id: str | None = None) -> None:
         run_stage(plan, stage.name, id, force)
 
-    for option in options:
-        command = option(command)
-    return click.command(stage.name, help=stage.help)(command)
+    if stage.kind != "experiment":
+        of = f"The {stage.kind}'s name."
+        command.params.insert(0, click.Option([f"--{stage.kind}", "id"], required=True, help=of))
+    return command
 
 
 @click.command()

@@ -97,11 +97,10 @@ class Store:
         params = [Param(name, value) for name, value in params if name not in run.data.params]
         metrics = [m for m in _metrics(record) if (m.key, m.step) not in logged]
         # A batch is one transaction: that costs more time than its content.
-        for some, more in zip_longest(
-            chunk_list(params, MAX_PARAMS), chunk_list(metrics, MAX_METRICS)
-        ):
+        batches = chunk_list(params, MAX_PARAMS), chunk_list(metrics, MAX_METRICS)
+        for some_params, some_metrics in zip_longest(*batches, fillvalue=()):
             self._check_time()
-            self._client.log_batch(id, metrics=more or (), params=some or ())
+            self._client.log_batch(id, metrics=some_metrics, params=some_params)
         if record.data:
             context = InputTag("mlflow.data.context", record.split)
             self._client.log_inputs(id, [DatasetInput(Dataset(**record.data), [context])])

@@ -69,16 +69,6 @@ def default_remote() -> str | None:
         return None
 
 
-def pull(remote: str | None) -> ReclipError | None:
-    """Check out what the cache has and download the rest. Return the error, if any."""
-    error = attempt("pull", *(["--remote", remote] if remote else []))
-    if error:
-        attempt("checkout")  # the files that did arrive
-        if not remote and not default_remote():
-            return ReclipError(HINTS["no remote"])
-    return error
-
-
 def sentence(said: str) -> str:
     """Return DVC's error message as one sentence, without the password of an address."""
     for sign, hint in HINTS.items():

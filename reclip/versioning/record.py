@@ -123,7 +123,12 @@ def restore(plan: Plan, *, remote: str | None = None) -> Iterator[str]:
     if damaged:
         dvc.attempt("checkout", "--force", *damaged)
     lost = any(why_stale(job) for job in jobs)
-    error = dvc.pull(remote) if lost else None
+    # From the cache, and what it lacks from the remote.
+    error = dvc.attempt("pull", *(["--remote", remote] if remote else [])) if lost else None
+    if error:
+        dvc.attempt("checkout")  # the files that did arrive
+        if not remote and not dvc.default_remote():
+            error = dvc.HINTS["no remote"]
     faults = [f"{job.name}: {fault}" for job in jobs if (fault := _fault(job))]
     yield from faults
     if faults:
