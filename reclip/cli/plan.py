@@ -38,10 +38,8 @@ def plan(plan: Plan, cost: bool, gpu: str | None, calibrate: bool | None, markdo
         from reclip.cost.report import cost_markdown, cost_text
 
         gpu = gpu or DEFAULT_GPU
-        if markdown:
-            click.echo(cost_markdown(plan, gpu))
-        else:
-            click.echo(cost_text(plan, gpu, measure=calibrate is not False))
+        measure = calibrate is not False
+        click.echo(cost_markdown(plan, gpu) if markdown else cost_text(plan, gpu, measure=measure))
         return
     if markdown or gpu or calibrate is not None:
         raise click.UsageError("--gpu, --calibrate and --markdown need --cost")

@@ -103,15 +103,10 @@ def _check_role(
 
 def _check_head(experiment: Experiment, run: str, settings: RunSettings) -> None:
     """Check that the teacher has the head that a student inherits."""
-    head = experiment.distill(run).head
-    teacher = experiment.params.runs[settings.teacher]
-    own = experiment.rectify(settings.teacher)
-    has_reference = teacher.method == "rectify" and own.reference
-    available = {
-        "query_reference": has_reference,
-        "query_reference_positional": has_reference and own.positional,
-    }
-    if not available.get(head, True):
+    head, own = experiment.distill(run).head, experiment.rectify(settings.teacher)
+    rectified = experiment.params.runs[settings.teacher].method == "rectify"
+    has_reference = rectified and own.reference
+    if ("reference" in head and not has_reference) or ("positional" in head and not own.positional):
         raise ReclipError(
             f"params: 'runs.{run}.distill.head': teacher '{settings.teacher}' has no head "
             f"'{head}': choose 'query' or another teacher"

@@ -23,6 +23,7 @@ class Plan:
     """Every job of an experiment. Paths are relative to the project's folder.
 
     Attributes:
+        params: the settings file's content.
         experiment: the resolved settings.
         root: the folder of the results.
         file: the settings file, as commands in messages name it.
@@ -30,6 +31,7 @@ class Plan:
     """
 
     def __init__(self, params: Params, file: str | Path = PARAMS):
+        self.params = params
         self.experiment = Experiment(params)
         check_experiment(self.experiment)
         self.root = Path("results") / params.experiment
@@ -41,11 +43,6 @@ class Plan:
     def load(cls, path: str | Path = PARAMS) -> Self:
         """Read a settings file. Raises ReclipError: the file or a setting is invalid."""
         return cls(load_params(path), path)
-
-    @property
-    def params(self) -> Params:
-        """The settings file."""
-        return self.experiment.params
 
     def ids(self, stage: str) -> list[str]:
         """Return the ids of a stage's jobs."""
@@ -93,13 +90,11 @@ class Plan:
     @cached_property
     def default_jobs(self) -> list[Job]:
         """The jobs of plain `snakemake`: its targets and everything that they read, in order."""
-        todo, found = list(self.targets), set()
-        while todo:
-            job = todo.pop()
-            if job not in found:
-                found.add(job)
-                todo += job.inputs.values()
-        return [job for job in self.jobs if job in found]
+        needed = set(self.targets)
+        for job in reversed(self.jobs):  # each before its inputs
+            if job in needed:
+                needed.update(job.inputs.values())
+        return [job for job in self.jobs if job in needed]
 
     def own_folders(self) -> list[str]:
         """Return the user's folders of photos and labels; their contents decide what is stale."""

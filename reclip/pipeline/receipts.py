@@ -56,13 +56,10 @@ def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
                 path.unlink()
     if "DVC_STAGE" not in os.environ:
         write_text(job.unrecorded_marker, "not recorded in DVC yet: run `reclip record`\n")
-    facts = {
-        os.path.relpath(output, job.folder): {
-            "bytes": output.stat().st_size,
-            "sha256": file_sha256(output),
-        }
-        for output in sorted(outputs)
-    }
+    facts = {}
+    for output in sorted(outputs):
+        name = os.path.relpath(output, job.folder)
+        facts[name] = {"bytes": output.stat().st_size, "sha256": file_sha256(output)}
     write_json(job.receipt, {**job.wanted, "outputs": facts})
 
 

@@ -224,11 +224,8 @@ def probe(jobs: Jobs, run: str) -> Recipe:
 @recipe("runs/{}/evaluate", data="prepare", features="cache-features", hypotheses="hypothesise")
 def evaluate(jobs: Jobs, run: str) -> Recipe:
     own = jobs.experiment.params.runs[run]
-    settings = {
-        "dataset": own.dataset,
-        "method": own.method,
-        **_run(jobs.experiment, run, "evaluate"),
-    }
+    settings = {"dataset": own.dataset, "method": own.method}
+    settings |= _run(jobs.experiment, run, "evaluate")
     return Recipe(settings, {"model": trained(jobs, run)}, (f"runs/{run}/metrics.json",))
 
 
@@ -291,12 +288,8 @@ def plot(jobs: Jobs, name: str) -> Recipe:
     evaluations = [jobs.job("evaluate", run) for runs in compared.values() for run in runs.values()]
     # The figures predict again, from the inputs of the evaluation.
     inputs = {job.name: job for one in evaluations for job in (one, *one.inputs.values())}
-    settings = {
-        "compared": compared,
-        "pictured": pictured,
-        "clip": experiment.clip,
-        "compute": params.compute,
-    }
+    settings = {"compared": compared, "pictured": pictured}
+    settings |= {"clip": experiment.clip, "compute": params.compute}
     return Recipe(settings, inputs, tuple(f"figures/{file}" for file in (*FIGURES, "bias.csv")))
 
 

@@ -65,12 +65,10 @@ def mirror(plan: Plan, job: Job) -> None:
             with _opened(plan, JOB_SECONDS) as store:
                 record(store, parent, children)
     except Exception as error:  # anything that MLflow, its server or its database raises
+        where, why = without_password(store_uri(plan)), _sentence(error)
         log.warning(
-            "tracking: %s was not logged to %s (%s). The result is complete. "
-            "`reclip sync-mlflow` logs it later",
-            job.name,
-            without_password(store_uri(plan)),
-            _sentence(error),
+            f"tracking: {job.name} was not logged to {where} ({why}). The result is complete. "
+            f"`reclip sync-mlflow` logs it later"
         )
 
 

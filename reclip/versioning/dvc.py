@@ -40,13 +40,9 @@ def require_project() -> None:
 
 def run(*arguments: str) -> str:
     """Run a DVC command and return its output. Raises ReclipError: it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "1000"},
-    )
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**os.environ, "COLUMNS": "1000"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise ReclipError(f"`dvc {arguments[0]}` failed: {sentence(done.stderr or done.stdout)}")
     return done.stdout

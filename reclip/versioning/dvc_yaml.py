@@ -139,13 +139,10 @@ def _with_key(path: Path) -> str:
 
 def _plots(jobs: list[Job]) -> list[dict[str, Any]]:
     """Return one plot for each training stage: the loss of every run's first seed."""
-    curves: dict[str, dict[str, str]] = {"rectify": {}, "distill": {}, "probe": {}}
-    for job in jobs:
-        if job.stage in curves:
-            path = curve_file(job.folder, job.settings["seeds"][0])
-            curves[job.stage][path.as_posix()] = "loss"
-    return [
-        {f"loss-{stage}": {"x": "step", "y": y, "title": f"{stage}: loss"}}
-        for stage, y in curves.items()
-        if y
-    ]
+    plots = []
+    for stage in ("rectify", "distill", "probe"):
+        curves = [curve_file(j.folder, j.settings["seeds"][0]) for j in jobs if j.stage == stage]
+        y = {path.as_posix(): "loss" for path in curves}
+        if y:
+            plots.append({f"loss-{stage}": {"x": "step", "y": y, "title": f"{stage}: loss"}})
+    return plots

@@ -34,7 +34,12 @@ def record(plan: Plan, *, partial: bool = False) -> str:
     Raises ReclipError: no git or DVC, a secret in a tracked file, or stale or changed results.
     """
     dvc.require_project()
-    _refuse_secrets()
+    config = Path(".dvc/config")
+    if config.is_file() and SECRET.search(config.read_text(encoding="utf-8")):
+        raise ReclipError(
+            f"'{config}', which goes into git, holds a password or key: move it to "
+            f".dvc/config.local with `dvc remote modify --local`"
+        )
     jobs = jobs_of_pipeline(plan)
     reasons = {job: reason for job in jobs if (reason := why_stale(job))}
     if reasons and not partial:
@@ -75,15 +80,6 @@ def _commit(plan: Plan, jobs: list[Job], kept: list[Job]) -> None:
     except BaseException:
         marker.touch()
         raise
-
-
-def _refuse_secrets() -> None:
-    config = Path(".dvc/config")
-    if config.is_file() and SECRET.search(config.read_text(encoding="utf-8")):
-        raise ReclipError(
-            f"'{config}', which goes into git, holds a password or key: move it to "
-            f".dvc/config.local with `dvc remote modify --local`"
-        )
 
 
 def before_repro(plan: Plan) -> None:
