@@ -7,12 +7,6 @@ from reclip.common.text import nearest
 from reclip.config.models import Check, RunSettings
 from reclip.config.resolve import METHODS, Experiment
 
-ROLES = (
-    ("teacher", "distill", ("query", "rectify")),
-    ("student", "probe", ("distill",)),
-)
-"""Settings that name another run: the key, the method that needs it, the methods it may name."""
-
 
 def check_experiment(experiment: Experiment) -> None:
     """Check every run, table and the check.
@@ -58,7 +52,11 @@ def _check_run(experiment: Experiment, run: str, settings: RunSettings) -> None:
     if settings.dataset not in datasets:
         hint = nearest(settings.dataset, datasets)
         raise ReclipError(f"params: '{at}.dataset': no dataset '{settings.dataset}'{hint}")
-    for role, method, allowed in ROLES:
+    # Settings that name another run, the method that needs it, and the methods it may name.
+    for role, method, allowed in (
+        ("teacher", "distill", ("query", "rectify")),
+        ("student", "probe", ("distill",)),
+    ):
         named = getattr(settings, role)
         if settings.method == method:
             _check_role(experiment, run, role, named, allowed)

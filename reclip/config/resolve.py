@@ -6,7 +6,7 @@ from collections import defaultdict
 from functools import cached_property
 from typing import Any
 
-from reclip.config import compat
+from reclip.config.compat import DIFFERENCES
 from reclip.config.load import validate
 from reclip.config.models import DATASET_SECTIONS, RUN_SECTIONS, ClipSettings, Params
 from reclip.config.sources import Source
@@ -48,7 +48,8 @@ class Experiment:
         for level, name in places:
             place = getattr(self.params, level)[name]
             layers[f"{level}.{name}.{section}"] = getattr(place, section)
-        merged = compat.layer(self.params.compat, section)
+        official = self.params.compat == "official"
+        merged = {d.key: d.official for d in DIFFERENCES if official and d.section == section}
         for at, layer in layers.items():
             merged = {**merged, **layer}
             result = validate(type(own), merged, at)
@@ -81,24 +82,13 @@ class Experiment:
     @cached_property
     def own_photos(self) -> dict[str, str]:
         """Datasets of the kind folder, each with the rectified run that teaches its student."""
-        found = {}
-        for dataset in self.params.datasets:
-            student = self.compared(dataset).get("distilled")
-            if self.source(dataset).kind == "folder" and student:
-                teacher = self.params.runs[student].teacher
-                if self.params.runs[teacher].method == "rectify":
-                    found[dataset] = teacher
-        return found
+        runs, datasets = self.params.runs, self.params.datasets
+        own = [dataset for dataset in datasets if self.source(dataset).kind == "folder"]
+        students = {dataset: self.compared(dataset).get("distilled") for dataset in own}
+        teachers = {dataset: runs[run].teacher for dataset, run in students.items() if run}
+        return {d: teacher for d, teacher in teachers.items() if runs[teacher].method == "rectify"}
 
     # Runs
-
-    @cached_property
-    def _runs_of(self) -> dict[tuple[str, str], list[str]]:
-        """Runs by dataset and method."""
-        found = defaultdict(list)
-        for run, settings in self.params.runs.items():
-            found[settings.dataset, settings.method].append(run)
-        return found
 
     def seeds(self, run: str) -> tuple[int, ...]:
         """Return the seeds of a run; none for method query, which trains nothing."""
@@ -144,8 +134,9 @@ class Experiment:
         found: dict[str, str] = {}
         for role, method in METHODS.items():
             ranks = {}
-            for run in self._runs_of[dataset, method]:
-                settings = self.params.runs[run]
+            for run, settings in self.params.runs.items():
+                if (settings.dataset, settings.method) != (dataset, method):
+                    continue
                 untaught = settings.teacher not in (None, found.get("rectified"))
                 ranks[run] = run in self.check_only, untaught, bool(getattr(settings, method, {}))
             if ranks:

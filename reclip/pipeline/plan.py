@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -95,9 +94,3 @@ class Plan:
             if job in needed:
                 needed.update(job.inputs.values())
         return [job for job in self.jobs if job in needed]
-
-    def own_folders(self) -> list[str]:
-        """Return the user's folders of photos and labels; their contents decide what is stale."""
-        sources = map(self.experiment.source, self.params.datasets)
-        named = [getattr(s, key) for s in sources if s.kind == "folder" for key in recipes.FOLDERS]
-        return list(dict.fromkeys(os.path.expanduser(path) for path in named if path))

@@ -33,9 +33,8 @@ def children(plan: Plan, job: Job) -> list[Record]:
     }
     if took and took["commit"]:
         tags["mlflow.source.git.commit"] = took["commit"]
-    name = f"{job.id} {job.stage}"  # with the run id: the legend of a chart shows no parent
-    if job.stage == "tabulate":
-        name = f"{job.id} {job.settings['table'].title}"
+    title = job.settings["table"].title if job.stage == "tabulate" else job.stage
+    name = f"{job.id} {title}"  # with the run id: the legend of a chart shows no parent
     found = readings(job)
     for record in found:
         record.name, record.tags = name, dict(tags)

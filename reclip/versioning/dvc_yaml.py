@@ -8,6 +8,7 @@ DVC then deletes an output before its stage runs: the first stage checks that al
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from reclip.config import PARAMS
 from reclip.pipeline.artifacts import curve_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.recipes import FOLDERS
 from reclip.pipeline.stages import STAGES
 
 HEADER = """\
@@ -78,11 +80,15 @@ def _name(job: Job, lacks: list[str]) -> str:
 def _stages(plan: Plan, jobs: list[Job]) -> dict[str, Any]:
     file = _inside(plan.file)
     option = "" if file == PARAMS else f" --params {shlex.quote(file)}"
+    # The contents of the user's folders of photos and labels decide what is stale.
+    sources = [dataset.source for dataset in plan.params.datasets.values()]
+    own = [getattr(s, key) for s in sources if s.kind == "folder" for key in FOLDERS]
+    own = dict.fromkeys(os.path.expanduser(path) for path in own if path)
     stages: dict[str, Any] = {
         "plan": {
             "cmd": f"reclip dvc --plan{option}",
             "params": [{file: None}],
-            "deps": ["reclip", *plan.own_folders()],
+            "deps": ["reclip", *own],
             "outs": [{str(plan.root / "plan"): {"cache": False, "persist": True}}],
         }
     }
