@@ -23,6 +23,9 @@ class Experiment:
 
     def __init__(self, params: Params):
         self.params = params
+        self._runs_of: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for run, settings in params.runs.items():
+            self._runs_of[settings.dataset, settings.method].append(run)
         self.clip: ClipSettings = self._merged("clip")
         self._sections = {
             (dataset, name): self._merged(name, ("datasets", dataset))
@@ -48,8 +51,8 @@ class Experiment:
         for level, name in places:
             place = getattr(self.params, level)[name]
             layers[f"{level}.{name}.{section}"] = getattr(place, section)
-        official = self.params.compat == "official"
-        merged = {d.key: d.official for d in DIFFERENCES if official and d.section == section}
+        differences = DIFFERENCES if self.params.compat == "official" else ()
+        merged = {d.key: d.official for d in differences if d.section == section}
         for at, layer in layers.items():
             merged = {**merged, **layer}
             result = validate(type(own), merged, at)
@@ -134,9 +137,8 @@ class Experiment:
         found: dict[str, str] = {}
         for role, method in METHODS.items():
             ranks = {}
-            for run, settings in self.params.runs.items():
-                if (settings.dataset, settings.method) != (dataset, method):
-                    continue
+            for run in self._runs_of[dataset, method]:
+                settings = self.params.runs[run]
                 untaught = settings.teacher not in (None, found.get("rectified"))
                 ranks[run] = run in self.check_only, untaught, bool(getattr(settings, method, {}))
             if ranks:

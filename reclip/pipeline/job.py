@@ -15,6 +15,8 @@ from reclip.config import PARAMS
 from reclip.pipeline import code_digest
 from reclip.pipeline.stages import STAGES
 
+PLAIN = TypeAdapter(dict[str, Any])  # gives settings as JSON types
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -79,7 +81,7 @@ class Job:
         content = {
             "stage": self.stage,
             "id": self.id,
-            "settings": TypeAdapter(Any).dump_python(self.settings, mode="json"),
+            "settings": PLAIN.dump_python(self.settings, mode="json"),
             "modules": code_digest.modules_used(self.module),
             "inputs": {role: job.digest for role, job in sorted(self.inputs.items())},
         }

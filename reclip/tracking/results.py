@@ -18,9 +18,6 @@ SUFFIXES = (".png", ".md", ".csv", ".html", ".json")
 MAX_FILES, MAX_BYTES = 20, 2_000_000
 MAX_POINTS = 100  # of a curve: MLflow needs 0.2 ms for each, and a chart shows no more
 
-# `hypothesis_image` repeats hypotheses.image, and `seeded_teacher` follows from the teacher.
-REPEATED = {"hypothesis_image", "seeded_teacher"}
-
 Curves = dict[str, list[tuple[int, float]]]
 
 
@@ -60,7 +57,9 @@ def flatten(data: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 def settings_of(job: Job) -> dict[str, Any]:
     """Return the settings that one job reads, without empty ones."""
-    said = {k: v for k, v in job.wanted["settings"].items() if k not in REPEATED}
+    # `hypothesis_image` repeats hypotheses.image, and `seeded_teacher` follows from the teacher.
+    repeated = ("hypothesis_image", "seeded_teacher")
+    said = {k: v for k, v in job.wanted["settings"].items() if k not in repeated}
     if (sha256 := said.pop("weights", None)) and isinstance(sha256, str):
         # A student has the weights of a backbone beside those of CLIP.
         said["backbone_sha256" if job.stage == "distill" else "clip_sha256"] = sha256[:12]

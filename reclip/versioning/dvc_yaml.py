@@ -119,10 +119,9 @@ def _stage(jobs: list[Job], option: str, untracked: set[Path]) -> dict[str, Any]
     loop = kind in ("dataset", "run")
     key = "${key}" if loop else job.id
     id_option = "" if kind == "experiment" else f" --{kind} {key}"
-    receipts = {
-        each.id: {role: other.receipt.as_posix() for role, other in each.inputs.items()}
-        for each in jobs
-    }
+    receipts: dict[str, dict[str, str]] = {}
+    for each in jobs:
+        receipts[each.id] = {r: other.receipt.as_posix() for r, other in each.inputs.items()}
     inputs = [f"${{item.{role}}}" if loop else file for role, file in receipts[job.id].items()]
     body: dict[str, Any] = {
         "cmd": f"reclip {job.stage}{id_option}{option}",
