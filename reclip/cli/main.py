@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from reclip.cli import figure, init, models, plan, results, runs, stages
+from reclip.cli import figure, init, models, plan, results, stages
 from reclip.common.errors import ReclipError
 from reclip.common.files import accessible
 from reclip.common.passwords import without_password
@@ -26,11 +26,23 @@ def cli() -> None:
     """
 
 
-for _module in (init, models, plan, results, runs, stages):
-    for _command in vars(_module).values():
-        if isinstance(_command, click.Command):
-            cli.add_command(_command)
-for _command in (figure.figure, *map(stages.stage_command, STAGES.values())):
+for _command in (
+    *map(stages.stage_command, STAGES.values()),
+    stages.pretrain,
+    init.init,
+    plan.plan,
+    plan.compat,
+    results.status,
+    results.dvc,
+    results.record,
+    results.restore,
+    results.readme,
+    results.sync_mlflow,
+    results.compare,
+    figure.figure,
+    models.predict,
+    models.export,
+):
     cli.add_command(_command)
 
 

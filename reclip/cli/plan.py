@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import click
 
-from reclip.cli.options import params_option
+from reclip.cli.options import plan_option
+from reclip.config.compat import DIFFERENCES
 from reclip.cost.machines import DEFAULT_GPU, GPUS
+from reclip.pipeline.plan import Plan
+from reclip.pipeline.staleness import write_plan_files
 
 
 @click.command()
-@params_option
+@plan_option
 @click.option("--cost", is_flag=True, help="Print the cost of the jobs: FLOP, disk, hours.")
 @click.option(
     "--gpu",
@@ -24,49 +27,42 @@ from reclip.cost.machines import DEFAULT_GPU, GPUS
 @click.option(
     "--markdown", is_flag=True, help="With --cost: print Markdown, without hours of this machine."
 )
-def plan(
-    params_path: str, cost: bool, gpu: str | None, calibrate: bool | None, markdown: bool
-) -> None:
+def plan(plan: Plan, cost: bool, gpu: str | None, calibrate: bool | None, markdown: bool) -> None:
     """Write the plan files, or print the cost.
 
     A plan file holds the resolved settings of a job. They lie in results/<experiment>/plan/.
     """
-    from reclip.pipeline.plan import Plan
-    from reclip.pipeline.staleness import write_plan_files
-
     if markdown and calibrate:
         raise click.UsageError("--markdown prints nothing about this machine: remove --calibrate")
     if cost:
         from reclip.cost.report import cost_markdown, cost_text
 
-        planned, gpu = Plan.load(params_path), gpu or DEFAULT_GPU
-        if markdown:
-            click.echo(cost_markdown(planned, gpu))
-        else:
-            click.echo(cost_text(planned, gpu, measure=calibrate is not False))
+        gpu = gpu or DEFAULT_GPU
+        measure = calibrate is not False
+        click.echo(cost_markdown(plan, gpu) if markdown else cost_text(plan, gpu, measure=measure))
         return
     if markdown or gpu or calibrate is not None:
         raise click.UsageError("--gpu, --calibrate and --markdown need --cost")
-    planned = Plan.load(params_path)
-    write_plan_files(planned)
-    click.echo(f"{len(planned.jobs)} jobs")
+    write_plan_files(plan)
+    click.echo(f"{len(plan.jobs)} jobs")
 
 
 @click.command()
-@params_option
-def compat(params_path: str) -> None:
+@plan_option
+def compat(plan: Plan) -> None:
     """List where paper and official code differ.
 
     Each line has our default, the official code's value, and the values of these settings.
     """
-    from reclip.config.compat import DIFFERENCES
-    from reclip.pipeline.plan import Plan
-
-    experiment = Plan.load(params_path).experiment
+    experiment = plan.experiment
     click.echo(f"compat: {experiment.params.compat}; a value in the settings file wins over it")
     for option in DIFFERENCES:
-        default, taken = experiment.choices(option.section, option.key)
+        sections = [experiment.clip]
+        if option.section != "clip":
+            sections = [experiment.section(d, option.section) for d in experiment.params.datasets]
+        default = type(sections[0]).model_fields[option.key].default
+        here = ", ".join(dict.fromkeys(str(getattr(section, option.key)) for section in sections))
         click.echo(
-            f"{option.name:<34} default {default!s:<10} official {option.official!s:<12} "
-            f"here {', '.join(map(str, taken)):<12} {option.what}"
+            f"{option.section + '.' + option.key:<34} default {default!s:<10} "
+            f"official {option.official!s:<12} here {here:<12} {option.what}"
         )

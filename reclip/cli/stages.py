@@ -8,33 +8,31 @@ from pathlib import Path
 
 import click
 
-from reclip.cli.options import params_option
+from reclip.cli.options import plan_option
+from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import require_inputs, why_stale, write_plan_file
 from reclip.pipeline.stages import Stage
 
 
-def run_stage(stage: Stage, id: str | None, params_path: str, force: bool) -> None:
+def run_stage(plan: Plan, stage: str, id: str | None, force: bool) -> None:
     """Run one job, unless its output is fresh.
 
     id: of the dataset, run or table; None for a stage of the experiment.
     Raises ReclipError: the job does not exist, an input is stale, or the stage fails.
     """
-    from reclip.pipeline.plan import Plan
-    from reclip.pipeline.receipts import require_inputs, why_stale, write_plan_file
-
-    plan = Plan.load(params_path)
-    job = plan.job(stage.name, id or plan.params.experiment)
+    job = plan.job(stage, id or plan.params.experiment)
     reason = why_stale(job)
     if reason is None and not force:
         click.echo(f"{job.name}: up to date")
         return
-    require_inputs(job, params_path)
+    require_inputs(job, plan.file)
     job.folder.mkdir(parents=True, exist_ok=True)
     job.receipt.unlink(missing_ok=True)
     write_plan_file(job)
-    main = importlib.import_module(job.module).main
+    module = importlib.import_module(job.module)
     click.echo(f"{job.name}: {reason or 'run again by --force'}")
     began = time.monotonic()
-    main(job)
+    module.main(job)
     computed = time.monotonic()
     from reclip.tracking import sync
 
@@ -47,20 +45,17 @@ def run_stage(stage: Stage, id: str | None, params_path: str, force: bool) -> No
 
 def stage_command(stage: Stage) -> click.Command:
     """Return the command of a stage."""
-    options = [
-        params_option,
-        click.option("--force", is_flag=True, help="Run even if the output is up to date."),
-    ]
+
+    @click.command(stage.name, help=stage.help)
+    @click.option("--force", is_flag=True, help="Run even if the output is up to date.")
+    @plan_option
+    def command(plan: Plan, force: bool, id: str | None = None) -> None:
+        run_stage(plan, stage.name, id, force)
+
     if stage.kind != "experiment":
         of = f"The {stage.kind}'s name."
-        options.append(click.option(f"--{stage.kind}", "id", required=True, help=of))
-
-    def command(params_path: str, force: bool, id: str | None = None) -> None:
-        run_stage(stage, id, params_path, force)
-
-    for option in options:
-        command = option(command)
-    return click.command(stage.name, help=stage.help)(command)
+        command.params.insert(0, click.Option([f"--{stage.kind}", "id"], required=True, help=of))
+    return command
 
 
 @click.command()
@@ -70,8 +65,8 @@ def stage_command(stage: Stage) -> click.Command:
 @click.option("--threads", default=1, show_default=True)
 def pretrain(output: str, seed: int, steps: int | None, threads: int) -> None:
     """Train mini-clip on captioned scenes with planted biases."""
-    from reclip.clip.pretrain import PretrainSettings
-    from reclip.clip.pretrain import pretrain as run
+    from reclip.clip import pretrain
 
-    settings = PretrainSettings() if steps is None else PretrainSettings(steps=steps)
-    run(settings, Path(output), seed=seed, threads=threads)
+    given = {} if steps is None else {"steps": steps}
+    settings = pretrain.PretrainSettings(**given)
+    pretrain.pretrain(settings, Path(output), seed=seed, threads=threads)

@@ -8,10 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from reclip.common.passwords import holds_password
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """Names of experiments, datasets, runs and tables become parts of paths and commands."""
-
-Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _distinct(values: tuple) -> tuple:

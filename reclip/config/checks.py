@@ -7,12 +7,6 @@ from reclip.common.text import nearest
 from reclip.config.models import Check, RunSettings
 from reclip.config.resolve import METHODS, Experiment
 
-ROLES = (
-    ("teacher", "distill", ("query", "rectify")),
-    ("student", "probe", ("distill",)),
-)
-"""Settings that name another run: the key, the method that needs it, the methods it may name."""
-
 
 def check_experiment(experiment: Experiment) -> None:
     """Check every run, table and the check.
@@ -29,9 +23,7 @@ def check_experiment(experiment: Experiment) -> None:
                     at = f"tables.{table}.rows.{i}.cells.{column}.run"
                     require_measured(experiment, cell.run, at)
     if params.check:
-        for role, run in params.check.model_dump().items():
-            require_measured(experiment, run, f"check.{role}")
-        _check_roles(experiment, params.check)
+        _check_check(experiment, params.check)
 
 
 def require_measured(experiment: Experiment, run: str, at: str) -> None:
@@ -39,8 +31,7 @@ def require_measured(experiment: Experiment, run: str, at: str) -> None:
 
     at: the key that names the run.
     """
-    _require_run(experiment, run, at)
-    dataset = experiment.params.runs[run].dataset
+    dataset = _run_named(experiment, run, at).dataset
     if not experiment.labelled(dataset):
         raise ReclipError(
             f"params: '{at}': cannot evaluate run '{run}', because dataset '{dataset}' has no "
@@ -48,10 +39,11 @@ def require_measured(experiment: Experiment, run: str, at: str) -> None:
         )
 
 
-def _require_run(experiment: Experiment, run: str, at: str) -> None:
+def _run_named(experiment: Experiment, run: str, at: str) -> RunSettings:
     runs = experiment.params.runs
     if run not in runs:
         raise ReclipError(f"params: '{at}': no run '{run}'{nearest(run, runs)}")
+    return runs[run]
 
 
 def _check_run(experiment: Experiment, run: str, settings: RunSettings) -> None:
@@ -60,7 +52,11 @@ def _check_run(experiment: Experiment, run: str, settings: RunSettings) -> None:
     if settings.dataset not in datasets:
         hint = nearest(settings.dataset, datasets)
         raise ReclipError(f"params: '{at}.dataset': no dataset '{settings.dataset}'{hint}")
-    for role, method, allowed in ROLES:
+    # Settings that name another run, the method that needs it, and the methods it may name.
+    for role, method, allowed in (
+        ("teacher", "distill", ("query", "rectify")),
+        ("student", "probe", ("distill",)),
+    ):
         named = getattr(settings, role)
         if settings.method == method:
             _check_role(experiment, run, role, named, allowed)
@@ -89,9 +85,8 @@ def _check_role(
     at, methods = f"runs.{run}.{role}", " or ".join(allowed)
     if named is None:
         raise ReclipError(f"params: '{at}' is missing: name a run of method {methods}")
-    _require_run(experiment, named, at)
     dataset = experiment.params.runs[run].dataset
-    other = experiment.params.runs[named]
+    other = _run_named(experiment, named, at)
     if other.method not in allowed or other.dataset != dataset:
         raise ReclipError(
             f"params: '{at}': '{named}' must be a run of method {methods} on dataset '{dataset}'"
@@ -106,25 +101,21 @@ def _check_role(
 
 def _check_head(experiment: Experiment, run: str, settings: RunSettings) -> None:
     """Check that the teacher has the head that a student inherits."""
-    head = experiment.distill(run).head
-    teacher = experiment.params.runs[settings.teacher]
-    own = experiment.rectify(settings.teacher)
-    has_reference = teacher.method == "rectify" and own.reference
-    available = {
-        "query_reference": has_reference,
-        "query_reference_positional": has_reference and own.positional,
-    }
-    if not available.get(head, True):
+    head, own = experiment.distill(run).head, experiment.rectify(settings.teacher)
+    rectified = experiment.params.runs[settings.teacher].method == "rectify"
+    has_reference = rectified and own.reference
+    if ("reference" in head and not has_reference) or ("positional" in head and not own.positional):
         raise ReclipError(
             f"params: 'runs.{run}.distill.head': teacher '{settings.teacher}' has no head "
             f"'{head}': choose 'query' or another teacher"
         )
 
 
-def _check_roles(experiment: Experiment, check: Check) -> None:
+def _check_check(experiment: Experiment, check: Check) -> None:
     """The check compares seed by seed, so its three runs must teach one another."""
     runs = experiment.params.runs
     for role, run in check.model_dump().items():
+        require_measured(experiment, run, f"check.{role}")
         method = METHODS[role]
         if runs[run].method != method:
             raise ReclipError(f"params: 'check.{role}': '{run}' is not a run of method {method}")

@@ -18,10 +18,6 @@ class Difference(NamedTuple):
     official: Any
     what: str
 
-    @property
-    def name(self) -> str:
-        return f"{self.section}.{self.key}"
-
 
 DIFFERENCES = (
     Difference("clip", "residual", True, "the last block keeps its residual; the paper is silent"),
@@ -48,10 +44,3 @@ DIFFERENCES = (
     Difference("distill", "logit_scale", 1.0, "cosines enter the mask loss unscaled"),
     Difference("evaluate", "prompt_denoising", True, "at test time; not in the paper"),
 )
-
-
-def layer(compat: str, section: str) -> dict[str, Any]:
-    """Return the values by which `compat` replaces a section's defaults."""
-    if compat == "paper":
-        return {}
-    return {d.key: d.official for d in DIFFERENCES if d.section == section}

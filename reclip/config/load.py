@@ -27,24 +27,18 @@ def validate(model: type[Settings], data: Any, at: str = "") -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         loc = tuple(part for part in first["loc"] if part != "[key]")  # the key itself is invalid
-        path = ".".join([*([at] if at else []), *_written_path(loc)])
+        tags = {_tag(m) for m in get_args(Source)}  # pydantic has the kind of a source in the path
+        pairs = zip(("", *loc), loc, strict=False)
+        written = [str(part) for before, part in pairs if before != "source" or part not in tags]
+        path = ".".join([at, *written] if at else written)
         if first["type"] == "extra_forbidden":
             hint = nearest(str(first["loc"][-1]), _fields_at(model, first["loc"][:-1]))
             raise ReclipError(f"params: unknown key '{path}'{hint}") from error
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "missing" else f" (got {_short(first['input'])})"
+        got = without_password(repr(first["input"]))
+        got = got if len(got) <= 80 else got[:80] + "…"
+        got = "" if first["type"] == "missing" else f" (got {got})"
         raise ReclipError(f"params: '{path}': {message[0].lower()}{message[1:]}{got}") from error
-
-
-def _short(value: Any, limit: int = 80) -> str:
-    text = without_password(repr(value))
-    return text if len(text) <= limit else text[:limit] + "…"
-
-
-def _written_path(loc: tuple) -> list[str]:
-    """Return the location as the file has it, without pydantic's tag of a source's kind."""
-    tags = {_tag(m) for m in get_args(Source)}
-    return [str(p) for i, p in enumerate(loc) if not (p in tags and i and loc[i - 1] == "source")]
 
 
 def _fields_at(model: type[Settings], loc: tuple) -> set[str]:

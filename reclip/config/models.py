@@ -202,22 +202,6 @@ class SeedSettings(Settings):
     probe: Seeds = (0,)
 
 
-# Sections that a dataset may override for all its runs.
-DATASET_SECTIONS: dict[str, type[Settings]] = {
-    "image": ImageSettings,
-    "prompts": PromptSettings,
-    "views": ViewSettings,
-    "hypotheses": HypothesisSettings,
-    "rectify": RectifySettings,
-    "pseudo_mask": PseudoMaskSettings,
-    "distill": DistillSettings,
-    "probe": ProbeSettings,
-    "evaluate": EvaluateSettings,
-}
-# Sections that a run may override.
-RUN_SECTIONS = ("rectify", "pseudo_mask", "distill", "probe", "evaluate")
-
-
 class Overrides(Settings):
     """Values that replace those of the sections above, by section."""
 
@@ -307,3 +291,14 @@ class Params(Settings):
     runs: dict[Name, RunSettings]
     tables: dict[Name, Table] = {}
     check: Check | None = None
+
+
+RUN_SECTIONS = tuple(Overrides.model_fields)
+"""Sections that a run may override."""
+
+DATASET_SECTIONS: dict[str, type[Settings]] = {
+    name: Params.model_fields[name].annotation
+    for name in DatasetSettings.model_fields
+    if name != "source"
+}
+"""Sections that a dataset may override for all its runs."""

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from reclip.config import PARAMS, compat
-from reclip.config.base import Settings
-from reclip.config.load import load_params, validate
-from reclip.config.models import (
-    DATASET_SECTIONS,
-    RUN_SECTIONS,
-    ClipSettings,
-    Params,
-    RunSettings,
-)
+from reclip.config.compat import DIFFERENCES
+from reclip.config.load import validate
+from reclip.config.models import DATASET_SECTIONS, RUN_SECTIONS, ClipSettings, Params
 from reclip.config.sources import Source
 
 METHODS = {"query": "query", "rectified": "rectify", "distilled": "distill"}
@@ -31,43 +23,40 @@ class Experiment:
 
     def __init__(self, params: Params):
         self.params = params
-        self.clip: ClipSettings = self._merge("clip", ClipSettings, [])
+        self._runs_of: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for run, settings in params.runs.items():
+            self._runs_of[settings.dataset, settings.method].append(run)
+        self.clip: ClipSettings = self._merged("clip")
         self._sections = {
-            (dataset, name): self._resolve(name, "datasets", dataset)
+            (dataset, name): self._merged(name, ("datasets", dataset))
             for dataset in params.datasets
             for name in DATASET_SECTIONS
         }
         self._run_sections = {
-            (run, name): self._resolve(name, "runs", run)
+            (run, name): self._merged(name, ("datasets", settings.dataset), ("runs", run))
             for run, settings in params.runs.items()
             if settings.dataset in params.datasets
             for name in RUN_SECTIONS
         }
 
-    @classmethod
-    def load(cls, path: str | Path = PARAMS) -> Self:
-        """Read a settings file."""
-        return cls(load_params(path))
-
     # Settings
 
-    def _merge(self, section: str, model: type[Settings], over: list[tuple[str, dict]]) -> Any:
-        """Return a section: defaults, then `compat`'s values, the file's, and those of `over`."""
-        merged = dict(compat.layer(self.params.compat, section))
-        own = getattr(self.params, section).model_dump(exclude_unset=True)
-        for at, layer in [(section, own), *over]:
-            merged = {**merged, **layer}
-            result = validate(model, merged, at)
-        return result
+    def _merged(self, section: str, *places: tuple[str, str]) -> Any:
+        """Return a section: defaults, then the values of `compat`, of the file and of `places`.
 
-    def _resolve(self, section: str, level: str, name: str) -> Settings:
-        """Return a section with the overrides of the dataset, then of the run."""
-        dataset = self.params.runs[name].dataset if level == "runs" else name
-        own = getattr(self.params.datasets[dataset], section)
-        over = [(f"datasets.{dataset}.{section}", own)]
-        if level == "runs":
-            over.append((f"runs.{name}.{section}", getattr(self.params.runs[name], section)))
-        return self._merge(section, DATASET_SECTIONS[section], over)
+        places: "datasets" or "runs", with the name of one.
+        """
+        own = getattr(self.params, section)
+        layers = {section: own.model_dump(exclude_unset=True)}
+        for level, name in places:
+            place = getattr(self.params, level)[name]
+            layers[f"{level}.{name}.{section}"] = getattr(place, section)
+        differences = DIFFERENCES if self.params.compat == "official" else ()
+        merged = {d.key: d.official for d in differences if d.section == section}
+        for at, layer in layers.items():
+            merged = {**merged, **layer}
+            result = validate(type(own), merged, at)
+        return result
 
     def section(self, dataset: str, name: str) -> Any:
         """Return a section of the settings for a dataset."""
@@ -83,14 +72,6 @@ class Experiment:
     def distill(self, run: str) -> Any:
         return self.run_section(run, "distill")
 
-    def choices(self, section: str, key: str) -> tuple[Any, list[Any]]:
-        """Return a setting's default, and its distinct values over the datasets."""
-        sections = [self.clip] if section == "clip" else [
-            self.section(dataset, section) for dataset in self.params.datasets
-        ]  # fmt: skip
-        values = [getattr(s, key) for s in sections]
-        return type(sections[0]).model_fields[key].default, list(dict.fromkeys(values))
-
     # Datasets
 
     def source(self, dataset: str) -> Source:
@@ -104,24 +85,13 @@ class Experiment:
     @cached_property
     def own_photos(self) -> dict[str, str]:
         """Datasets of the kind folder, each with the rectified run that teaches its student."""
-        found = {}
-        for dataset in self.params.datasets:
-            student = self.compared(dataset).get("distilled")
-            if self.source(dataset).kind == "folder" and student:
-                teacher = self.params.runs[student].teacher
-                if self.params.runs[teacher].method == "rectify":
-                    found[dataset] = teacher
-        return found
+        runs, datasets = self.params.runs, self.params.datasets
+        own = [dataset for dataset in datasets if self.source(dataset).kind == "folder"]
+        students = {dataset: self.compared(dataset).get("distilled") for dataset in own}
+        teachers = {dataset: runs[run].teacher for dataset, run in students.items() if run}
+        return {d: teacher for d, teacher in teachers.items() if runs[teacher].method == "rectify"}
 
     # Runs
-
-    @cached_property
-    def _runs_of(self) -> dict[tuple[str, str], list[str]]:
-        """Runs by dataset and method."""
-        found = defaultdict(list)
-        for run, settings in self.params.runs.items():
-            found[settings.dataset, settings.method].append(run)
-        return found
 
     def seeds(self, run: str) -> tuple[int, ...]:
         """Return the seeds of a run; none for method query, which trains nothing."""
@@ -153,12 +123,6 @@ class Experiment:
         check = self.params.check
         return {run for run in check.model_dump().values() if run not in tabled} if check else set()
 
-    @cached_property
-    def packaged(self) -> list[str]:
-        """Runs whose model plain `snakemake` writes; others are written on request."""
-        runs = self.params.runs.items()
-        return [r for r, s in runs if s.method == "distill" and r not in self.check_only]
-
     def table_runs(self, table: str) -> list[str]:
         """Return the runs of a table's measured cells, in order."""
         cells = [c for row in self.params.tables[table].rows for c in row.cells.values()]
@@ -172,12 +136,11 @@ class Experiment:
         """
         found: dict[str, str] = {}
         for role, method in METHODS.items():
-
-            def rank(run: str, method: str = method) -> tuple[bool, bool, bool]:
-                settings: RunSettings = self.params.runs[run]
-                taught = settings.teacher in (None, found.get("rectified"))
-                return run in self.check_only, not taught, bool(getattr(settings, method, {}))
-
-            if runs := self._runs_of[dataset, method]:
-                found[role] = min(runs, key=rank)
+            ranks = {}
+            for run in self._runs_of[dataset, method]:
+                settings = self.params.runs[run]
+                untaught = settings.teacher not in (None, found.get("rectified"))
+                ranks[run] = run in self.check_only, untaught, bool(getattr(settings, method, {}))
+            if ranks:
+                found[role] = min(ranks, key=ranks.get)
         return found

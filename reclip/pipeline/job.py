@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from reclip.common.files import canonical_json, text_sha256
 from reclip.config import PARAMS
 from reclip.pipeline import code_digest
 from reclip.pipeline.stages import STAGES
+
+PLAIN = TypeAdapter(dict[str, Any])  # gives settings as JSON types
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class Job:
         content = {
             "stage": self.stage,
             "id": self.id,
-            "settings": _plain(self.settings),
+            "settings": PLAIN.dump_python(self.settings, mode="json"),
             "modules": code_digest.modules_used(self.module),
             "inputs": {role: job.digest for role, job in sorted(self.inputs.items())},
         }
@@ -94,14 +96,3 @@ def snakemake(target: str | Path, params: str) -> str:
     """Return the command that makes `target` with the settings file `params`, for errors."""
     config = "" if params == PARAMS else f" --config params={shlex.quote(params)}"
     return f"snakemake {target}{config}"
-
-
-def _plain(value: Any) -> Any:
-    """Return settings as JSON types."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -16,46 +15,38 @@ from reclip.config.models import Params
 from reclip.config.resolve import Experiment
 from reclip.pipeline import recipes
 from reclip.pipeline.job import Job
-from reclip.pipeline.own_files import FOLDERS
 from reclip.pipeline.stages import STAGES
-
-BY_DEFAULT = ("tabulate", "plot", "summarise")
-"""Stages whose jobs plain `snakemake` always makes, where there are any."""
 
 
 class Plan:
     """Every job of an experiment. Paths are relative to the project's folder.
 
     Attributes:
+        params: the settings file's content.
         experiment: the resolved settings.
         root: the folder of the results.
+        file: the settings file, as commands in messages name it.
     Raises ReclipError: a run, table or check names something that does not exist.
     """
 
-    def __init__(self, params: Params):
+    def __init__(self, params: Params, file: str | Path = PARAMS):
+        self.params = params
         self.experiment = Experiment(params)
         check_experiment(self.experiment)
         self.root = Path("results") / params.experiment
-        self._ids: dict[str, dict[str, None]] = {}
+        self.file = str(file)
+        self._ids: dict[str, list[str]] = {}
         self._jobs: dict[tuple[str, str], Job] = {}
 
     @classmethod
     def load(cls, path: str | Path = PARAMS) -> Self:
         """Read a settings file. Raises ReclipError: the file or a setting is invalid."""
-        return cls(load_params(path))
-
-    @property
-    def params(self) -> Params:
-        """The settings file."""
-        return self.experiment.params
+        return cls(load_params(path), path)
 
     def ids(self, stage: str) -> list[str]:
         """Return the ids of a stage's jobs."""
-        return list(self._known(stage))
-
-    def _known(self, stage: str) -> dict[str, None]:
         if stage not in self._ids:
-            self._ids[stage] = dict.fromkeys(recipes.ids(self.experiment, stage))
+            self._ids[stage] = recipes.ids(self.experiment, stage)
         return self._ids[stage]
 
     def job(self, stage: str, id: str) -> Job:
@@ -64,7 +55,7 @@ class Plan:
         Raises ReclipError: there is no such job.
         """
         if (stage, id) not in self._jobs:
-            known = self._known(stage)
+            known = self.ids(stage)
             if id not in known:
                 if stage == "evaluate" and id in self.params.runs:
                     require_measured(self.experiment, id, f"runs.{id}")
@@ -87,25 +78,19 @@ class Plan:
     def targets(self) -> list[Job]:
         """The jobs that plain `snakemake` asks for: no job of the check alone."""
         runs = [run for run in self.params.runs if run not in self.experiment.check_only]
+        students = [run for run in runs if self.params.runs[run].method == "distill"]
+        always = ("tabulate", "plot", "summarise")
         return [
-            *(self.result(run) for run in runs),
-            *(self.job("package", run) for run in self.experiment.packaged),
-            *(self.job(stage, id) for stage in BY_DEFAULT for id in self.ids(stage)),
+            *map(self.result, runs),
+            *(self.job("package", run) for run in students),
+            *(self.job(stage, id) for stage in always for id in self.ids(stage)),
         ]
 
     @cached_property
     def default_jobs(self) -> list[Job]:
         """The jobs of plain `snakemake`: its targets and everything that they read, in order."""
-        todo, found = list(self.targets), set()
-        while todo:
-            job = todo.pop()
-            if job not in found:
-                found.add(job)
-                todo += job.inputs.values()
-        return [job for job in self.jobs if job in found]
-
-    def own_folders(self) -> list[str]:
-        """Return the user's folders of photos and labels; their contents decide what is stale."""
-        sources = map(self.experiment.source, self.params.datasets)
-        named = [getattr(s, key) for s in sources if s.kind == "folder" for key in FOLDERS]
-        return list(dict.fromkeys(os.path.expanduser(path) for path in named if path))
+        needed = set(self.targets)
+        for job in reversed(self.jobs):  # each before its inputs
+            if job in needed:
+                needed.update(job.inputs.values())
+        return [job for job in self.jobs if job in needed]

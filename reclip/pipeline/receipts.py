@@ -51,23 +51,16 @@ def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
     if prune and not job.shares_folder:
         kept = {path.resolve() for path in outputs}
         for path in job.folder.rglob("*"):
-            if path.is_file() and path.resolve() not in kept and not is_hidden(path):
+            hidden = path.name.startswith(".")  # a checkpoint or partial file: its owner removes it
+            if path.is_file() and path.resolve() not in kept and not hidden:
                 path.unlink()
     if "DVC_STAGE" not in os.environ:
         write_text(job.unrecorded_marker, "not recorded in DVC yet: run `reclip record`\n")
-    facts = {
-        os.path.relpath(output, job.folder): {
-            "bytes": output.stat().st_size,
-            "sha256": file_sha256(output),
-        }
-        for output in sorted(outputs)
-    }
+    facts = {}
+    for output in sorted(outputs):
+        name = os.path.relpath(output, job.folder)
+        facts[name] = {"bytes": output.stat().st_size, "sha256": file_sha256(output)}
     write_json(job.receipt, {**job.wanted, "outputs": facts})
-
-
-def is_hidden(path: Path) -> bool:
-    """Return whether `path` is a checkpoint or partial file, which its owner removes."""
-    return path.name.startswith(".")
 
 
 def recorded_outputs(job: Job) -> list[Path]:
@@ -107,9 +100,8 @@ def why_stale(job: Job) -> str | None:
         return "not made yet"
     if receipt["digest"] == job.digest:
         # git tracks metrics, tables and figures, and may bring others without their receipts.
-        return lost_outputs(receipt, job.folder) or replaced_outputs(
-            receipt, job.folder, job.outputs
-        )
+        lost = lost_outputs(receipt, job.folder)
+        return lost or replaced_outputs(receipt, job.folder, job.outputs)
     if (receipt.get("stage"), receipt.get("id")) != (job.stage, job.id):
         return "made by another job"
     return _own_changes(receipt, job.wanted) or _input_changes(job, receipt)
@@ -182,31 +174,27 @@ def _brief(value: Any, limit: int = 60) -> str:
 
 def lost_outputs(receipt: dict[str, Any], folder: Path) -> str | None:
     """Return which recorded outputs are missing or have another size, in words."""
-    missing, resized = [], []
+    found: dict[str, list[str]] = {"missing": [], "changed in size": []}
     for name, facts in receipt.get("outputs", {}).items():
         try:
             if (folder / name).stat().st_size != facts["bytes"]:
-                resized.append(name)
+                found["changed in size"].append(name)
         except (FileNotFoundError, NotADirectoryError):
-            missing.append(name)
-    said = [f"output missing: {listed(missing)}"] if missing else []
-    said += [f"output changed in size: {listed(resized)}"] if resized else []
+            found["missing"].append(name)
+    said = [f"output {what}: {listed(names)}" for what, names in found.items() if names]
     return "; ".join(said) or None
 
 
 def replaced_outputs(receipt: dict[str, Any], folder: Path, outputs: Iterable[Path]) -> str | None:
     """Return which of `outputs` have another checksum than recorded, in words."""
-    names = {os.path.relpath(path, folder): path for path in outputs if path.is_file()}
     recorded = receipt.get("outputs", {})
-    replaced = [
-        name
-        for name, path in names.items()
-        if name in recorded and file_sha256(path) != recorded[name]["sha256"]
-    ]
+    names = [os.path.relpath(path, folder) for path in outputs if path.is_file()]
+    names = [name for name in names if name in recorded]
+    replaced = [n for n in names if file_sha256(folder / n) != recorded[n]["sha256"]]
     return f"output changed in content: {listed(replaced)}" if replaced else None
 
 
-def corrupted_outputs(receipt: dict[str, Any], folder: Path) -> list[str]:
-    """Return the outputs whose checksum differs from the recorded one."""
-    facts = receipt.get("outputs", {}).items()
-    return [name for name, fact in facts if file_sha256(folder / name) != fact["sha256"]]
+def corrupted_outputs(receipt: Path) -> list[str]:
+    """Return the outputs of a receipt whose checksum differs from the recorded one."""
+    facts = (read_receipt(receipt) or {}).get("outputs", {}).items()
+    return [name for name, fact in facts if file_sha256(receipt.parent / name) != fact["sha256"]]

@@ -11,19 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from reclip.common.hashing import cached_sha256
 from reclip.config.resolve import Experiment
+from reclip.data.photos import digest_of_photos
 from reclip.pipeline.job import Job
-from reclip.pipeline.own_files import digests_of_folders, given_files
 from reclip.pipeline.stages import STAGES
-from reclip.weights.identity import (
-    backbone_sha256,
-    checkpoint_sha256,
-    describe,
-    describe_backbone,
-)
+from reclip.weights import identity
 
 IN_PLACE = ("world", "folder")
 """Kinds of sources with nothing to fetch: drawn, or used where they are."""
+
+FOLDERS = ("images", "val_images", "val_labels")
+"""Settings that name folders of the user."""
 
 FIGURES = (
     "examples.png",
@@ -35,8 +34,6 @@ FIGURES = (
     "bias.png",
 )
 """The figures of the report, drawn by `reclip.stages.plot`."""
-
-TABLE_KINDS = ("csv", "md", "html")
 
 
 class Jobs(Protocol):
@@ -50,32 +47,24 @@ class Jobs(Protocol):
 
 def ids(experiment: Experiment, stage: str) -> list[str]:
     """Return the ids of a stage's jobs, in the order of the settings file."""
-    params = experiment.params
+    params, kind = experiment.params, STAGES[stage].kind
     if stage == "fetch":
         return [d for d in params.datasets if experiment.source(d).kind not in IN_PLACE]
-    if STAGES[stage].kind == "dataset":
-        return list(params.datasets)
     if stage == "pseudo-mask":
         return [run for run in params.runs if experiment.taught_seeds(run) is not None]
     if stage == "evaluate":
         return [run for run, s in params.runs.items() if experiment.labelled(s.dataset)]
-    if stage == "package":
-        return [run for run, s in params.runs.items() if s.method in ("rectify", "distill")]
-    if STAGES[stage].kind == "run":
-        return [run for run, s in params.runs.items() if s.method == stage]
-    if stage == "tabulate":
-        return list(params.tables)
+    if kind == "run":
+        methods = ("rectify", "distill") if stage == "package" else (stage,)
+        return [run for run, s in params.runs.items() if s.method in methods]
+    if kind != "experiment":
+        return list(params.datasets if kind == "dataset" else params.tables)
     needed = {
         "plot": any(map(experiment.labelled, params.datasets)),
         "check": params.check,
         "summarise": experiment.own_photos,
     }
     return [params.experiment] if needed[stage] else []
-
-
-def metrics_file(run: str) -> str:
-    """Return the path of a run's metrics below the results."""
-    return f"runs/{run}/metrics.json"
 
 
 @dataclass
@@ -135,7 +124,15 @@ def trained(jobs: Jobs, run: str) -> Job:
 def _clip(experiment: Experiment) -> dict[str, Any]:
     return {
         "clip": experiment.clip,
-        "weights": checkpoint_sha256(experiment.clip),
+        "weights": identity.checkpoint_sha256(experiment.clip),
+        "compute": experiment.params.compute,
+    }
+
+
+def _run(experiment: Experiment, run: str, section: str) -> dict[str, Any]:
+    return {
+        section: experiment.run_section(run, section),
+        "seeds": experiment.seeds(run),
         "compute": experiment.params.compute,
     }
 
@@ -144,18 +141,30 @@ def _clip(experiment: Experiment) -> dict[str, Any]:
 def fetch(jobs: Jobs, dataset: str) -> Recipe:
     source = jobs.experiment.source(dataset)
     source = source.model_copy(update={"limit": None})  # all photos are unpacked, however many used
+    # Of files that the source names; URLs and missing files have no checksum.
+    named = {key: getattr(source, key, None) for key in ("archive", "labels")}
+    paths = {key: Path(where).expanduser() for key, where in named.items() if where}
+    given = {key: cached_sha256(path) for key, path in paths.items() if path.is_file()}
     # The archives' checksums decide, not their folder.
     downloads = {"downloads": jobs.experiment.params.downloads}
-    return Recipe({"source": source, "given": given_files(source)}, environment=downloads)
+    return Recipe({"source": source, "given": given}, environment=downloads)
 
 
 @recipe("data/{}")
 def prepare(jobs: Jobs, dataset: str) -> Recipe:
     source = jobs.experiment.source(dataset)
-    photos = {"photos": digests_of_folders(source)} if source.kind == "folder" else {}
+    settings: dict[str, Any] = {"source": source}
+    if source.kind == "folder":
+        # Any added, lost or changed file shows.
+        limits = {"images": source.limit, "val_images": source.limit}
+        settings["photos"] = {
+            key: digest_of_photos(path, f"source.{key}", limits.get(key))
+            for key in FOLDERS
+            if (path := getattr(source, key))
+        }
     inputs = {} if source.kind in IN_PLACE else {"raw": jobs.job("fetch", dataset)}
     loaders = {"loaders": jobs.experiment.params.compute.loaders}
-    return Recipe({"source": source, **photos}, inputs, environment=loaders)
+    return Recipe(settings, inputs, environment=loaders)
 
 
 @recipe("text/{}", data="prepare")
@@ -166,15 +175,9 @@ def embed_text(jobs: Jobs, dataset: str) -> Recipe:
 
 @recipe("features/{}", data="prepare")
 def cache_features(jobs: Jobs, dataset: str) -> Recipe:
-    experiment = jobs.experiment
-    return Recipe(
-        {
-            **_clip(experiment),
-            "image": experiment.section(dataset, "image"),
-            "views": experiment.section(dataset, "views"),
-            "hypothesis_image": experiment.section(dataset, "hypotheses").image,
-        }
-    )
+    own = {name: jobs.experiment.section(dataset, name) for name in ("image", "views")}
+    image = jobs.experiment.section(dataset, "hypotheses").image
+    return Recipe({**_clip(jobs.experiment), **own, "hypothesis_image": image})
 
 
 @recipe("hypotheses/{}", features="cache-features", text="embed-text")
@@ -190,62 +193,40 @@ def hypothesise(jobs: Jobs, dataset: str) -> Recipe:
     hypotheses="hypothesise",
 )
 def rectify(jobs: Jobs, run: str) -> Recipe:
-    experiment = jobs.experiment
-    own = {"rectify": experiment.rectify(run), "seeds": experiment.seeds(run)}
-    return Recipe({**_clip(experiment), **own})
+    return Recipe(_clip(jobs.experiment) | _run(jobs.experiment, run, "rectify"))
 
 
 @recipe("runs/{}/pseudo-mask", data="prepare", features="cache-features")
 def pseudo_mask(jobs: Jobs, run: str) -> Recipe:
-    experiment = jobs.experiment
-    settings = {
-        "pseudo_mask": experiment.run_section(run, "pseudo_mask"),
-        "seeds": experiment.taught_seeds(run),
-        "compute": experiment.params.compute,
-    }
+    settings = _run(jobs.experiment, run, "pseudo_mask")
+    settings["seeds"] = jobs.experiment.taught_seeds(run)
     return Recipe(settings, {"teacher": trained(jobs, run)})
 
 
 @recipe("runs/{}/distill", data="prepare", features="cache-features", hypotheses="hypothesise")
 def distill(jobs: Jobs, run: str) -> Recipe:
-    experiment = jobs.experiment
-    teacher = experiment.params.runs[run].teacher
-    sha256 = backbone_sha256(experiment.distill(run))
-    settings = {
-        "distill": experiment.distill(run),
-        **({"weights": sha256} if sha256 else {}),
-        "seeds": experiment.seeds(run),
-        "seeded_teacher": experiment.params.runs[teacher].method == "rectify",
-        "compute": experiment.params.compute,
-    }
-    return Recipe(
-        settings, {"masks": jobs.job("pseudo-mask", teacher), "teacher": trained(jobs, teacher)}
-    )
+    runs = jobs.experiment.params.runs
+    teacher = runs[run].teacher
+    settings = _run(jobs.experiment, run, "distill")
+    settings["seeded_teacher"] = runs[teacher].method == "rectify"
+    if sha256 := identity.backbone_sha256(settings["distill"]):
+        settings["weights"] = sha256
+    inputs = {"masks": jobs.job("pseudo-mask", teacher), "teacher": trained(jobs, teacher)}
+    return Recipe(settings, inputs)
 
 
 @recipe("runs/{}/probe", data="prepare", features="cache-features")
 def probe(jobs: Jobs, run: str) -> Recipe:
-    experiment = jobs.experiment
-    settings = {
-        "probe": experiment.run_section(run, "probe"),
-        "seeds": experiment.seeds(run),
-        "compute": experiment.params.compute,
-    }
-    return Recipe(settings, {"student": jobs.job("distill", experiment.params.runs[run].student)})
+    student = jobs.job("distill", jobs.experiment.params.runs[run].student)
+    return Recipe(_run(jobs.experiment, run, "probe"), {"student": student})
 
 
 @recipe("runs/{}/evaluate", data="prepare", features="cache-features", hypotheses="hypothesise")
 def evaluate(jobs: Jobs, run: str) -> Recipe:
-    experiment = jobs.experiment
-    own = experiment.params.runs[run]
-    settings = {
-        "dataset": own.dataset,
-        "method": own.method,
-        "seeds": experiment.seeds(run),
-        "evaluate": experiment.run_section(run, "evaluate"),
-        "compute": experiment.params.compute,
-    }
-    return Recipe(settings, {"model": trained(jobs, run)}, (metrics_file(run),))
+    own = jobs.experiment.params.runs[run]
+    settings = {"dataset": own.dataset, "method": own.method}
+    settings |= _run(jobs.experiment, run, "evaluate")
+    return Recipe(settings, {"model": trained(jobs, run)}, (f"runs/{run}/metrics.json",))
 
 
 @recipe("runs/{}/model", data="prepare")
@@ -253,17 +234,17 @@ def package(jobs: Jobs, run: str) -> Recipe:
     """Package the first seed's model: to choose another by its metrics would use labels."""
     experiment = jobs.experiment
     own = experiment.params.runs[run]
-    rectified = own.method == "rectify"
-    weights = [describe(experiment.clip)]
-    if not rectified:
-        weights.append(describe_backbone(experiment.distill(run)))
-    denoising = experiment.run_section(run, "evaluate").model_dump(exclude={"distance_bins"})
+    denoising, weights = {}, [identity.describe(experiment.clip)]
+    if own.method == "rectify":
+        denoising = experiment.run_section(run, "evaluate").model_dump(exclude={"distance_bins"})
+    else:
+        weights.append(identity.describe_backbone(experiment.distill(run)))
     inputs = {"model": trained(jobs, run)}
     if experiment.labelled(own.dataset):
         inputs["metrics"] = jobs.job("evaluate", run)
     settings = {
         "clip": experiment.clip,
-        "weights": checkpoint_sha256(experiment.clip),
+        "weights": identity.checkpoint_sha256(experiment.clip),
         "experiment": experiment.params.experiment,
         "dataset": own.dataset,
         "photos": experiment.source(own.dataset).kind,
@@ -271,57 +252,44 @@ def package(jobs: Jobs, run: str) -> Recipe:
         "teacher": own.teacher,
         "seed": experiment.seeds(run)[0],
         "image": experiment.section(own.dataset, "image"),
-        "denoising": denoising if rectified else {},
+        "denoising": denoising,
         "trained": experiment.run_section(run, own.method),
         "weights_of": weights,
     }
     return Recipe(settings, inputs)
 
 
-def weights_of(experiment: Experiment, table: str) -> list[str]:
-    """Return the weights that a table's measured cells start from, a sentence each."""
-    runs = experiment.table_runs(table)
-    runs += [r for run in runs if (r := experiment.params.runs[run].student)]
-    students = [r for r in runs if experiment.params.runs[r].method == "distill"]
-    said = [describe(experiment.clip)] if runs else []
-    return said + sorted({describe_backbone(experiment.distill(run)) for run in students})
-
-
 @recipe("tables")
 def tabulate(jobs: Jobs, table: str) -> Recipe:
-    experiment = jobs.experiment
-    params = experiment.params
+    experiment, params = jobs.experiment, jobs.experiment.params
+    inputs = {run: jobs.job("evaluate", run) for run in experiment.table_runs(table)}
+    # The weights that the measured cells start from, a sentence each; a probe's are its student's.
+    students = {params.runs[run].student or run for run in inputs}
+    students = [experiment.distill(r) for r in students if params.runs[r].method == "distill"]
+    weights = [identity.describe(experiment.clip)] if inputs else []
     settings = {
         "table": params.tables[table],
         "experiment": params.experiment,
         "datasets": list(params.datasets),
-        "weights": weights_of(experiment, table),
+        "weights": weights + sorted(set(map(identity.describe_backbone, students))),
     }
-    inputs = {run: jobs.job("evaluate", run) for run in experiment.table_runs(table)}
-    return Recipe(settings, inputs, tuple(f"tables/{table}.{kind}" for kind in TABLE_KINDS))
+    outputs = tuple(f"tables/{table}.{kind}" for kind in ("csv", "md", "html"))
+    return Recipe(settings, inputs, outputs)
 
 
 @recipe("figures")
 def plot(jobs: Jobs, name: str) -> Recipe:
-    experiment = jobs.experiment
-    params = experiment.params
+    experiment, params = jobs.experiment, jobs.experiment.params
     labelled = filter(experiment.labelled, params.datasets)
     compared = {d: runs for d in labelled if (runs := experiment.compared(d))}
     pictured = next(iter(compared), None)
     if params.check:
         pictured = params.runs[params.check.query].dataset
-    inputs = {}
-    for run in (run for runs in compared.values() for run in runs.values()):
-        evaluation = jobs.job("evaluate", run)
-        # The figures predict again, from the inputs of the evaluation.
-        for job in (evaluation, *evaluation.inputs.values()):
-            inputs[job.name] = job
-    settings = {
-        "compared": compared,
-        "pictured": pictured,
-        "clip": experiment.clip,
-        "compute": params.compute,
-    }
+    evaluations = [jobs.job("evaluate", run) for runs in compared.values() for run in runs.values()]
+    # The figures predict again, from the inputs of the evaluation.
+    inputs = {job.name: job for one in evaluations for job in (one, *one.inputs.values())}
+    settings = {"compared": compared, "pictured": pictured}
+    settings |= {"clip": experiment.clip, "compute": params.compute}
     return Recipe(settings, inputs, tuple(f"figures/{file}" for file in (*FIGURES, "bias.csv")))
 
 

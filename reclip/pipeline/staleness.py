@@ -16,7 +16,7 @@ from reclip.common.files import accessible
 from reclip.common.text import listed
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.receipts import corrupted_outputs, read_receipt, why_stale, write_plan_file
+from reclip.pipeline.receipts import corrupted_outputs, why_stale, write_plan_file
 
 SECOND = 1_000_000_000  # ns
 
@@ -31,7 +31,7 @@ def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
     for job in plan.jobs:
         reason = why_stale(job)
         if reason is None and verify:
-            bad = corrupted_outputs(read_receipt(job.receipt) or {}, job.folder)
+            bad = corrupted_outputs(job.receipt)
             reason = f"changed on disk: {listed(bad)}" if bad else None
         word = "fresh" if reason is None else "stale" if job in asked else "aside"
         counts[word] += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,30 +9,27 @@ import pandas as pd
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
-from reclip.config import PARAMS
 from reclip.pipeline.job import snakemake
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
-from reclip.tracking.lineage import settings_behind
-from reclip.tracking.results import mean_iou
+from reclip.tracking.results import as_text, mean_iou, settings_behind
 
 NONE = "-"
 
 
-def compare(plan: Plan, runs: Sequence[str], top: int = 10, params: str = PARAMS) -> str:
+def compare(plan: Plan, runs: Sequence[str], top: int = 10) -> str:
     """Return three tables: settings that differ, metrics, and classes whose IoU differs most.
 
     Args:
         runs: run ids. Differences are to the first run.
         top: maximum number of classes.
-        params: the settings file of the plan, for the command in an error.
 
     Raises ReclipError: fewer than two runs, an unknown run, or a stale result.
     """
     runs = list(dict.fromkeys(runs))
     if len(runs) < 2:
         raise ReclipError("name two runs or more to compare, e.g. `reclip compare voc-ref voc-add`")
-    metrics = _fresh_metrics(plan, runs, params)
+    metrics = _fresh_metrics(plan, runs)
     settings = differing({run: settings_behind(plan, run) for run in runs})
     tables = [
         _table("settings that differ", settings),
@@ -43,7 +39,7 @@ def compare(plan: Plan, runs: Sequence[str], top: int = 10, params: str = PARAMS
     return "\n\n".join(tables)
 
 
-def _fresh_metrics(plan: Plan, runs: list[str], params: str) -> dict[str, dict[str, Any]]:
+def _fresh_metrics(plan: Plan, runs: list[str]) -> dict[str, dict[str, Any]]:
     jobs = {run: plan.job("evaluate", run) for run in runs}
     reasons = {job: reason for job in jobs.values() if (reason := why_stale(job))}
     if reasons:
@@ -51,7 +47,7 @@ def _fresh_metrics(plan: Plan, runs: list[str], params: str) -> dict[str, dict[s
         others = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         targets = " ".join(str(job.outputs[0]) for job in reasons)
         raise ReclipError(
-            f"{job.name} is stale ({reason}){others}: run `{snakemake(targets, params)}`"
+            f"{job.name} is stale ({reason}){others}: run `{snakemake(targets, plan.file)}`"
         )
     return {run: read_json(job.outputs[0]) for run, job in jobs.items()}
 
@@ -62,9 +58,7 @@ def differing(settings: dict[str, dict[str, Any]]) -> pd.DataFrame:
     A section that some runs lack gets one row, `section.*`. Its settings are compared between the
     other runs.
     """
-    texts = pd.DataFrame(
-        {run: {k: _text(v) for k, v in given.items()} for run, given in settings.items()}
-    )
+    texts = pd.DataFrame({run: as_text(given, limit=None) for run, given in settings.items()})
     section = texts.index.str.extract(r"(.*?\.)", expand=False)
     counts = texts.notna().groupby(section).sum()
     lacks = counts.reindex(section).set_axis(texts.index) == 0
@@ -72,10 +66,6 @@ def differing(settings: dict[str, dict[str, Any]]) -> pd.DataFrame:
     missing = counts[(counts == 0).any(axis=1)].rename(lambda name: f"{name}*")
     missing = missing.map(lambda count: f"{count} settings" if count else NONE)
     return pd.concat([texts[texts.mask(lacks).nunique(axis=1) > 1], missing]).sort_index()
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _results(metrics: dict[str, dict[str, Any]]) -> pd.DataFrame:

@@ -7,8 +7,6 @@ dataset or experiment of the job.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from reclip.common.files import read_json
@@ -16,30 +14,7 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES
 from reclip.tracking import usage
-from reclip.tracking.lineage import settings_behind, settings_of
-from reclip.tracking.results import Curves, readings, summary
-
-
-@dataclass
-class Record:
-    """One run of MLflow.
-
-    Attributes:
-        data: the dataset, as arguments of MLflow's `Dataset`; None: the job reads none.
-        split: the images of the dataset that the job reads.
-        began, ended: seconds since 1970; None: not known.
-    """
-
-    name: str
-    tags: dict[str, str]
-    params: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    curves: Curves = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
-    data: dict[str, str] | None = None
-    split: str = "train, val"
-    began: float | None = None
-    ended: float | None = None
+from reclip.tracking.results import Record, readings, settings_behind, settings_of, summary
 
 
 def children(plan: Plan, job: Job) -> list[Record]:
@@ -58,28 +33,23 @@ def children(plan: Plan, job: Job) -> list[Record]:
     }
     if took and took["commit"]:
         tags["mlflow.source.git.commit"] = took["commit"]
-    name = f"{job.id} {job.stage}"  # with the run id: the legend of a chart shows no parent
-    if job.stage == "tabulate":
-        name = f"{job.id} {job.settings['table'].title}"
-    found = []
-    for one in readings(job):
-        record = Record(
-            name,
-            dict(tags),
-            params=settings_of(job) if kind in ("dataset", "run") else {},
-            metrics=one.metrics | _load(took),
-            curves=one.curves,
-            files=[*one.files, job.receipt],
-            data=_data(job.inputs.get("data")),
-            split="val" if job.stage == "evaluate" else "train",
-        )
-        if one.seed is not None:
-            record.name += f" seed {one.seed}"
-            record.tags["seed"] = str(one.seed)
+    title = job.settings["table"].title if job.stage == "tabulate" else job.stage
+    name = f"{job.id} {title}"  # with the run id: the legend of a chart shows no parent
+    found = readings(job)
+    for record in found:
+        record.name, record.tags = name, dict(tags)
+        if record.seed is not None:
+            record.name += f" seed {record.seed}"
+            record.tags["seed"] = str(record.seed)
+        if kind in ("dataset", "run"):
+            record.params = settings_of(job)
+        record.metrics |= _load(took)
+        record.files.append(job.receipt)
+        record.data = _data(job.inputs.get("data"))
+        record.split = "val" if job.stage == "evaluate" else "train"
         if took:
             whole = took["began"], took["ended"]
-            record.began, record.ended = took["seeds"].get(str(one.seed), whole)
-        found.append(record)
+            record.began, record.ended = took["seeds"].get(str(record.seed), whole)
     return found
 
 
@@ -90,29 +60,22 @@ def parent(plan: Plan, job: Job) -> Record:
     to compare.
     """
     kind = STAGES[job.stage].kind
-    began, ended = _total_time(plan, job)
     if kind == "dataset":
         tags = {"kind": "data", "dataset": job.id}
-        data = _data(plan.job("prepare", job.id))
-        return Record(f"data {job.id}", tags, data=data, began=began, ended=ended)
-    if kind != "run":
-        return Record("tables and figures", {"kind": "report"}, began=began, ended=ended)
-    tags = {"kind": "run", **_subject(plan, job)}
-    if rows := _rows(plan, job.id):
-        tags["mlflow.note.content"] = rows
-    data = _data(plan.result(job.id).inputs["data"])
-    settings = settings_behind(plan, job.id)
-    found = Record(job.id, tags, settings, data=data, began=began, ended=ended)
-    if job.stage == "evaluate":
-        found.tags["digest"] = job.digest
-        found.metrics, found.files = summary(read_json(job.outputs[0])), [job.outputs[0]]
+        found = Record(f"data {job.id}", tags, data=_data(plan.job("prepare", job.id)))
+    elif kind == "run":
+        tags = {"kind": "run", **_subject(plan, job)}
+        if rows := _rows(plan, job.id):
+            tags["mlflow.note.content"] = rows
+        found = Record(job.id, tags, settings_behind(plan, job.id))
+        found.data = _data(plan.result(job.id).inputs["data"])
+        if job.stage == "evaluate":
+            found.tags["digest"] = job.digest
+            found.metrics, found.files = summary(read_json(job.outputs[0])), [job.outputs[0]]
+    else:
+        found = Record("tables and figures", {"kind": "report"})
+    found.began, found.ended = _total_time(plan, job)
     return found
-
-
-def as_text(params: dict[str, Any]) -> dict[str, str]:
-    """Return parameters as MLflow stores them, written as in the settings file."""
-    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in params.items()}
-    return {name: text[:500] for name, text in texts.items()}
 
 
 def _subject(plan: Plan, job: Job) -> dict[str, str]:

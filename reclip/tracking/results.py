@@ -1,14 +1,17 @@
-"""Read the files of a finished job, seed by seed: metrics, curves and small files to show."""
+"""Read the settings and results of a job: what MLflow gets and `reclip compare` shows."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reclip.common.files import read_json
 from reclip.pipeline.job import Job
+from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import recorded_outputs
 
 SUFFIXES = (".png", ".md", ".csv", ".html", ".json")
@@ -16,35 +19,90 @@ MAX_FILES, MAX_BYTES = 20, 2_000_000
 MAX_POINTS = 100  # of a curve: MLflow needs 0.2 ms for each, and a chart shows no more
 
 Curves = dict[str, list[tuple[int, float]]]
-"""Name of a value to its (step, value) points."""
 
 
 @dataclass
-class Reading:
-    """The results of one seed; seed None: of a job without seeds."""
+class Record:
+    """One run of MLflow: the results of one seed or job, which `reclip.tracking.records` describes.
 
-    seed: int | None = None
+    Attributes:
+        seed: None: of a job without seeds, or of a parent.
+        curves: name of a value to its (step, value) points.
+        data: the dataset, as arguments of MLflow's `Dataset`; None: the job reads none.
+        split: the images of the dataset that the job reads.
+        began, ended: seconds since 1970; None: not known.
+    """
+
+    name: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    seed: int | None = None
+    data: dict[str, str] | None = None
+    split: str = "train, val"
+    began: float | None = None
+    ended: float | None = None
 
 
-def readings(job: Job) -> list[Reading]:
-    """Read a finished job's files. Beyond MAX_FILES files, none is listed."""
+def flatten(data: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested settings as (dotted key, value)."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from flatten(value, f"{at}.{key}" if at else str(key))
+    else:
+        yield at, data
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """Return the settings that one job reads, without empty ones."""
+    # `hypothesis_image` repeats hypotheses.image, and `seeded_teacher` follows from the teacher.
+    repeated = ("hypothesis_image", "seeded_teacher")
+    said = {k: v for k, v in job.wanted["settings"].items() if k not in repeated}
+    if (sha256 := said.pop("weights", None)) and isinstance(sha256, str):
+        # A student has the weights of a backbone beside those of CLIP.
+        said["backbone_sha256" if job.stage == "distill" else "clip_sha256"] = sha256[:12]
+    return {key: value for key, value in flatten(said) if value is not None and value != []}
+
+
+def as_text(settings: dict[str, Any], limit: int | None = 500) -> dict[str, str]:
+    """Return settings as MLflow stores them: as in the settings file, `limit` letters at most."""
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in settings.items()}
+    return {name: text[:limit] for name, text in texts.items()}
+
+
+def settings_behind(plan: Plan, run: str) -> dict[str, Any]:
+    """Return all settings that a run's result depends on, sorted by key.
+
+    Where two jobs have the same key, the job nearer to the result wins.
+    """
+    given = plan.params.runs[run]
+    found = {"dataset": given.dataset, "method": given.method}
+    found |= {role: named for role in ("teacher", "student") if (named := getattr(given, role))}
+    jobs = [plan.result(run)]
+    for job in jobs:  # grows: breadth first, so nearer jobs come first
+        found = {**settings_of(job), **found}
+        jobs += [other for other in job.inputs.values() if other not in jobs]
+    return dict(sorted(found.items()))
+
+
+def readings(job: Job) -> list[Record]:
+    """Return the metrics, curves and small files of a finished job, a record for each seed.
+
+    Beyond MAX_FILES files, none is listed.
+    """
     if job.stage == "evaluate":
         return _evaluation(job)
-    small = [p for p in recorded_outputs(job) if p.suffix in SUFFIXES and _is_small(p)]
+    shown = [p for p in recorded_outputs(job) if p.suffix in SUFFIXES and p.is_file()]
+    small = [p for p in shown if p.stat().st_size <= MAX_BYTES]
     curves = {int(m[1]): p for p in small if (m := re.fullmatch(r"seed-(\d+)-curve", p.stem))}
     if curves:
-        return [Reading(seed, curves=thinned(p), files=[p]) for seed, p in sorted(curves.items())]
-    return [Reading(files=small if len(small) <= MAX_FILES else [])]
+        return [Record(seed=s, curves=thinned(p), files=[p]) for s, p in sorted(curves.items())]
+    return [Record(files=small if len(small) <= MAX_FILES else [])]
 
 
-def _is_small(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size <= MAX_BYTES
-
-
-def _evaluation(job: Job) -> list[Reading]:
+def _evaluation(job: Job) -> list[Record]:
     metrics = read_json(job.outputs[0])
     files = [p for p in (job.outputs[0], job.folder / "distance.csv") if p.is_file()]
     shared = {f"hypotheses/{name}": v for name, v in metrics.get("hypotheses", {}).items()}
@@ -52,7 +110,7 @@ def _evaluation(job: Job) -> list[Reading]:
     for result in metrics["seeds"]:
         values = {name: result[name] for name in ("miou", "pixel_accuracy")} | shared
         values |= _per_class(dict(zip(metrics["classes"], result["iou"], strict=True)))
-        found.append(Reading(result["seed"], values, files=files))
+        found.append(Record(seed=result["seed"], metrics=values, files=list(files)))
     return found
 
 

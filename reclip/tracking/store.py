@@ -10,16 +10,16 @@ import logging
 import time
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Any
 
 import mlflow.store.db.utils
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils import chunk_list
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
-from reclip.tracking.records import Record, as_text
+from reclip.tracking.results import Record, as_text
 from reclip.tracking.server import sqlite_file
 
 for _name in ("alembic", "mlflow", "urllib3"):  # our own messages report their faults
@@ -97,9 +97,10 @@ class Store:
         params = [Param(name, value) for name, value in params if name not in run.data.params]
         metrics = [m for m in _metrics(record) if (m.key, m.step) not in logged]
         # A batch is one transaction: that costs more time than its content.
-        for some, more in zip_longest(_batches(params, MAX_PARAMS), _batches(metrics, MAX_METRICS)):
+        batches = chunk_list(params, MAX_PARAMS), chunk_list(metrics, MAX_METRICS)
+        for some_params, some_metrics in zip_longest(*batches, fillvalue=()):
             self._check_time()
-            self._client.log_batch(id, metrics=more or (), params=some or ())
+            self._client.log_batch(id, metrics=some_metrics, params=some_params)
         if record.data:
             context = InputTag("mlflow.data.context", record.split)
             self._client.log_inputs(id, [DatasetInput(Dataset(**record.data), [context])])
@@ -157,11 +158,6 @@ def _metrics(record: Record) -> Iterator[Metric]:
         for step, value in curve:
             at = began + (ended - began) * step // max(curve[-1][0], 1)
             yield Metric(name, value, at, step)
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def _ms(seconds: float | None) -> int | None:

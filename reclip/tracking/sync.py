@@ -23,7 +23,7 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 from reclip.tracking import records, usage
-from reclip.tracking.records import Record, as_text
+from reclip.tracking.results import Record, as_text
 from reclip.tracking.server import answers, lock, store_uri
 
 if TYPE_CHECKING:
@@ -65,12 +65,10 @@ def mirror(plan: Plan, job: Job) -> None:
             with _opened(plan, JOB_SECONDS) as store:
                 record(store, parent, children)
     except Exception as error:  # anything that MLflow, its server or its database raises
+        where, why = without_password(store_uri(plan)), _sentence(error)
         log.warning(
-            "tracking: %s was not logged to %s (%s). The result is complete. "
-            "`reclip sync-mlflow` logs it later",
-            job.name,
-            without_password(store_uri(plan)),
-            _sentence(error),
+            f"tracking: {job.name} was not logged to {where} ({why}). The result is complete. "
+            f"`reclip sync-mlflow` logs it later"
         )
 
 

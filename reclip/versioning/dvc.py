@@ -30,10 +30,6 @@ HINTS = {
 }
 
 
-class DvcError(ReclipError):
-    """A DVC command failed."""
-
-
 def require_project() -> None:
     """Raise ReclipError if git or DVC is not set up in this folder."""
     if not is_repository():
@@ -43,24 +39,20 @@ def require_project() -> None:
 
 
 def run(*arguments: str) -> str:
-    """Run a DVC command and return its output. Raises DvcError: it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "1000"},
-    )
+    """Run a DVC command and return its output. Raises ReclipError: it fails."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**os.environ, "COLUMNS": "1000"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        raise DvcError(f"`dvc {arguments[0]}` failed: {sentence(done.stderr or done.stdout)}")
+        raise ReclipError(f"`dvc {arguments[0]}` failed: {sentence(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def attempt(*arguments: str) -> DvcError | None:
+def attempt(*arguments: str) -> ReclipError | None:
     """Run a DVC command and return its error, if it fails."""
     try:
         run(*arguments)
-    except DvcError as error:
+    except ReclipError as error:
         return error
     return None
 
@@ -69,18 +61,8 @@ def default_remote() -> str | None:
     """Return the name of the default remote; None if there is none."""
     try:
         return run("config", "core.remote").strip()
-    except DvcError:
+    except ReclipError:
         return None
-
-
-def pull(remote: str | None) -> DvcError | None:
-    """Check out what the cache has and download the rest. Return the error, if any."""
-    error = attempt("pull", *(["--remote", remote] if remote else []))
-    if error:
-        attempt("checkout")  # the files that did arrive
-        if not remote and not default_remote():
-            return DvcError(HINTS["no remote"])
-    return error
 
 
 def sentence(said: str) -> str:

@@ -8,6 +8,7 @@ DVC then deletes an output before its stage runs: the first stage checks that al
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from reclip.config import PARAMS
 from reclip.pipeline.artifacts import curve_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.recipes import FOLDERS
 from reclip.pipeline.stages import STAGES
 
 HEADER = """\
@@ -28,20 +30,18 @@ HEADER = """\
 """
 
 
-def pipeline_text(plan: Plan, params: str | Path = PARAMS, *, check: bool = False) -> str:
+def pipeline_text(plan: Plan, *, check: bool = False) -> str:
     """Return the text of dvc.yaml.
 
-    Args:
-        params: the settings file that its commands name.
-        check: include the jobs of the check, which plain `snakemake` does not make.
+    check: include the jobs of the check, which plain `snakemake` does not make.
     Raises ReclipError: the settings file is outside the project's folder.
     """
     jobs = plan.jobs if check else plan.default_jobs
-    content = {"stages": _stages(plan, jobs, params), "plots": _plots(jobs)}
+    content = {"stages": _stages(plan, jobs), "plots": _plots(jobs)}
     return HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-def jobs_of_pipeline(plan: Plan, params: str | Path) -> list[Job]:
+def jobs_of_pipeline(plan: Plan) -> list[Job]:
     """Return the jobs that dvc.yaml has stages for: with those of the check, or without.
 
     Raises ReclipError: its stages differ from the plan, e.g. after a run was added.
@@ -51,9 +51,9 @@ def jobs_of_pipeline(plan: Plan, params: str | Path) -> list[Job]:
     except (OSError, TypeError, KeyError, ValueError, yaml.YAMLError):
         stages = None
     for jobs in (plan.default_jobs, plan.jobs):
-        if stages == _stages(plan, jobs, params):
+        if stages == _stages(plan, jobs):
             return jobs
-    raise ReclipError(f"dvc.yaml does not match '{params}': write it with `reclip dvc` first")
+    raise ReclipError(f"dvc.yaml does not match '{plan.file}': write it with `reclip dvc` first")
 
 
 def named(jobs: list[Job]) -> dict[str, Job]:
@@ -77,14 +77,18 @@ def _name(job: Job, lacks: list[str]) -> str:
     return "-".join([job.stage, *(f"without-{role}" for role in lacks)]) + f"@{job.id}"
 
 
-def _stages(plan: Plan, jobs: list[Job], params: str | Path) -> dict[str, Any]:
-    file = _inside(params)
+def _stages(plan: Plan, jobs: list[Job]) -> dict[str, Any]:
+    file = _inside(plan.file)
     option = "" if file == PARAMS else f" --params {shlex.quote(file)}"
+    # The contents of the user's folders of photos and labels decide what is stale.
+    sources = [dataset.source for dataset in plan.params.datasets.values()]
+    own = [getattr(s, key) for s in sources if s.kind == "folder" for key in FOLDERS]
+    own = dict.fromkeys(os.path.expanduser(path) for path in own if path)
     stages: dict[str, Any] = {
         "plan": {
             "cmd": f"reclip dvc --plan{option}",
             "params": [{file: None}],
-            "deps": ["reclip", *plan.own_folders()],
+            "deps": ["reclip", *own],
             "outs": [{str(plan.root / "plan"): {"cache": False, "persist": True}}],
         }
     }
@@ -95,7 +99,7 @@ def _stages(plan: Plan, jobs: list[Job], params: str | Path) -> dict[str, Any]:
     return stages | {name: _stage(alike, option, untracked) for name, alike in groups.items()}
 
 
-def _inside(params: str | Path) -> str:
+def _inside(params: str) -> str:
     """Return the path of the settings file from the project's folder, where DVC runs commands."""
     try:
         return Path(params).resolve().relative_to(Path.cwd().resolve()).as_posix()
@@ -115,10 +119,9 @@ def _stage(jobs: list[Job], option: str, untracked: set[Path]) -> dict[str, Any]
     loop = kind in ("dataset", "run")
     key = "${key}" if loop else job.id
     id_option = "" if kind == "experiment" else f" --{kind} {key}"
-    receipts = {
-        each.id: {role: other.receipt.as_posix() for role, other in each.inputs.items()}
-        for each in jobs
-    }
+    receipts: dict[str, dict[str, str]] = {}
+    for each in jobs:
+        receipts[each.id] = {r: other.receipt.as_posix() for r, other in each.inputs.items()}
     inputs = [f"${{item.{role}}}" if loop else file for role, file in receipts[job.id].items()]
     body: dict[str, Any] = {
         "cmd": f"reclip {job.stage}{id_option}{option}",
@@ -141,13 +144,10 @@ def _with_key(path: Path) -> str:
 
 def _plots(jobs: list[Job]) -> list[dict[str, Any]]:
     """Return one plot for each training stage: the loss of every run's first seed."""
-    curves: dict[str, dict[str, str]] = {"rectify": {}, "distill": {}, "probe": {}}
-    for job in jobs:
-        if job.stage in curves:
-            path = curve_file(job.folder, job.settings["seeds"][0])
-            curves[job.stage][path.as_posix()] = "loss"
-    return [
-        {f"loss-{stage}": {"x": "step", "y": y, "title": f"{stage}: loss"}}
-        for stage, y in curves.items()
-        if y
-    ]
+    plots = []
+    for stage in ("rectify", "distill", "probe"):
+        curves = [curve_file(j.folder, j.settings["seeds"][0]) for j in jobs if j.stage == stage]
+        y = {path.as_posix(): "loss" for path in curves}
+        if y:
+            plots.append({f"loss-{stage}": {"x": "step", "y": y, "title": f"{stage}: loss"}})
+    return plots

@@ -27,15 +27,20 @@ SECRET = re.compile(
 )
 
 
-def record(plan: Plan, params: str, *, partial: bool = False) -> str:
+def record(plan: Plan, *, partial: bool = False) -> str:
     """Record every result in DVC, so `dvc repro` has nothing to do. Return the next commands.
 
     partial: skip stale results. Otherwise they are an error.
     Raises ReclipError: no git or DVC, a secret in a tracked file, or stale or changed results.
     """
     dvc.require_project()
-    _refuse_secrets()
-    jobs = jobs_of_pipeline(plan, params)
+    config = Path(".dvc/config")
+    if config.is_file() and SECRET.search(config.read_text(encoding="utf-8")):
+        raise ReclipError(
+            f"'{config}', which goes into git, holds a password or key: move it to "
+            f".dvc/config.local with `dvc remote modify --local`"
+        )
+    jobs = jobs_of_pipeline(plan)
     reasons = {job: reason for job in jobs if (reason := why_stale(job))}
     if reasons and not partial:
         first = listed([f"{job.name}: {reason}" for job, reason in reasons.items()], "; ", 2)
@@ -53,7 +58,7 @@ def record(plan: Plan, params: str, *, partial: bool = False) -> str:
             f"{listed(changed)} changed after being made: run its stage again with --force"
         )
     _commit(plan, jobs, kept)
-    files = [str(LOCK), "dvc.yaml", params]
+    files = [str(LOCK), "dvc.yaml", plan.file]
     outputs = [path for job in kept for path in job.outputs]
     if set(outputs) - ignored(outputs):
         files.append(str(plan.root))
@@ -77,16 +82,7 @@ def _commit(plan: Plan, jobs: list[Job], kept: list[Job]) -> None:
         raise
 
 
-def _refuse_secrets() -> None:
-    config = Path(".dvc/config")
-    if config.is_file() and SECRET.search(config.read_text(encoding="utf-8")):
-        raise ReclipError(
-            f"'{config}', which goes into git, holds a password or key: move it to "
-            f".dvc/config.local with `dvc remote modify --local`"
-        )
-
-
-def before_repro(plan: Plan, params: str) -> None:
+def before_repro(plan: Plan) -> None:
     """Write the plan files. Raises ReclipError: `dvc repro` would delete unrecorded results.
 
     This is the first stage of dvc.yaml. It runs if settings or code differ from dvc.lock, or if a
@@ -95,7 +91,7 @@ def before_repro(plan: Plan, params: str) -> None:
     write_plan_files(plan)
     if "DVC_STAGE" not in os.environ:  # the user ran it: no other stage follows
         return
-    jobs = jobs_of_pipeline(plan, params)
+    jobs = jobs_of_pipeline(plan)
     fresh = [job for job in jobs if not why_stale(job)]
     cache = dvc.cache_folder()
     unknown = [job.name for job in fresh if not dvc.cached_file(cache, job.receipt).is_file()]
@@ -108,14 +104,14 @@ def before_repro(plan: Plan, params: str) -> None:
     plan.jobs[0].unrecorded_marker.unlink(missing_ok=True)
 
 
-def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[str]:
+def restore(plan: Plan, *, remote: str | None = None) -> Iterator[str]:
     """Restore the results that dvc.lock names from DVC's cache or its remote, and verify all.
 
     Yields a sentence for each result that is not complete afterwards.
     Raises ReclipError: no git or DVC, nothing recorded, or some results are not complete.
     """
     dvc.require_project()
-    jobs = jobs_of_pipeline(plan, params)
+    jobs = jobs_of_pipeline(plan)
     if not LOCK.is_file():
         raise ReclipError(f"{LOCK} is missing, so nothing was recorded: run `reclip record` first")
     write_plan_files(plan)
@@ -123,7 +119,12 @@ def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[s
     if damaged:
         dvc.attempt("checkout", "--force", *damaged)
     lost = any(why_stale(job) for job in jobs)
-    error = dvc.pull(remote) if lost else None
+    # From the cache, and what it lacks from the remote.
+    error = dvc.attempt("pull", *(["--remote", remote] if remote else [])) if lost else None
+    if error:
+        dvc.attempt("checkout")  # the files that did arrive
+        if not remote and not dvc.default_remote():
+            error = dvc.HINTS["no remote"]
     faults = [f"{job.name}: {fault}" for job in jobs if (fault := _fault(job))]
     yield from faults
     if faults:
@@ -138,20 +139,15 @@ def restore(plan: Plan, params: str, *, remote: str | None = None) -> Iterator[s
 
 
 def _damaged(job: Job) -> list[Path]:
-    receipt = read_receipt(job.receipt) or {}
-    return [_path(job, name) for name in corrupted_outputs(receipt, job.folder)]
-
-
-def _path(job: Job, output: str) -> Path:
-    return Path(os.path.normpath(job.folder / output))
+    return [Path(os.path.normpath(job.folder / name)) for name in corrupted_outputs(job.receipt)]
 
 
 def _fault(job: Job) -> str | None:
     """Return in words why a result is not complete, and how to get it; None if it is."""
-    said = why_stale(job)
-    if said:
+    if said := why_stale(job):
         outputs = (read_receipt(job.receipt) or {}).get("outputs", {})
-        bad = [path for name in outputs if not (path := _path(job, name)).is_file()]
+        paths = [Path(os.path.normpath(job.folder / name)) for name in outputs]
+        bad = [path for path in paths if not path.is_file()]
     elif bad := _damaged(job):
         said = f"damaged: {listed([path.name for path in bad])}"
     else:

@@ -56,7 +56,6 @@ def test_the_default_is_the_paper(tiny_plan) -> None:
             else plan.experiment.section("voc", option.section)
         )
         assert getattr(section, option.key) == getattr(model(), option.key)
-    assert compat.layer("paper", "rectify") == {}
 
 
 def test_compat_is_part_of_what_makes_outputs_stale(tiny_plan) -> None:

@@ -183,7 +183,7 @@ def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
     for job in plan.jobs:
         if job.stage in stages:
             with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-                run_stage(STAGES[job.stage], job.id, "params.yaml", force=False)
+                run_stage(plan, job.stage, job.id, force=False)
             counted[job.stage, job.id] = counter.get_total_flops()
     return Finished(plan, counted)
 

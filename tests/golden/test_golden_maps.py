@@ -28,8 +28,6 @@ from reclip.evaluate.predictors import predictors
 from reclip.pipeline.artifacts import QUERY_FILE, seed_file
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
-from reclip.pipeline.recipes import metrics_file
-from reclip.pipeline.stages import STAGES
 from reclip.rectify.learn import build_model
 from reclip.rectify.model import Rectifier
 from support import seeded
@@ -99,10 +97,10 @@ def ran(photo, expected, tmp_path_factory):
         write_archive(Path("voc.tar"), expected["miou5"]["ids"], ["2007_000032"])
         plan = Plan.load()
         for stage in ("fetch", "prepare", "embed-text", "cache-features", "hypothesise"):
-            run_stage(STAGES[stage], "voc", "params.yaml", False)
+            run_stage(plan, stage, "voc", False)
         for run in MAPS:
             write_seeded_rectifier(plan, run)
-            run_stage(STAGES["evaluate"], run, "params.yaml", False)
+            run_stage(plan, "evaluate", run, False)
         yield plan
 
 
@@ -144,7 +142,7 @@ def test_miou_of_the_prepared_masks(ran, expected) -> None:
 
 
 def test_metrics_name_the_protocol(ran) -> None:
-    found = {run: read_json(ran.root / metrics_file(run)) for run in MAPS}
+    found = {run: read_json(ran.root / f"runs/{run}/metrics.json") for run in MAPS}
     assert {m["protocol"] for m in found.values()} == {"whole, short side 336"}
     assert found["pd0-5"]["post_processing"] == "prompt denoising 0.5"
     assert found["nopd"]["post_processing"] == "none"

@@ -13,7 +13,6 @@ from reclip.evaluate.metrics import summarise
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
-from reclip.pipeline.recipes import weights_of
 from reclip.stages import check, tabulate
 from reclip.stages.tabulate import Measured, content, ordering, printed
 
@@ -122,12 +121,12 @@ def test_post_processing_is_part_of_the_protocol(made: Plan) -> None:
 def test_a_table_says_what_weights_its_students_start_from(tiny_plan) -> None:
     row = {"row": "LC", "cells": {"voc": {"paper": 76.1, "run": "probe"}}}
     plan = tiny_plan({"tables": {"table1": {"title": "t", "rows": [row]}}})
-    assert weights_of(plan.experiment, "table1") == [
+    assert plan.job("tabulate", "table1").settings["weights"] == [
         "The CLIP weights are the packaged mini-clip, trained on drawn scenes.",
         "The student's backbone, test_resnet, starts from random numbers.",
     ]
     plan = tiny_plan({"tables": {"table1": {"title": "t", "rows": [CITED]}}})
-    assert weights_of(plan.experiment, "table1") == []
+    assert plan.job("tabulate", "table1").settings["weights"] == []
 
 
 def test_metrics_of_other_settings_are_refused(made: Plan) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 DVC_WRAPS_SNAKEMAKE = {
     "reclip/versioning/dvc_yaml.py": '''
 
-def _stages(plan, jobs, params):
+def _stages(plan, jobs):
     """One, which DVC runs whenever a setting or module has changed, and which makes all."""
     unseen = ignored([path for job in jobs for path in job.declared])
     shared = [job for job in jobs if STAGES[job.stage].kind in ("table", "experiment")]
     outs = [job.folder.as_posix() for job in jobs if job not in shared]
     for path in (path for job in jobs for path in (job.declared if job in shared else job.outputs)):
         outs.append({path.as_posix(): {"cache": path in unseen}})
-    snakemake = {"cmd": "snakemake", "deps": [str(params), "reclip"], "outs": outs}
+    snakemake = {"cmd": "snakemake", "deps": [plan.file, "reclip"], "outs": outs}
     return {"plan": {"cmd": "true"}, "snakemake": snakemake}
 ''',
     "reclip/versioning/record.py": """

@@ -150,7 +150,7 @@ def test_results_of_other_settings_are_refused(plan: Plan, tiny_params) -> None:
     changed = tiny_params({"rectify": {"lr": 0.5}})
     Path("other.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
     with pytest.raises(ReclipError) as told:
-        compare(Plan.load("other.yaml"), ["query", "ref-pe", "distill"], params="other.yaml")
+        compare(Plan.load("other.yaml"), ["query", "ref-pe", "distill"])
     said = str(told.value)
     assert said.startswith("evaluate ref-pe is stale (")
     assert "), and 1 more: run `snakemake " in said

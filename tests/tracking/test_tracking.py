@@ -18,8 +18,7 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 from reclip.tracking import records, sync, usage
 from reclip.tracking import server as tracking_store
-from reclip.tracking.lineage import flatten, settings_behind
-from reclip.tracking.results import readings, thinned
+from reclip.tracking.results import flatten, readings, settings_behind, thinned
 from support.mlflow_audit import runs_in, wrong_in
 from support.mlflow_results import (
     finish_all,

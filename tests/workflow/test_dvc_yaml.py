@@ -63,21 +63,23 @@ def test_nothing_that_dvc_caches_persists(project, tiny_plan):
 
 
 def test_the_commands_name_the_settings_file(project, tiny_plan):
-    params = project / "set tings" / "paper.yaml"
-    found = stages(pipeline_text(tiny_plan(), params))
+    plan = tiny_plan()
+    plan.file = str(project / "set tings" / "paper.yaml")
+    found = stages(pipeline_text(plan))
     assert all(body["cmd"].endswith(" --params 'set tings/paper.yaml'") for body in found.values())
     assert found["plan"]["params"] == [{"set tings/paper.yaml": None}]
     with pytest.raises(ReclipError, match="outside the project's folder"):
-        pipeline_text(tiny_plan(), project.parent / "paper.yaml")
+        plan.file = str(project.parent / "paper.yaml")
+        pipeline_text(plan)
 
 
 def test_a_pipeline_of_other_runs_is_refused(project, tiny_plan):
     with pytest.raises(ReclipError, match="write it with `reclip dvc`"):
-        jobs_of_pipeline(tiny_plan(), "params.yaml")
+        jobs_of_pipeline(tiny_plan())
     write_text("dvc.yaml", pipeline_text(tiny_plan()))
-    assert jobs_of_pipeline(tiny_plan({"seeds": {"rectify": [5, 0]}}), "params.yaml")
+    assert jobs_of_pipeline(tiny_plan({"seeds": {"rectify": [5, 0]}}))
     with pytest.raises(ReclipError, match="write it with `reclip dvc`"):
-        jobs_of_pipeline(tiny_plan({"runs": {"probe": None}}), "params.yaml")
+        jobs_of_pipeline(tiny_plan({"runs": {"probe": None}}))
 
 
 @pytest.fixture(scope="module")
