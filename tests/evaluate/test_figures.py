@@ -18,6 +18,7 @@ from reclip.config.models import (
     EvaluateSettings,
     ImageSettings,
     Params,
+    ViewSettings,
 )
 from reclip.config.sources import WorldSource
 from reclip.data.images import IGNORED
@@ -225,6 +226,7 @@ def experiment(folder: Path, world: bool, roles: dict[str, str]) -> Job:
         "patch": PATCH,
         "norm": "clip",
         "image_settings": ImageSettings().model_dump(mode="json"),
+        "view_settings": ViewSettings().model_dump(mode="json"),
     }
     write_json(before["cache-features"].folder / "manifest.json", manifest)
     for split in ("train", "val"):
