@@ -19,8 +19,7 @@ from reclip.config.models import ImageSettings
 from reclip.data.reading import Frame, Piece, read_in_windows
 from reclip.inference.model_info import ModelInfo
 
-IMAGE, LOGITS, DESCRIPTION = "image", "logits", "reclip"
-"""Names of the input, the output, and the metadata entry that describes the model."""
+IMAGE, LOGITS, DESCRIPTION = "image", "logits", "reclip"  # names: input, output, metadata entry
 
 
 def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
