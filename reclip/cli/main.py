@@ -27,23 +27,11 @@ def cli() -> None:
     """
 
 
-for _command in (
-    *map(stages.stage_command, STAGES.values()),
-    stages.pretrain,
-    init.init,
-    plan.plan,
-    plan.compat,
-    results.status,
-    results.dvc,
-    results.record,
-    results.restore,
-    results.readme,
-    results.sync_mlflow,
-    results.compare,
-    figure.figure,
-    models.predict,
-    models.export,
-):
+for _module in (init, models, plan, results, stages):
+    for _command in vars(_module).values():
+        if isinstance(_command, click.Command):
+            cli.add_command(_command)
+for _command in (figure.figure, *map(stages.stage_command, STAGES.values())):
     cli.add_command(_command)
 
 
