@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -26,36 +27,12 @@ def cli() -> None:
     """
 
 
-for _command in (
-    *map(stages.stage_command, STAGES.values()),
-    stages.pretrain,
-    init.init,
-    plan.plan,
-    plan.compat,
-    results.status,
-    results.dvc,
-    results.record,
-    results.restore,
-    results.readme,
-    results.sync_mlflow,
-    results.compare,
-    figure.figure,
-    models.predict,
-    models.export,
-):
+for _module in (init, models, plan, results, stages):
+    for _command in vars(_module).values():
+        if isinstance(_command, click.Command):
+            cli.add_command(_command)
+for _command in (figure.figure, *map(stages.stage_command, STAGES.values())):
     cli.add_command(_command)
-
-
-def _log_traceback() -> str:
-    """Append the traceback to a log. Return where it is, or nothing if the log is not writable."""
-    path = Path("logs") / "reclip-errors.log"
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with open(path, "a", encoding="utf-8") as log:
-            log.write(without_password(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n"))
-    except OSError:
-        return ""
-    return f" (traceback in {path})"
 
 
 def main() -> None:
@@ -72,5 +49,11 @@ def main() -> None:
         click.echo("stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except ReclipError as error:
-        click.echo(f"error: {without_password(str(error))}{_log_traceback()}", err=True)
+        said, path = f"error: {error}", Path("logs/reclip-errors.log")
+        with suppress(OSError):  # the folder may be read-only
+            path.parent.mkdir(exist_ok=True)
+            with open(path, "a", encoding="utf-8") as log:
+                log.write(without_password(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n"))
+            said += f" (traceback in {path})"
+        click.echo(without_password(said), err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Write a model's card: the README.md beside its weights, from the template card.md.j2."""
+"""Write a model's card, the README.md beside its weights, and its sources and their licences."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from reclip.common.templates import fill
+from reclip.config.models import ClipSettings, DistillSettings
 from reclip.inference.model_info import WEIGHTS, ModelInfo
 from reclip.pipeline.job import Job
+from reclip.weights.releases import release_of
+
+UNKNOWN = "Their licence is not known: look where you got them."
+
+PHOTOS = {
+    "world": "The scenes were drawn by reclip (MIT licence).",
+    "voc": "The photos are from PASCAL VOC 2012 (Flickr, under Flickr's terms of use).",
+    "context": "The photos are from PASCAL VOC 2010 (Flickr, under Flickr's terms of use).",
+    "ade": "The photos are from ADE20K: for non-commercial research and education only.",
+    "folder": "The user's own photos. To share the model you need permission to train on them.",
+}
 
 
 def model_card(
     info: ModelInfo, job: Job, facts: dict[str, Any], metrics: dict[str, Any] | None
 ) -> str:
-    """Return the card in Markdown.
+    """Return the card in Markdown, from the template card.md.j2.
 
     facts: the dataset's classes.json. metrics: the run's metrics.json; None without labels.
     """
@@ -31,3 +43,39 @@ def model_card(
         # A checkpoint's path would name the folders of the person who trained the model.
         trained=job.settings["trained"].model_dump(mode="json", exclude={"checkpoint"}),
     )
+
+
+def sources_of(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a model was made from: CLIP, the student's backbone, the photos.
+
+    settings: of a package job.
+    """
+    clip, *backbone = settings["weights_of"]
+    said = [f"{clip} {_clip_licence(settings['clip'], settings['weights'])}"]
+    if backbone:
+        said.append(backbone[0] + _backbone_licence(settings["trained"], backbone[0]))
+    return (*said, PHOTOS[settings["photos"]])
+
+
+def _clip_licence(clip: ClipSettings, weights: str) -> str:
+    if clip.model == "mini-clip":
+        return "They are part of reclip (MIT licence)."
+    release = release_of(weights)
+    if clip.pretrained == "openai" or (release and release.title.startswith("OpenAI")):
+        return (
+            "They are under the MIT licence. By OpenAI's model card, any deployed use is out of "
+            "scope unless it was thoroughly tested with the same classes."
+        )
+    return UNKNOWN
+
+
+def _backbone_licence(distill: DistillSettings, backbone: str) -> str:
+    if distill.checkpoint and "open-mmlab" not in backbone:
+        return f" {UNKNOWN}"
+    if distill.checkpoint:
+        licence = "They are under the Apache licence 2.0"
+    elif distill.pretrained:
+        licence = "Their licence is on the model's page at https://huggingface.co/timm"
+    else:  # random numbers
+        return ""
+    return f" {licence}. The photos of ImageNet are for non-commercial research and education only."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +21,8 @@ from reclip.data.reading import Frame, Piece, Window
 from reclip.data.views import normalise, pad_to
 from reclip.distill.deeplab import Student
 from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
-from reclip.inference.numpy_upsample import class_map
-from reclip.inference.onnx_backend import DESCRIPTION, IMAGE, LOGITS, open_session
+from reclip.inference.onnx_backend import DESCRIPTION, IMAGE, LOGITS, class_map, open_session
 
-OPSET = 20
 SIZES = ((64, 64), (72, 104), (97, 131), (200, 56), (256, 320))  # (H, W) of the compared images
 MOST_DIFFERENCE, LEAST_AGREEMENT = 1e-3, 0.999
 
@@ -95,31 +92,25 @@ def export_onnx(folder: Path, path: Path) -> Agreement:
     return found
 
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Suppress the exporter's output and warnings, which do not help the user."""
+def _traced(model: Exported) -> bytes:
+    """Return the ONNX graph with dynamic batch, height and width."""
+    # The exporter's output and warnings do not help the user.
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-            yield
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            program = torch.onnx.export(
+                model,
+                (torch.zeros(2, 96, 136, 3, dtype=torch.uint8),),
+                dynamo=True,
+                dynamic_shapes={"image": dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)},
+                input_names=[IMAGE],
+                output_names=[LOGITS],
+                opset_version=20,
+                verbose=False,
+            )
     finally:
         logging.disable(before)
-
-
-def _traced(model: Exported) -> bytes:
-    """Return the ONNX graph with dynamic batch, height and width."""
-    with _silent():
-        program = torch.onnx.export(
-            model,
-            (torch.zeros(2, 96, 136, 3, dtype=torch.uint8),),
-            dynamo=True,
-            dynamic_shapes={"image": dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)},
-            input_names=[IMAGE],
-            output_names=[LOGITS],
-            opset_version=OPSET,
-            verbose=False,
-        )
     return program.model_proto.SerializeToString()
 
 

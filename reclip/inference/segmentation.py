@@ -10,8 +10,7 @@ from PIL import Image
 
 from reclip.inference.drawing import with_legend
 
-OVERLAY_SIDE = 1600
-"""Default for the long side of an overlay, in pixels."""
+OVERLAY_SIDE = 1600  # default for the long side of an overlay, in pixels
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +14,15 @@ from PIL import Image, ImageOps
 from reclip.common.errors import ReclipError
 from reclip.config.models import ImageSettings
 from reclip.data.images import read_image, reading, rgb_pixels
-from reclip.data.reading import Frame, Piece
+from reclip.data.reading import Frame, Piece, Window, whole_size
 from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
 from reclip.inference.segmentation import Segmentation
-from reclip.inference.tiles import bounded, without_margins
 
 Photo = str | Path | Image.Image | np.ndarray
+# A photo that is too large for the memory is read in overlapping tiles.
+WHOLE_CELLS = 2**15  # most cells of a photo read whole: 2 megapixels at a stride of 8
+TILE_CELLS, STEP_CELLS = 128, 96  # side of a tile, and step from one tile to the next
+MARGIN_CELLS = 14  # at edges inside the photo the padding distorts logits: another tile covers them
 
 
 class Backend(Protocol):
@@ -122,3 +126,37 @@ def as_pixels(image: Photo) -> np.ndarray:
     raise ReclipError(
         f"Cannot segment this {kind}. Give a path, a PIL image or an RGB array uint8 (H, W, 3)."
     )
+
+
+def bounded(settings: ImageSettings, size: tuple[int, int], cell: int) -> ImageSettings:
+    """Return `settings`, with tiles for a photo of `size` (H, W) of more than WHOLE_CELLS cells.
+
+    cell: side of a cell of the model's grid in pixels.
+    Smaller photos and sliding windows get `settings` itself.
+    """
+    pixels = math.prod(whole_size(*size, settings))
+    if settings.protocol == "slide" or pixels <= WHOLE_CELLS * cell**2:
+        return settings
+    tiles = {"protocol": "slide", "window": TILE_CELLS * cell, "stride": STEP_CELLS * cell}
+    return settings.model_copy(update=tiles)
+
+
+def without_margins(pieces: Iterable[Piece], frame: Frame) -> list[Piece]:
+    """Return tiles without their margins, except at the photo's edges.
+
+    The tiles still overlap. Their logits are averaged there, as those of sliding windows are.
+    """
+    cell, (read_height, read_width) = frame.cell, frame.read
+    found = []
+    for (top, left, height, width), logits in pieces:
+        rows, columns = logits.shape[-2:]
+        inside = (top > 0, top + height < read_height, left > 0, left + width < read_width)
+        above, below, before, after = (MARGIN_CELLS * edge for edge in inside)
+        window = Window(
+            top + above * cell,
+            left + before * cell,
+            height - (above + below) * cell,
+            width - (before + after) * cell,
+        )
+        found.append(Piece(window, logits[:, above : rows - below, before : columns - after]))
+    return found

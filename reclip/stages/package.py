@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
@@ -13,12 +15,12 @@ from reclip.data.images import palette
 from reclip.data.index import DataSet
 from reclip.data.reading import MEAN_STD
 from reclip.distill import OUTPUT_STRIDE
-from reclip.inference.card import model_card
-from reclip.inference.licences import clip_sha256, sources_of
+from reclip.inference.card import model_card, sources_of
 from reclip.inference.model_info import CARD, FORMAT, INFO, WEIGHTS, ClipWeights, ModelInfo
 from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
+from reclip.weights.releases import clip_release
 
 
 def main(job: Job) -> None:
@@ -44,7 +46,9 @@ def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
     clip, trained = settings["clip"], settings["trained"]
     student = settings["method"] == "distill"
     if student:
-        scale, clip_weights = _student_scale(weights), None
+        clip_weights = None
+        with safe_open(weights, framework="numpy") as file:  # the scale of the training
+            scale = json.loads(file.metadata()["reclip_student"])["head"]["logit_scale"]
     else:
         scale = 1 / trained.tau
         clip_weights = ClipWeights(settings=clip, sha256=clip_sha256(settings))
@@ -72,7 +76,13 @@ def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
     )
 
 
-def _student_scale(weights: Path) -> float:
-    """Return the logit scale that the student was trained with, from its own file."""
-    with safe_open(weights, framework="numpy") as file:
-        return json.loads(file.metadata()["reclip_student"])["head"]["logit_scale"]
+def clip_sha256(settings: dict[str, Any]) -> str | None:
+    """Return the sha256 of the CLIP weights' file; None if it is not known.
+
+    For weights named by a tag, it is known only for OpenAI's.
+    """
+    if re.fullmatch(r"[0-9a-f]{64}", settings["weights"]):
+        return settings["weights"]
+    clip = settings["clip"]
+    release = clip_release(clip.model) if clip.pretrained == "openai" else None
+    return release.sha256 if release else None

@@ -21,7 +21,7 @@ from reclip.data.reading import Frame, Piece, Window, windows
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.inference import onnx_export
 from reclip.inference.model_info import read_folder
-from reclip.inference.numpy_upsample import class_map, probabilities, upsample
+from reclip.inference.onnx_backend import class_map, probabilities, upsample
 from reclip.inference.onnx_export import compare, export_onnx
 from reclip.inference.segmenter import Segmenter
 from reclip.rectify.predict import class_map as class_map_by_torch

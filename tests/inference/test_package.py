@@ -11,11 +11,11 @@ import pytest
 
 from reclip.common.files import read_json
 from reclip.distill.deeplab import Student
-from reclip.inference.card import model_card
+from reclip.inference.card import model_card, sources_of
 from reclip.inference.model_info import read_folder
 from reclip.pipeline.plan import Plan
 from reclip.rectify.model import Rectifier
-from reclip.stages.package import describe
+from reclip.stages.package import clip_sha256, describe
 from support.at_the_shell import reclip
 
 FILES = {"model.safetensors", "model.json", "README.md", "receipt.json"}
@@ -103,8 +103,6 @@ def test_a_student_of_the_check_alone_is_packaged_on_demand(tiny_plan) -> None:
 )
 def test_sources_have_their_licences(tiny_plan, trained: Path, clip, distill, words) -> None:
     """The weights' files are not needed: the settings name them."""
-    from reclip.inference.licences import clip_sha256, sources_of
-
     job = tiny_plan({"clip": clip, "distill": distill}).job("package", "distill")
     text = " ".join(sources_of(job.settings))
     assert all(word in text for word in words), text

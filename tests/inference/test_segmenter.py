@@ -19,10 +19,9 @@ from reclip.data.index import DataSet
 from reclip.data.reading import windows
 from reclip.distill.deeplab import Student
 from reclip.distill.predict import predict_by_student
-from reclip.inference import tiles
+from reclip.inference import segmenter
 from reclip.inference.model_info import read_folder
-from reclip.inference.segmenter import Segmenter, as_pixels
-from reclip.inference.tiles import bounded, without_margins
+from reclip.inference.segmenter import Segmenter, as_pixels, bounded, without_margins
 from reclip.inference.torch_backend import load_model
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import Frame, Piece, predict_from_features, upsample
@@ -203,7 +202,7 @@ def test_a_large_photo_s_overlay_is_reduced(model: Segmenter) -> None:
 
 def test_only_large_photos_are_read_in_tiles() -> None:
     whole = ImageSettings()
-    side = 8 * int(tiles.WHOLE_CELLS**0.5)
+    side = 8 * int(segmenter.WHOLE_CELLS**0.5)
     assert bounded(whole, (side, side), 8) == whole
     assert bounded(whole, (side + 9, side), 16) == whole
     found = bounded(whole, (side + 9, side), 8)
@@ -216,7 +215,7 @@ def test_only_large_photos_are_read_in_tiles() -> None:
 
 def test_tiles_without_margins_cover_the_photo(monkeypatch) -> None:
     """The logits are coordinates: every pixel must get its own."""
-    monkeypatch.setattr(tiles, "WHOLE_CELLS", 100)
+    monkeypatch.setattr(segmenter, "WHOLE_CELLS", 100)
     read = (1900, 1301)
     image = bounded(ImageSettings(), read, 8)
     pieces = []
@@ -243,7 +242,7 @@ def test_tiles_in_torch_and_onnx_agree(
     photo = np.tile(noise, (8, 7, 1))
     whole = Segmenter.load(student, device="cpu")(photo).mask
     for name, value in (("WHOLE_CELLS", 100), ("TILE_CELLS", 48), ("STEP_CELLS", 16)):
-        monkeypatch.setattr(tiles, name, value)
+        monkeypatch.setattr(segmenter, name, value)
     by_torch = Segmenter.load(student, device="cpu")(photo).mask
     by_onnx = Segmenter.load(exported)(photo).mask
     assert by_torch.shape == whole.shape == photo.shape[:2]
