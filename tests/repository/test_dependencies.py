@@ -16,7 +16,6 @@ from support.paths import PACKAGE, ROOT
 NOT_IMPORTED = {
     "dvc": "a command of users and of `reclip record`",
     "snakemake": "imported by the Snakefile",
-    "torchvision": "imported by open_clip and timm, which leave its version open",
 }
 OPTIONAL = {"onnx", "onnxruntime", "onnxscript"}
 # conda-forge's name to PyPI's, where they differ.
