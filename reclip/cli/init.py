@@ -25,11 +25,7 @@ OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official
 @click.option("--val-labels", metavar="DIR", help="folder: their PNGs of class ids, from 0.")
 @click.option("--clip", metavar="MODEL", help="folder: mini-clip, or OpenAI's, e.g. ViT-B-16.")
 @click.option("--experiment", metavar="NAME", help="folder: results/NAME.  [default: the folder's]")
-@click.option(
-    "--downloads",
-    metavar="DIR",
-    help="Folder of official archives, old and downloaded.",
-)
+@click.option("--downloads", metavar="DIR", help="Folder of official archives, old and downloaded.")
 @click.option(
     "--archive", "archives", multiple=True, metavar="[DATASET=]FILE",
     help="A dataset's archive in its official layout.",

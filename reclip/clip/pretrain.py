@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,20 +59,12 @@ MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training with its own one-cycle schedule.
+    """A part of the training with its own one-cycle schedule."""
 
-    Attributes:
-        scene_share: share of a batch that is scenes with planted biases; the rest is unbiased
-            close-ups.
-        dropout: share of patches that each image drops, for speed (FLIP, Li et al. 2023).
-        lr: peak of the schedule.
-        share: share of the steps.
-    """
-
-    scene_share: float
-    dropout: float
-    lr: float
-    share: float
+    scene_share: float  # of a batch: scenes with planted biases; the rest is unbiased close-ups
+    dropout: float  # share of patches that each image drops, for speed (FLIP, Li et al. 2023)
+    lr: float  # peak of the schedule
+    share: float  # of the steps
 
 
 @dataclass(frozen=True)
@@ -82,11 +73,6 @@ class PretrainSettings:
 
     The first phase keeps three patches of each close-up, which teaches textures patch by patch and
     fast. A model that starts with scenes learns little but hues in the same time.
-
-    Attributes:
-        close_ups, scenes: sizes of the pre-rendered pools; flips and transposes multiply them by
-            eight.
-        logit_scale: initial value (Radford et al. 2021); it is learned, and at most 100.
     """
 
     steps: int = 3200
@@ -94,11 +80,11 @@ class PretrainSettings:
         Phase(scene_share=0.0, dropout=0.9, lr=2e-3, share=0.3125),
         Phase(scene_share=0.75, dropout=0.5, lr=1.5e-3, share=0.6875),
     )
-    close_ups: int = 4_000
-    scenes: int = 8_000
+    close_ups: int = 4_000  # drawn in advance; flips and transposes give eight times as many
+    scenes: int = 8_000  # as well
     batch: int = 128
     weight_decay: float = 0.05
-    logit_scale: float = 1 / 0.07
+    logit_scale: float = 1 / 0.07  # at first (Radford et al. 2021); it is learned, and at most 100
     bias: PlantedBias = field(default_factory=PlantedBias)
 
 
@@ -127,11 +113,11 @@ def multi_positive_loss(logits: torch.Tensor, mentioned: torch.Tensor) -> torch.
     of a row (image) or column (caption) is uniform over its positives. Rows and columns without
     positives are ignored.
     """
-    loss = logits.new_zeros(())
+    loss = 0.0
     for scores, positive in ((logits, mentioned), (logits.T, mentioned.T)):
         kept = positive.any(1)
-        target = positive[kept].float()
-        loss = loss + F.cross_entropy(scores[kept], target / target.sum(1, keepdim=True)) / 2
+        target = F.normalize(positive[kept].float(), p=1, dim=1)
+        loss = loss + F.cross_entropy(scores[kept], target) / 2
     return loss
 
 
@@ -153,28 +139,27 @@ Pool = tuple[torch.Tensor, torch.Tensor]
 """Images float32 (N, 3, S, S), and for each which classes its caption mentions, bool (N, C)."""
 
 
-def _pools(settings: PretrainSettings, seed: int, progress: bool) -> tuple[Pool, Pool]:
+def _pools(settings: PretrainSettings, seed: int) -> list[Pool]:
     """Return the pools of close-ups and of scenes with planted biases."""
     bias, size = settings.bias, MODEL_CFG["vision_cfg"]["image_size"]
     roles = deal_roles(UNIVERSE, bias)
 
-    def pool(split: str, count: int, draw: Callable) -> Pool:
-        numbers = tqdm(range(count), f"draw {split}", disable=not progress)
-        drawn = [draw(scene_rng(seed, split, i)) for i in numbers]
-        images, mentioned = (np.stack(part) for part in zip(*drawn, strict=True))
-        return image_tensor(images), torch.from_numpy(mentioned)
-
-    def close_up(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return draw_close_up(UNIVERSE, rng, size)
-
     def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         return draw_captioned_scene(UNIVERSE, bias, roles, rng, size)[::2]
 
-    close_ups = pool("close-ups", settings.close_ups, close_up)
-    return close_ups, pool("pre-training scenes", settings.scenes, scene)
+    pools = []
+    for split, count, draw in (
+        ("close-ups", settings.close_ups, lambda rng: draw_close_up(UNIVERSE, rng, size)),
+        ("pre-training scenes", settings.scenes, scene),
+    ):
+        numbers = tqdm(range(count), f"draw {split}", disable=None)
+        drawn = [draw(scene_rng(seed, split, i)) for i in numbers]
+        images, mentioned = (np.stack(part) for part in zip(*drawn, strict=True))
+        pools.append((image_tensor(images), torch.from_numpy(mentioned)))
+    return pools
 
 
-def _batch(pools: tuple[Pool, Pool], counts: tuple[int, int], generator: torch.Generator) -> Pool:
+def _batch(pools: list[Pool], counts: tuple[int, int], generator: torch.Generator) -> Pool:
     """Return ``counts`` random items of the two pools, under one of the square's symmetries."""
     parts = []
     for (images, mentioned), count in zip(pools, counts, strict=True):
@@ -182,8 +167,7 @@ def _batch(pools: tuple[Pool, Pool], counts: tuple[int, int], generator: torch.G
         parts.append((images[picked], mentioned[picked]))
     images, mentioned = (torch.cat(part) for part in zip(*parts, strict=True))
     choice = int(torch.randint(8, (), generator=generator))
-    dims = [d for bit, d in ((1, -1), (2, -2)) if choice & bit]
-    images = images.flip(dims) if dims else images
+    images = images.flip([d for bit, d in ((1, -1), (2, -2)) if choice & bit])
     return images.transpose(-1, -2) if choice & 4 else images, mentioned
 
 
@@ -191,16 +175,15 @@ def _train(
     model: CLIP,
     tokens: torch.Tensor,
     settings: PretrainSettings,
-    pools: tuple[Pool, Pool],
+    pools: list[Pool],
     generator: torch.Generator,
-    progress: bool,
 ) -> list[str]:
     """Train ``model`` in place on class captions ``tokens`` (C, T, 77); return the log."""
-    log, losses, done = [], [], 0
+    log, losses = [], []
     classes, ends = torch.arange(len(tokens)), tokens.argmax(-1)
     tokens = tokens[..., : int(ends.max()) + 1]
     lengths = [round(phase.share * settings.steps) for phase in settings.phases]
-    bar = tqdm(total=sum(lengths), desc="train mini-clip", disable=not progress)
+    bar = tqdm(total=sum(lengths), desc="train mini-clip", disable=None)
     for phase, steps in zip(settings.phases, lengths, strict=True):
         groups = param_groups_weight_decay(
             model, settings.weight_decay, no_weight_decay_list=["token_embedding.weight"]
@@ -224,25 +207,22 @@ def _train(
             model.logit_scale.data.clamp_(max=math.log(100))
             losses.append(loss.item())
             bar.update()
-            done += 1
             if step % 100 == 0 or step == steps:
                 mean, scale = float(np.mean(losses)), model.logit_scale.exp().item()
-                log.append(f"step {done} loss {mean:.4f} logit scale {scale:.1f}")
+                log.append(f"step {bar.n} loss {mean:.4f} logit scale {scale:.1f}")
                 bar.set_postfix_str(log[-1])
                 losses.clear()
     bar.close()
     return log
 
 
-def pretrain(
-    settings: PretrainSettings, out_dir: Path, *, seed: int, threads: int, progress: bool = True
-) -> dict:
+def pretrain(settings: PretrainSettings, out_dir: Path, *, seed: int, threads: int) -> dict:
     """Train mini-clip; write mini-clip.safetensors, .json and .log to ``out_dir``.
 
     Deterministic for one machine, ``seed`` and ``threads``. Returns the card: the .json's content.
     """
     torch.set_num_threads(threads)
-    pools = _pools(settings, seed, progress)
+    pools = _pools(settings, seed)
     model = build_model(MODEL_CFG, seed).train()
     model.logit_scale.data.fill_(math.log(settings.logit_scale))
 
@@ -255,7 +235,7 @@ def pretrain(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        log = _train(model, tokens, settings, pools, generator, progress)
+        log = _train(model, tokens, settings, pools, generator)
     table.weight.data[used] = model.token_embedding.weight.data
     model.token_embedding = table
 

@@ -158,7 +158,7 @@ def rectifier(model: str, classes: int, settings: RectifySettings | None) -> Rec
     w_reference = texts if settings and settings.reference else None
     trained = Rectifier(texts, w_reference, net, clip.positional_embedding, clip.grid)
     return RectifierCost(
-        count(lambda: trained.logits(_meta(1, 1, 1, clip.embed_dim))),
+        count(lambda: trained(_meta(1, 1, 1, clip.embed_dim))),
         passes(lambda: net(_meta(1, width, 1, 1))).train if net else Work(),
         _bytes_of(trained),
     )

@@ -6,6 +6,7 @@ this module compares weights with the model, tensor by tensor, before timm loads
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,35 +49,28 @@ def create_backbone(
     """
     if not timm.is_model(name):
         raise ReclipError(f"timm has no model {name!r}: see `timm.list_models()` for the names.")
-    state = None
+    state, source = None, f"'{checkpoint}'"
     if checkpoint is not None:
         state = _read(name, Path(checkpoint).expanduser())
-        source = f"'{checkpoint}'"
     elif pretrained:
-        state = _download(name)
-        source = "timm's download"
+        state, source = _download(name), "timm's download"
     args = {"output_stride": output_stride, **args}
-    features = {"features_only": True, "out_indices": (-1,)}
-    if state is None:
-        return _build(name, **features, **args)
-    _drop_classifier(name, state)
-    _require_fit(name, args, state, source)
-    weights = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
-    backbone = _build(name, **features, **weights, **args)
-    backbone.pretrained_cfg.pop("state_dict")  # else the weights stay in memory twice
-    return backbone
-
-
-def _build(name: str, **args: Any) -> nn.Module:
-    """Return the timm model. Raises ReclipError: timm cannot build it."""
+    options = {"features_only": True, "out_indices": (-1,)}
+    if state is not None:
+        _drop_classifier(name, state)
+        _require_fit(name, args, state, source)
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
     try:
-        return timm.create_model(name, **args)
+        backbone = timm.create_model(name, **options, **args)
     except (TypeError, AssertionError, ValueError, NotImplementedError, AttributeError) as error:
         # timm raises one of these for an unknown argument, also for output_stride.
         raise ReclipError(
             f"params: 'distill.backbone': timm cannot build {name} as a dilated network with "
             f"these distill.backbone_args ({_first_line(error)}): change one of the two"
         ) from error
+    if state is not None:
+        backbone.pretrained_cfg.pop("state_dict")  # else the weights stay in memory twice
+    return backbone
 
 
 def _read(name: str, path: Path) -> dict[str, Tensor]:
@@ -86,12 +80,8 @@ def _read(name: str, path: Path) -> dict[str, Tensor]:
     state = read_state_dict(path, KEY)
     if "stem.7.weight" not in state:  # other models of timm have a shorter "stem"
         return state
-    return {_timm_name(key): tensor for key, tensor in state.items()}
-
-
-def _timm_name(key: str) -> str:
-    stem = next((part for part in OPEN_MMLAB_STEM if key.startswith(part)), "")
-    return OPEN_MMLAB_STEM.get(stem, "") + key.removeprefix(stem)
+    stem = re.compile(r"^stem\.\d\.")
+    return {stem.sub(lambda m: OPEN_MMLAB_STEM.get(m[0], m[0]), k): t for k, t in state.items()}
 
 
 def _download(name: str) -> dict[str, Tensor]:
@@ -128,8 +118,7 @@ def _require_fit(name: str, args: dict[str, Any], state: dict[str, Tensor], sour
     """Raise ReclipError if a tensor of `state` is missing, surplus or of another shape."""
     with torch.device("meta"):  # shapes only
         wanted = timm.create_model(name, **{**args, "num_classes": 0}).state_dict()
-    difference = misfit(state, wanted)
-    if difference:
+    if difference := misfit(state, wanted):
         release = OPEN_MMLAB.get(name)
         example = f", such as {release.url}" if release else ""
         raise ReclipError(

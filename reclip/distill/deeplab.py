@@ -28,8 +28,8 @@ class DeepLabV2(nn.Module):
     """A dilated timm backbone and atrous spatial pyramid pooling, summed over its branches.
 
     Args:
-        backbone, backbone_args, pretrained, checkpoint: see `create_backbone`. Official code:
-            ResNet-50 v1c, timm's `resnet50c`.
+        backbone, backbone_args: see `create_backbone`. Official code: ResNet-50 v1c, timm's
+            `resnet50c`. weights: its `pretrained` or `checkpoint`.
         dim: output channels D, as many as CLIP's joint space has.
         branch_relu: a ReLU after each branch's batch normalisation (official code). Off by
             default (our choice): CLIP's features have both signs, and a sum of ReLUs cannot match
@@ -45,17 +45,14 @@ class DeepLabV2(nn.Module):
         *,
         backbone_args: dict[str, Any] | None = None,
         branch_relu: bool = False,
-        pretrained: bool = False,
-        checkpoint: str | Path | None = None,
+        **weights: Any,
     ) -> None:
         super().__init__()
         args = backbone_args or {}
         self.config = {
             "backbone": backbone, "dim": dim, "backbone_args": args, "branch_relu": branch_relu
         }  # fmt: skip
-        self.backbone = create_backbone(
-            backbone, args, OUTPUT_STRIDE, pretrained=pretrained, checkpoint=checkpoint
-        )
+        self.backbone = create_backbone(backbone, args, OUTPUT_STRIDE, **weights)
         channels = self.backbone.feature_info.channels()[-1]
         self.branches = nn.ModuleList(
             nn.Sequential(

@@ -11,7 +11,7 @@ from reclip.config.models import DistillSettings
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
 from reclip.distill.view_batches import ViewBatches
-from reclip.rectify.model import Rectifier, positional_logits
+from reclip.rectify.model import Rectifier
 
 
 def build_student(teacher: Rectifier, side: int, settings: DistillSettings) -> Student:
@@ -21,9 +21,7 @@ def build_student(teacher: Rectifier, side: int, settings: DistillSettings) -> S
     """
     classes, dim = teacher.w_query.shape
     with torch.no_grad():
-        positional = positional_logits(
-            teacher.positional, teacher.positional_embedding, teacher.native_grid, (side, side)
-        )
+        positional = teacher.positional_logits((side, side))
     head = SegmentationHead(
         settings.head,
         classes,

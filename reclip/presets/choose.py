@@ -85,11 +85,10 @@ def _compute(here: Machine, base: str) -> Choice:
     if here.gpu:
         value = {"device": "auto", "threads": 1, "loaders": LOADERS}
         return Choice("compute", value, f"on the GPU; {LOADERS} threads prefetch photos")
+    threads, why = 1, "there is no GPU; one thread per job, as in the preset"
     if base == "paper":
-        value = {"device": "cpu", "threads": min(8, here.cores)}
-        return Choice("compute", value, "there is no GPU")
-    value = {"device": "cpu", "threads": 1}
-    return Choice("compute", value, "there is no GPU; one thread per job, as in the preset")
+        threads, why = min(8, here.cores), "there is no GPU"
+    return Choice("compute", {"device": "cpu", "threads": threads}, why)
 
 
 def _image_and_views(
@@ -98,8 +97,8 @@ def _image_and_views(
     """Choose the size at which photos are read, and the number of views of each."""
     image, views = dict(preset.get("image", {})), dict(preset["views"])
     if "short_side" not in image:  # drawn scenes are read at their own size
-        size = _cache_bytes(photos, image, views, shape)
-        return [Choice("views", views, _cache_in_words(views, size))]
+        said = _cache_in_words(views, _cache_bytes(photos, image, views, shape))
+        return [Choice("views", views, said)]
     room = min(ENLARGED * min(photos.size), image["short_side"])
     why = f"for photos of about {photos.size[1]}×{photos.size[0]}"
     if base == "paper" and not here.gpu:

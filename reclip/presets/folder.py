@@ -60,9 +60,11 @@ def folder_preset(
     choices = choose(photos, names, weights, here)
     height, width = photos.size
     said = f"{photos.count:,} photo{'s' * (photos.count > 1)} of about {width}×{height} pixels"
+    # Without characters that paths or commands would not take.
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(images).expanduser().resolve().name)
     text = preset_text(
         "folder",
-        experiment=experiment or _experiment(images),
+        experiment=experiment or name.strip("-_")[:40] or "photos",
         photos=f"{said} and {len(names)} classes",
         choices=choices,
         images=images,
@@ -126,12 +128,6 @@ def comment(text: str) -> str:
     return textwrap.fill(text, 100, initial_indent="# ", subsequent_indent="# ")
 
 
-def _experiment(images: str) -> str:
-    """Return the folder's name without characters that paths or commands would not take."""
-    name = Path(images).expanduser().resolve().name
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:40] or "photos"
-
-
 def _check_val(
     images: str, classes: Classes, val_images: str | None, val_labels: str | None
 ) -> None:
@@ -149,8 +145,8 @@ def _check_val(
         if not list_photos(folder, option):
             raise ReclipError(f"{option}: '{folder}' is empty: fill it")
     require_apart(images, folders)
-    source = {"images": images, "val_images": val_images, "val_labels": val_labels}
-    label_pairs(FolderSource(kind="folder", classes=classes, **source))
+    given = {"images": images, "val_images": val_images, "val_labels": val_labels}
+    label_pairs(FolderSource(kind="folder", classes=classes, **given))
 
 
 def _clip(model: str, checkpoint: str | None) -> dict[str, str]:

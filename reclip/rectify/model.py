@@ -65,24 +65,6 @@ class PositionalNet(nn.Sequential):
         }
 
 
-def positional_logits(
-    net: nn.Module | None,
-    positional_embedding: Tensor,
-    native_grid: tuple[int, int],
-    grid: Sequence[int],
-) -> Tensor | None:
-    """Return M_p (h, w, channels) on `grid` (h, w); None without a positional net.
-
-    The net sees one image. So in training mode its batch statistics are over the grid's positions.
-    positional_embedding: CLIP's, (1 + h0*w0, width), on the `native_grid` (h0, w0).
-    """
-    if net is None:
-        return None
-    h, w = grid
-    pe = interpolate_positional(positional_embedding, native_grid, (h, w))
-    return net(pe.T.reshape(1, -1, h, w))[0].permute(1, 2, 0)
-
-
 def rectified_logits(
     z: Tensor, w_query: Tensor, w_reference: Tensor | None, m_p: Tensor | None, combine: Combine
 ) -> Tensor:
@@ -96,7 +78,27 @@ def rectified_logits(
     return m if m_p is None else m + sign * m_p
 
 
-class BiasModel(nn.Module):
+class _Logits(nn.Module):
+    """Query logits and their bias, for a subclass that has the parts and returns the heads."""
+
+    def positional_logits(self, grid: Sequence[int]) -> Tensor | None:
+        """Return M_p (h, w, C or 1) on a grid (h, w); None without a positional net.
+
+        The net sees one image. So in training mode its batch statistics are over the grid's cells.
+        """
+        if self.positional is None:
+            return None
+        h, w = grid
+        pe = interpolate_positional(self.positional_embedding, self.native_grid, (h, w))
+        return self.positional(pe.T.reshape(1, -1, h, w))[0].permute(1, 2, 0)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return rectified logits M (B, h, w, C) of unit-length features z (B, h, w, D)."""
+        heads = self.heads()
+        return rectified_logits(z, *heads, self.positional_logits(z.shape[1:3]), self.combine)
+
+
+class BiasModel(_Logits):
     """Query, Reference and positional logits with a learnable bias.
 
     Args:
@@ -151,16 +153,6 @@ class BiasModel(nn.Module):
             w_reference = F.normalize(w_reference, dim=-1)
         return w_query, w_reference
 
-    def positional_logits(self, grid: Sequence[int]) -> Tensor | None:
-        """Return M_p (h, w, C or 1) on a grid (h, w); None without a positional net."""
-        return positional_logits(self.positional, self.positional_embedding, self.native_grid, grid)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return rectified logits M (B, h, w, C) of unit-length features z (B, h, w, D)."""
-        w_query, w_reference = self.heads()
-        m_p = self.positional_logits(z.shape[1:3])
-        return rectified_logits(z, w_query, w_reference, m_p, self.combine)
-
     @torch.no_grad()
     def freeze(self) -> Rectifier:
         """Return a copy of the trained parts that needs neither CLIP nor gradients."""
@@ -168,12 +160,13 @@ class BiasModel(nn.Module):
         return Rectifier(*self.heads(), self.positional, pe, grid, self.combine)
 
 
-class Rectifier(nn.Module):
+class Rectifier(_Logits):
     """A trained bias model without CLIP.
 
-    w_query, w_reference: (C, D), the latter normalised. positional: the positional net, with its
-    input, see `positional_logits`. A Query alone is a rectifier too. A rectifier stays in eval
-    mode, so batch normalisation uses the running statistics of training.
+    w_query, w_reference: (C, D), the latter normalised. positional: the positional net. Its input
+    is CLIP's `positional_embedding` (1 + h0*w0, width) on the `native_grid` (h0, w0). A Query alone
+    is a rectifier too. A rectifier stays in eval mode, so batch normalisation uses the running
+    statistics of training.
     """
 
     def __init__(
@@ -199,12 +192,8 @@ class Rectifier(nn.Module):
         """Change nothing: a rectifier stays in eval mode."""
         return super().train(False)
 
-    def logits(self, z: Tensor) -> Tensor:
-        """Return rectified logits (B, h, w, C) of unit-length features z (B, h, w, D)."""
-        m_p = positional_logits(
-            self.positional, self.positional_embedding, self.native_grid, z.shape[1:3]
-        )
-        return rectified_logits(z, self.w_query, self.w_reference, m_p, self.combine)
+    def heads(self) -> tuple[Tensor, Tensor | None]:
+        return self.w_query, self.w_reference
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file; equal rectifiers give equal bytes."""

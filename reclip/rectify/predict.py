@@ -99,7 +99,7 @@ def rectified_logits(
 ) -> list[Piece]:
     """Return denoised logits of windows, from their unit-length features (h, w, D)."""
     pieces = [
-        Piece(window, model.logits(z.to(model.w_query.device)[None])[0].permute(2, 0, 1))
+        Piece(window, model(z.to(model.w_query.device)[None])[0].permute(2, 0, 1))
         for window, z in features
     ]
     return denoise(pieces, denoising)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
-from reclip.data.images import read_label
+from reclip.data.images import IGNORED, read_label
 from reclip.data.index import DataSet
+from reclip.data.views import resize
 from reclip.device import setup
-from reclip.distill.deeplab import Student
-from reclip.distill.probe import losses, with_classifier
+from reclip.distill.deeplab import SegmentationHead, Student
 from reclip.distill.view_batches import ViewBatches
 from reclip.pipeline.artifacts import seed_file
 from reclip.pipeline.job import Job
@@ -54,3 +56,20 @@ def main(job: Job) -> None:
         )
 
     each_seed(job, len(items), start)
+
+
+def with_classifier(student: Student, classes: int) -> Student:
+    """Return the student, frozen, with a new linear classifier as its head."""
+    student.requires_grad_(False)
+    head = SegmentationHead("classifier", classes, student.deeplab.config["dim"])
+    nn.init.normal_(head.classifier.weight, std=0.01)  # MaskContrast
+    nn.init.zeros_(head.classifier.bias)
+    student.head = head
+    return student
+
+
+def losses(student: Student, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the cross-entropy of images (B, 3, H, W) with labels (B, H, W), IGNORED left out."""
+    student.deeplab.eval()  # keeps the batch statistics of distillation
+    full = resize(student(images)[0], labels.shape[-2:])
+    return {"cross_entropy": F.cross_entropy(full, labels, ignore_index=IGNORED)}

@@ -118,4 +118,4 @@ def _logits(
         for _, z in features.pieces("train", i):
             with torch.inference_mode():
                 z = z.to(query.w_query.device)[None]
-                yield tuple(model.logits(z)[0].flatten(0, 1) for model in (rectified, query))
+                yield tuple(model(z)[0].flatten(0, 1) for model in (rectified, query))

@@ -17,15 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-DTYPES = {
-    "BFloat16Storage": torch.bfloat16,
-    "BoolStorage": torch.bool,
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "IntStorage": torch.int32,
-    "LongStorage": torch.int64,
-}
+TYPES = ("BFloat16", "Bool", "Double", "Float", "Half", "Int", "Long")
+DTYPES = {f"{name}Storage": getattr(torch, name.lower()) for name in TYPES}
 
 
 def is_torchscript(path: Path) -> bool:

@@ -36,7 +36,7 @@ def weights() -> dict[str, torch.Tensor]:
 
 def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        pretrain(FEW, tmp_path / name, seed=seed, threads=1, progress=False)
+        pretrain(FEW, tmp_path / name, seed=seed, threads=1)
     a, b, c = ((tmp_path / n / "mini-clip.safetensors").read_bytes() for n in "abc")
     assert a == b != c
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
@@ -47,7 +47,7 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_training_moves_used_token_rows_only(tmp_path: Path) -> None:
-    card = pretrain(FEW, tmp_path, seed=0, threads=1, progress=False)
+    card = pretrain(FEW, tmp_path, seed=0, threads=1)
     trained = load_file(tmp_path / "mini-clip.safetensors")["token_embedding.weight"]
     initial = build_model(card["model_cfg"], 0).token_embedding.weight.detach().half()
     moved = (trained != initial).any(1).nonzero().flatten().tolist()

@@ -189,7 +189,7 @@ def test_rectified_logits(clips, features, arrays, expected, w_query, recipe):
     z, _ = features[recipe]
     model = seeded_model(clips[recipe], w_query)
     with torch.no_grad():
-        m_eval = model.eval().freeze().logits(z)
+        m_eval = model.eval().freeze()(z)
         m_train = model.train()(z)
     for ours, name in ((m_eval, "M_eval"), (m_train, "M_train")):
         wanted = torch.from_numpy(arrays[recipe][name]).permute(1, 2, 0)
@@ -264,7 +264,7 @@ def test_four_steps_of_sgd(clips, features, arrays, expected, w_query):
     assert prompt.norm().item() == pytest.approx(e["prompt_token_l2"], rel=1e-6)
     assert_sampled(prompt, arrays["head"], "prompt_token_after_sgd4", 2e-5)
     assert model.positional[0].weight.norm().item() == pytest.approx(e["conv0_l2"], rel=2e-4)
-    m = model.eval().freeze().logits(z)[0].permute(2, 0, 1).reshape(-1)
+    m = model.eval().freeze()(z)[0].permute(2, 0, 1).reshape(-1)
     index = arrays["head"]["M_eval_after_sgd4__idx"]
     theirs = arrays["head"]["M_eval_after_sgd4__val"]
     before = arrays["head"]["M_eval"].reshape(-1)[index]

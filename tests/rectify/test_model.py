@@ -158,13 +158,13 @@ def test_a_rectifier_is_the_model_in_eval_mode(clip, z, tmp_path, combine, parts
     model(z)  # moves the running statistics
     frozen = model.freeze()
     wanted = model.eval()(z)
-    torch.testing.assert_close(frozen.logits(z), wanted)
+    torch.testing.assert_close(frozen(z), wanted)
     assert not frozen.train().training
     assert not any(p.requires_grad for p in frozen.parameters())
 
     frozen.save(tmp_path / "a.safetensors")
     loaded = Rectifier.load(tmp_path / "a.safetensors")
-    assert torch.equal(loaded.logits(z), frozen.logits(z))
+    assert torch.equal(loaded(z), frozen(z))
     loaded.save(tmp_path / "b.safetensors")
     saved = [(tmp_path / f"{name}.safetensors").read_bytes() for name in "ab"]
     assert saved[0] == saved[1]
@@ -173,19 +173,19 @@ def test_a_rectifier_is_the_model_in_eval_mode(clip, z, tmp_path, combine, parts
 def test_freezing_copies(clip, z):
     model = bias_model(clip, positional=positional_net())
     frozen = model.freeze()
-    before = frozen.logits(z)
+    before = frozen(z)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1)
     model(z)
-    assert torch.equal(frozen.logits(z), before)
+    assert torch.equal(frozen(z), before)
 
 
 def test_a_query_alone_is_a_rectifier(z, tmp_path):
     w_query = torch.randn(3, DIM, generator=gen(1))
     Rectifier(w_query).save(tmp_path / "query.safetensors")
     loaded = Rectifier.load(tmp_path / "query.safetensors")
-    torch.testing.assert_close(loaded.logits(z), z @ w_query.T)
+    torch.testing.assert_close(loaded(z), z @ w_query.T)
     assert list(loaded.state_dict()) == ["w_query"]
 
 
@@ -208,7 +208,7 @@ def test_a_rectifier_needs_no_open_clip(tmp_path, clip, z):
     bias_model(clip, positional=positional_net()).freeze().save(path)
     code = (
         "import sys, torch; from reclip.rectify.model import Rectifier;"
-        f"m = Rectifier.load({str(path)!r}).logits(torch.zeros(1, 2, 3, {DIM}));"
+        f"m = Rectifier.load({str(path)!r})(torch.zeros(1, 2, 3, {DIM}));"
         "assert m.shape == (1, 2, 3, 3) and 'open_clip' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

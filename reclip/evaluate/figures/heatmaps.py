@@ -16,7 +16,7 @@ from reclip.data.views import resize
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
 from reclip.pipeline.artifacts import seed_file
-from reclip.rectify.model import Rectifier, positional_logits
+from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import Frame, Piece, class_map, feature_frame, upsample
 
 PHOTOS = 2
@@ -59,11 +59,8 @@ def of_rectifier(model: Rectifier, features: FeatureCache, photo: Photo) -> Logi
     """Return the logits of a rectified CLIP."""
     windows = []
     for window, z in features.pieces(photo.split, photo.number):
-        z, bias = z.to(model.w_query.device), None
-        if model.positional is not None:
-            net = (model.positional, model.positional_embedding, model.native_grid)
-            bias = positional_logits(*net, z.shape[:2])
-        windows.append((window, z, bias, model.logits(z[None])[0]))
+        z = z.to(model.w_query.device)
+        windows.append((window, z, model.positional_logits(z.shape[:2]), model(z[None])[0]))
     return _logits(model, windows, feature_frame(features, photo.split, photo.number, photo.item))
 
 
