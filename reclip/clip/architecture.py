@@ -36,7 +36,9 @@ def architecture(
 ) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...]]:
     """Return the arguments of open_clip's CLIP for `spec`, and mean and std of its images.
 
-    The log says which activation it has, and why.
+    The log says which activation it has, and why. All of OpenAI's CLIPs were trained with
+    QuickGELU, though open_clip's ViT-B-16 has GELU. Files converted from OpenAI's do not show it.
+    For them, set `clip.activation: quick_gelu` or a model named ViT-...-quickgelu.
 
     Args:
         names: names of the tensors in the weights file.
@@ -61,32 +63,7 @@ def architecture(
         raise ReclipError(
             f"{spec.model} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16."
         )
-    if _trained_with_quickgelu(spec, config, tag, names, release):
-        config["quick_gelu"] = True
-    return config, mean, std
 
-
-def _is_plain(config: dict[str, Any]) -> bool:
-    return (
-        config.keys() <= {"embed_dim", "quick_gelu", *PLAIN}
-        and all(config[tower].keys() <= keys for tower, keys in PLAIN.items())
-        and isinstance(config["vision_cfg"]["layers"], int)  # a ResNet has a list
-    )
-
-
-def _trained_with_quickgelu(
-    spec: ClipSettings,
-    config: dict[str, Any],
-    tag: dict[str, Any],
-    names: Iterable[str],
-    release: Release | None,
-) -> bool:
-    """Return whether to build both towers with QuickGELU; log the choice and its reason.
-
-    All of OpenAI's CLIPs were trained with QuickGELU, though open_clip's ViT-B-16 has GELU. Files
-    converted from OpenAI's do not show it. For them, set `clip.activation: quick_gelu` or a model
-    named ViT-...-quickgelu.
-    """
     by_name = f"clip.model is {spec.model}"
     reasons = (
         (spec.activation == "quick_gelu", "clip.activation says so"),
@@ -102,7 +79,17 @@ def _trained_with_quickgelu(
     elif spec.checkpoint and not why:
         said += "; set clip.activation: quick_gelu for OpenAI's weights"
     log.info("CLIP activation: %s", said)
-    return why is not None
+    if why:
+        config["quick_gelu"] = True
+    return config, mean, std
+
+
+def _is_plain(config: dict[str, Any]) -> bool:
+    return (
+        config.keys() <= {"embed_dim", "quick_gelu", *PLAIN}
+        and all(config[tower].keys() <= keys for tower, keys in PLAIN.items())
+        and isinstance(config["vision_cfg"]["layers"], int)  # a ResNet has a list
+    )
 
 
 def fitting_weights(

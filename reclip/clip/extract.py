@@ -37,8 +37,7 @@ class Extractor:
     """
 
     def __init__(self, clip: Clip, settings: ClipSettings, loaders: int) -> None:
-        self.loaders = loaders
-        self.clip, self.settings = clip, settings
+        self.clip, self.settings, self.loaders = clip, settings, loaders
         self.patch, self.dim, self.norm = clip.patch_size, clip.embed_dim, settings.norm
         self.dtype = np.dtype(settings.cache_dtype)
 
@@ -145,15 +144,6 @@ def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) 
         image = normalise(resize_image(read_image(item.image), size), extractor.norm)
         vectors.append(extractor([image], with_global=True)[1][0])
     return np.reshape(vectors, (len(items), extractor.dim)).astype(np.float32)
-
-
-def untouched(settings: ClipSettings) -> ClipSettings:
-    """Return the settings of the same CLIP with its own activation and normalisations.
-
-    The official code guesses the classes with CLIP unchanged, even if its dense features come from
-    an image tower with another activation.
-    """
-    return settings.model_copy(update={"activation": "default", "block_ln_eps": None})
 
 
 @torch.inference_mode()

@@ -179,7 +179,7 @@ def _train(
     generator: torch.Generator,
 ) -> list[str]:
     """Train ``model`` in place on class captions ``tokens`` (C, T, 77); return the log."""
-    log, losses = [], []
+    log, losses, done = [], [], 0
     classes, ends = torch.arange(len(tokens)), tokens.argmax(-1)
     tokens = tokens[..., : int(ends.max()) + 1]
     lengths = [round(phase.share * settings.steps) for phase in settings.phases]
@@ -207,9 +207,10 @@ def _train(
             model.logit_scale.data.clamp_(max=math.log(100))
             losses.append(loss.item())
             bar.update()
+            done += 1
             if step % 100 == 0 or step == steps:
                 mean, scale = float(np.mean(losses)), model.logit_scale.exp().item()
-                log.append(f"step {bar.n} loss {mean:.4f} logit scale {scale:.1f}")
+                log.append(f"step {done} loss {mean:.4f} logit scale {scale:.1f}")
                 bar.set_postfix_str(log[-1])
                 losses.clear()
     bar.close()

@@ -71,9 +71,7 @@ def text_loss(
         settings, generator: see `reclip.rectify.loss` for its Gumbel noise and temperatures.
         valid: bool (B, H, W) of any resolution; other cells enter no mask.
     """
-    cells = None
-    if valid is not None:
-        cells = _at_resolution(valid, logits.shape[-2:]).flatten(1)
+    cells = None if valid is None else _at_resolution(valid, logits.shape[-2:]).flatten(1)
     masks = gumbel_masks(_as_tokens(logits), settings.gumbel_scale, settings.gumbel_tau, generator)
     pooled = masked_pool(masks, _as_tokens(feature), cells)
     return contrastive_loss(pooled, w_q, hypotheses, settings.tau)

@@ -22,18 +22,12 @@ def predict_by_student(
     student: Student, features: FeatureCache, item: Item, device: torch.device
 ) -> torch.Tensor:
     """Return the class map (H, W) of a photo, read with the settings of the feature cache."""
-    photo = read_image(item.image)
-    return class_map(
-        *student_logits(student, photo, features.image_settings, features.norm, device)
-    )
+    settings, photo = features.image_settings, read_image(item.image)
+    return class_map(*student_logits(student, photo, settings, features.norm, device))
 
 
 def student_logits(
-    student: Student,
-    photo: np.ndarray,
-    settings: ImageSettings,
-    norm: str,
-    device: torch.device,
+    student: Student, photo: np.ndarray, settings: ImageSettings, norm: str, device: torch.device
 ) -> tuple[list[Piece], Frame]:
     """Return logits of the windows of a photo uint8 (H, W, 3), and their frame."""
     size, cuts = read_in_windows(photo, settings)

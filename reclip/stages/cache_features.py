@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reclip.clip.extract import (
-    Extractor,
-    cache_pieces,
-    cache_views,
-    centre_crops,
-    layout,
-    untouched,
-    whole_images,
-)
+from reclip.clip import extract
 from reclip.clip.load import load_clip
 from reclip.common.files import atomic, write_json
 from reclip.data.index import DataSet
@@ -24,29 +16,31 @@ from reclip.pipeline.receipts import finish
 def main(job: Job) -> None:
     """Write the feature cache of a dataset; `reclip.clip.feature_cache` lists its files."""
     settings = job.settings
-    device = setup(settings["compute"])
-    loaders = settings["compute"].loaders
-    extractor = Extractor(load_clip(settings["clip"], device), settings["clip"], loaders)
+    clip = load_clip(settings["clip"], setup(settings["compute"]))
+    extractor = extract.Extractor(clip, settings["clip"], settings["compute"].loaders)
     data = DataSet(job.inputs["data"].folder)
     image = settings["image"]
+    # Official code: it guesses the classes with CLIP unchanged, even if the dense features come from
+    # an image tower with another activation.
+    unchanged = settings["clip"].model_copy(update={"activation": "default", "block_ln_eps": None})
     centre = settings["hypothesis_image"] == "centre_crop"
     whole = image.model_copy(update={"protocol": "whole"})
     outputs, splits = [], {}
     for split in ("train", "val"):
         items = data.items(split)
-        splits[split], pieces = layout(items, image, extractor.patch)
+        splits[split], pieces = extract.layout(items, image, extractor.patch)
         path = job.folder / f"{split}.npy"
         shared = not centre and image == whole
-        vectors = cache_pieces(extractor, items, pieces, path, with_global=shared)
+        vectors = extract.cache_pieces(extractor, items, pieces, path, with_global=shared)
         if centre:
-            vectors = centre_crops(load_clip(untouched(settings["clip"]), device), items)
+            vectors = extract.centre_crops(load_clip(unchanged, clip.device), items)
         elif not shared:
-            vectors = whole_images(extractor, items, whole)
+            vectors = extract.whole_images(extractor, items, whole)
         global_path = job.folder / f"{split}-global.npy"
         with atomic(global_path) as partial:
             np.save(partial, vectors)
         outputs += [path, global_path]
-    outputs += cache_views(extractor, data.items("train"), settings, job.folder)
+    outputs += extract.cache_views(extractor, data.items("train"), settings, job.folder)
     manifest = {
         "splits": splits,
         "dim": extractor.dim,
