@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 
@@ -42,26 +40,23 @@ def build_student(teacher: Rectifier, side: int, settings: DistillSettings) -> S
     return Student(deeplab, head)
 
 
-class Batch(NamedTuple):
-    """A batch of one view."""
+def load(
+    views: ViewBatches, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray
+) -> tuple[torch.Tensor, ...]:
+    """Return the training images `rows` in the view of the epoch.
 
-    images: torch.Tensor  # normalised photos (B, 3, H, W)
-    labels: torch.Tensor  # pseudo-labels int64 (B, H, W)
-    z: torch.Tensor  # CLIP's features (B, D, h, w)
-    hypotheses: torch.Tensor  # bool (B, C)
-
-
-def load(views: ViewBatches, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:
-    """Return the training images `rows` in the view of the epoch."""
+    These are normalised photos (B, 3, H, W), pseudo-labels int64 (B, H, W), CLIP's features
+    (B, D, h, w) and hypotheses bool (B, C).
+    """
     number = epoch % len(views.features.views)
     z, _ = views.features.view_batch(number, rows)
-    return Batch(*views(number, rows), z.permute(0, 3, 1, 2), hypotheses[rows])
+    return *views(number, rows), z.permute(0, 3, 1, 2), hypotheses[rows]
 
 
 def losses(
     student: Student,
     w_query: torch.Tensor,
-    batch: Batch,
+    batch: tuple[torch.Tensor, ...],
     settings: DistillSettings,
     noise: torch.Generator,
 ) -> dict[str, torch.Tensor]:

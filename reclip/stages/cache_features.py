@@ -20,8 +20,8 @@ def main(job: Job) -> None:
     extractor = extract.Extractor(clip, settings["clip"], settings["compute"].loaders)
     data = DataSet(job.inputs["data"].folder)
     image = settings["image"]
-    # Official code: it guesses the classes with CLIP unchanged, even if the dense features come from
-    # an image tower with another activation.
+    # The official code guesses the classes with CLIP unchanged, even if the dense features come
+    # from an image tower with another activation.
     unchanged = settings["clip"].model_copy(update={"activation": "default", "block_ln_eps": None})
     centre = settings["hypothesis_image"] == "centre_crop"
     whole = image.model_copy(update={"protocol": "whole"})

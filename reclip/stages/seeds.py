@@ -41,4 +41,4 @@ def each_seed(job: Job, count: int, start: Callable[[int], Task]) -> None:
         checkpoints.append(checkpoint)
     finish(job, outputs)
     for checkpoint in checkpoints:
-        checkpoint.remove()
+        checkpoint.path.unlink(missing_ok=True)

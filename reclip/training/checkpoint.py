@@ -61,7 +61,3 @@ class Checkpoint:
         with atomic(self.path) as partial:
             torch.save({"digest": self.digest, "state": state}, partial)
         self._saved_at = time.monotonic()
-
-    def remove(self) -> None:
-        """Delete the checkpoint; no error if there is none."""
-        self.path.unlink(missing_ok=True)
