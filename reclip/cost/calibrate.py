@@ -6,17 +6,19 @@ Random weights and a random photo are enough: computing time does not depend on 
 from __future__ import annotations
 
 import copy
+import functools
+import json
 import math
 import os
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 from torch.nn import functional
 
 from reclip.common.errors import ReclipError
@@ -26,10 +28,9 @@ from reclip.cost.stage_work import Facts
 from reclip.data.images import read_image
 from reclip.data.views import crop_image, draw_view, normalise
 from reclip.device import setup
-from reclip.distill.deeplab import OUTPUT_STRIDE, DeepLabV2
+from reclip.distill import OUTPUT_STRIDE
+from reclip.distill.deeplab import DeepLabV2
 
-SECONDS = 1.0  # minimum time of a repeated measurement
-LONG = 4.0  # a measurement of so many seconds is not repeated
 BLOCKS = 2  # of the image tower: they fill the CPU's caches as the whole tower does
 STUDENT_FLOPS = 1.5e11  # size of the student's step here: a second or two on one core
 DISK_BYTES = 2**26
@@ -56,48 +57,37 @@ def calibrate(facts: Facts, dataset: str) -> Rates:
     )
 
 
-def _per_second(run: Callable[[], object], device: torch.device | None = None) -> float:
-    """Return the calls of `run` per second; the first call counts only if it is a long one."""
+def _per_second(run: Callable[[], object]) -> float:
+    """Return the calls of `run` per second; the first call does not count."""
 
-    def timed() -> float:
-        began = time.perf_counter()
+    def finished() -> None:
         run()
-        if device is not None and device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - began
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
 
-    first = timed()
-    if first > LONG:
-        return 1 / first
-    times = [timed()]
-    while sum(times) < SECONDS:
-        times.append(timed())
-    return len(times) / sum(times)
+    finished()
+    calls, seconds = timeit.Timer(finished).autorange()
+    return calls / seconds
 
 
 def _blocks(facts: Facts, dataset: str, device: torch.device) -> float:
     """Return the FLOP/s of blocks of the image tower on the tokens of a view."""
-    tower = flops.meta_clip(facts.model).model.visual.transformer
-    counted = nn.Sequential(*tower.resblocks[:BLOCKS])
-    tokens = torch.empty(1, facts.view_cells(dataset) + 1, tower.width, device="meta")
-    blocks = copy.deepcopy(counted).to_empty(device=device)
+    tower = flops.meta_clip(facts.model, BLOCKS).model.visual.transformer
+    blocks = copy.deepcopy(tower).to_empty(device=device)
     for parameter in blocks.parameters():
-        nn.init.normal_(parameter, std=0.02)
-    x = torch.randn(tokens.shape, device=device)
+        torch.nn.init.normal_(parameter, std=0.02)
+    x = torch.randn(1, facts.view_cells(dataset) + 1, tower.width, device=device)
     with torch.inference_mode():
-        rate = _per_second(lambda: blocks(x), device)
-    return flops.count(lambda: counted(tokens)).flops * rate
+        return flops.count(lambda: tower(x.to("meta"))).flops * _per_second(lambda: blocks(x))
 
 
 def _student(facts: Facts, dataset: str, device: torch.device) -> float:
     """Return the FLOP/s of the student, forward and backward, on a part of a batch or view."""
     settings, crop = facts.experiment.section(dataset, "distill"), facts.views(dataset).crop
-    shape = (settings.backbone, settings.backbone_args, facts.dim)
-    one = flops.student(*shape, crop).train.flops
-    batch = max(1, min(settings.batch, round(STUDENT_FLOPS / one)))
-    if one > STUDENT_FLOPS:
-        cells = max(8, round(math.sqrt(STUDENT_FLOPS / one) * crop / OUTPUT_STRIDE))
-        crop = min(crop, cells * OUTPUT_STRIDE)
+    shape = (settings.backbone, json.dumps(settings.backbone_args), facts.dim)
+    part = STUDENT_FLOPS / flops.student(*shape, crop).train.flops
+    batch = max(1, min(settings.batch, round(part)))
+    crop = min(crop, OUTPUT_STRIDE * max(8, round(math.sqrt(part) * crop / OUTPUT_STRIDE)))
     net = DeepLabV2(settings.backbone, facts.dim, backbone_args=settings.backbone_args)
     net = net.to(device).train()
     images = torch.randn(batch, 3, crop, crop, device=device)
@@ -106,32 +96,26 @@ def _student(facts: Facts, dataset: str, device: torch.device) -> float:
         net.zero_grad(set_to_none=True)
         net(images).mean().backward()
 
-    return batch * flops.student(*shape, crop).train.flops * _per_second(step, device)
+    return batch * flops.student(*shape, crop).train.flops * _per_second(step)
 
 
 def _resize(facts: Facts, dataset: str, device: torch.device) -> float:
     """Return the values/s of resizing logits to pixels and taking the best class."""
     side = -(-facts.views(dataset).crop // facts.patch)
-    logits = torch.randn(1, facts.census[dataset].classes, side, side, device=device)
+    logits = torch.randn(1, len(facts.census[dataset].classes), side, side, device=device)
     size = (facts.patch * side, facts.patch * side)
-
-    def run() -> torch.Tensor:
-        return functional.interpolate(logits, size, mode="bilinear").argmax(1)
-
     with torch.inference_mode():
-        return logits.shape[1] * math.prod(size) * _per_second(run, device)
+        return (
+            logits.shape[1]
+            * math.prod(size)
+            * _per_second(lambda: functional.interpolate(logits, size, mode="bilinear").argmax(1))
+        )
 
 
 def _operations(device: torch.device) -> float:
     """Return the small operations per second, in a chain as deep as a training step's."""
     x = torch.ones(64, 64, device=device)
-
-    def chain() -> None:
-        y = x
-        for _ in range(100):
-            y = torch.tanh(y)
-
-    return 100 * _per_second(chain, device)
+    return 100 * _per_second(lambda: functools.reduce(lambda y, _: torch.tanh(y), range(100), x))
 
 
 def _photos(facts: Facts, dataset: str) -> float:

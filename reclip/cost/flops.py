@@ -6,9 +6,10 @@ It does not count norms, activations, softmaxes and optimisers, which are below 
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -23,8 +24,7 @@ from reclip.clip.dense import dense_features
 from reclip.clip.load import Clip
 from reclip.clip.text import ReferenceEncoder, encode_tokens
 from reclip.config.models import ClipSettings, DistillSettings, RectifySettings
-from reclip.cost.work import Work
-from reclip.distill import OUTPUT_STRIDE
+from reclip.cost.machines import Work
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
@@ -33,11 +33,12 @@ from reclip.rectify.model import PositionalNet, Rectifier, rectified_logits
 WORD = "cat"  # one token of CLIP's vocabulary
 
 
-class Passes(NamedTuple):
-    """FLOPs of a network: of the forward pass alone, and of forward and backward (`train`)."""
+class Cost(NamedTuple):
+    """Costs of a network."""
 
-    forward: Work
-    train: Work
+    forward: Work  # FLOPs of the forward pass alone
+    train: Work  # FLOPs of forward and backward
+    size: int = 0  # bytes of its weights
 
 
 def count(run: Callable[[], object]) -> Work:
@@ -54,11 +55,9 @@ def count(run: Callable[[], object]) -> Work:
     return Work(matmul=counter.get_total_flops() - conv, conv=conv)
 
 
-def passes(run: Callable[[], Tensor]) -> Passes:
-    """Return the FLOPs of `run()`, and of `run()` with the backward pass from its output."""
-    outputs: list[Tensor] = []
-    forward = count(lambda: outputs.append(run().sum()))
-    return Passes(forward, forward + count(outputs[0].backward))
+def train(run: Callable[[], Tensor]) -> Work:
+    """Return the FLOPs of `run()` and of the backward pass from its output."""
+    return count(lambda: run().sum().backward())
 
 
 def linear(rows: float, inputs: int, outputs: int) -> float:
@@ -74,37 +73,43 @@ def _meta(*shape: int, learns: bool = False) -> Tensor:
     return torch.empty(shape, device="meta", requires_grad=learns)
 
 
-@lru_cache
-def meta_clip(name: str) -> Clip:
-    """Return the CLIP model `name` without weights.
+@cache
+def meta_clip(name: str, layers: int | None = None) -> Clip:
+    """Return the CLIP model `name` without weights, or with the first `layers` of each tower.
 
     Raises ReclipError: there is no such model, or it is not a plain ViT.
     """
+    if layers:
+        clip = copy.copy(meta_clip(name))
+        clip.model = copy.deepcopy(clip.model)
+        for tower in (clip.model.transformer, clip.model.visual.transformer):
+            tower.resblocks = tower.resblocks[:layers]
+        return clip
     with torch.device("meta"):
         model = CLIP(**architecture(ClipSettings(model=name), (), None)[0])
     return Clip(model, SimpleTokenizer(context_length=model.context_length), (), ())
 
 
-@lru_cache
+def _of_all_layers(model: str, tower: str, cost: Callable[[Clip], Work]) -> Work:
+    """Return `cost` of CLIP from its costs with one and with two layers: all layers are equal."""
+    layers = len(meta_clip(model).model.get_submodule(tower).resblocks)
+    one, two = (cost(meta_clip(model, number)) for number in (1, 2))
+    return (2 - layers) * one + (layers - 1) * two
+
+
+@cache
 def dense(model: str, cells: int, mlp: bool, with_global: bool = False) -> Work:
-    """Return the FLOPs of `dense_features` on one image of `cells` patches.
-
-    Photos have hundreds of sizes. FLOPs are a polynomial of degree 2 in the number of patches, so
-    counts at three sizes give all others exactly.
-    """
-    one, two, three = (_dense(model, n, mlp, with_global) for n in (1, 2, 3))
-    slope, bend = two + -1 * one, one + -2 * two + three
-    return one + (cells - 1) * slope + (cells - 1) * (cells - 2) / 2 * bend
-
-
-@lru_cache
-def _dense(model: str, cells: int, mlp: bool, with_global: bool) -> Work:
-    clip = meta_clip(model)
-    image = _meta(1, 3, clip.patch_size, cells * clip.patch_size)
-    return count(lambda: dense_features(clip, image, mlp=mlp, with_global=with_global))
+    """Return the FLOPs of `dense_features` on one image of `cells` patches."""
+    patch = meta_clip(model).patch_size
+    image = _meta(1, 3, patch, cells * patch)
+    return _of_all_layers(
+        model,
+        "visual.transformer",
+        lambda clip: count(lambda: dense_features(clip, image, mlp=mlp, with_global=with_global)),
+    )
 
 
-@lru_cache
+@cache
 def image_embedding(model: str) -> Work:
     """Return the FLOPs of CLIP itself on one image of its own size."""
     clip = meta_clip(model)
@@ -112,43 +117,38 @@ def image_embedding(model: str) -> Work:
     return count(lambda: clip.model.encode_image(_meta(1, 3, side, side)))
 
 
-@lru_cache
+@cache
 def text_embedding(model: str, tokens: int) -> Work:
     """Return the FLOPs of the text tower on one prompt of `tokens` tokens."""
-    prompt, end = torch.zeros(1, tokens, dtype=torch.long), torch.tensor([tokens - 1])
-    clip = meta_clip(model)
-    return count(lambda: encode_tokens(clip.model, prompt.to("meta"), end.to("meta")))
+    prompt, end = (_meta(*shape).long() for shape in ((1, tokens), (1,)))
+    return count(lambda: encode_tokens(meta_clip(model).model, prompt, end))
 
 
-@lru_cache
-def reference(model: str, classes: int, slots: int, **settings: Any) -> Passes:
+@cache
+def reference(model: str, classes: int, slots: int, **settings: Any) -> Cost:
     """Return the FLOPs of a ReferenceEncoder with class names of `slots` tokens.
 
     slots: tokens of the longest class name, with its end token.
     settings: the other arguments of ReferenceEncoder.
     """
-    clip = meta_clip(model)
-    words = min(slots - 1, clip.context_length - 3)  # `slots` may be an estimate that is too high
+    # A name that fills the context stops rectification, not its estimate.
+    words = min(slots - 1, meta_clip(model).context_length - 3)
     names = [[" ".join([WORD] * words)]] * classes
-    return passes(ReferenceEncoder(clip, names, **settings))
+    forward, both = (
+        _of_all_layers(
+            model, "transformer", lambda clip, of=of: of(ReferenceEncoder(clip, names, **settings))
+        )
+        for of in (count, train)
+    )
+    return Cost(forward, both)
 
 
-class RectifierCost(NamedTuple):
-    """A rectified CLIP, or the unrectified one: FLOPs for one cell, and its size in bytes.
+@cache
+def rectifier(model: str, classes: int, settings: RectifySettings | None) -> Cost:
+    """Return the costs of a rectifier for one cell; `settings` is None for the unrectified CLIP.
 
-    Attributes:
-        forward: logits of one cell.
-        train_positional: a training step of the positional net, for one cell.
+    Of its training this counts the positional net alone.
     """
-
-    forward: Work
-    train_positional: Work
-    size: int
-
-
-@lru_cache
-def rectifier(model: str, classes: int, settings: RectifySettings | None) -> RectifierCost:
-    """Return the costs of a rectifier; `settings` is None for the unrectified CLIP."""
     clip = meta_clip(model)
     width, texts, net = clip.positional_embedding.shape[1], _meta(classes, clip.embed_dim), None
     if settings and settings.positional:
@@ -157,9 +157,9 @@ def rectifier(model: str, classes: int, settings: RectifySettings | None) -> Rec
         net = PositionalNet(width, channels, settings.positional_hidden).to("meta").eval()
     w_reference = texts if settings and settings.reference else None
     trained = Rectifier(texts, w_reference, net, clip.positional_embedding, clip.grid)
-    return RectifierCost(
+    return Cost(
         count(lambda: trained(_meta(1, 1, 1, clip.embed_dim))),
-        passes(lambda: net(_meta(1, width, 1, 1))).train if net else Work(),
+        train(lambda: net(_meta(1, width, 1, 1))) if net else Work(),
         _bytes_of(trained),
     )
 
@@ -177,35 +177,23 @@ def rectify_image(dim: int, classes: int, cells: int, head_learns: bool) -> Work
         pooled = masked_pool(masks, z.flatten(1, 2))
         return contrastive_loss(pooled, texts, _meta(1, classes) > 0)
 
-    return passes(run).train
+    return train(run)
 
 
-class StudentCost(NamedTuple):
-    """DeepLabV2 without its head: FLOPs for one training view, and size of its weights in bytes.
+@cache
+def student(backbone: str, arguments: str, dim: int, crop: int) -> Cost:
+    """Return the costs of DeepLabV2 without its head, on a view of `crop`² pixels.
 
-    cells: cells of the view's feature.
-    """
-
-    forward: Work
-    train: Work
-    size: int
-    cells: int
-
-
-def student(backbone: str, arguments: Mapping[str, Any], dim: int, crop: int) -> StudentCost:
-    """Return the costs of a student on a view of `crop`² pixels.
-
+    arguments: the backbone's, as JSON, which can be cached.
     Raises ReclipError: timm has no such backbone.
     """
-    return _student(backbone, json.dumps(arguments, sort_keys=True), dim, crop)
-
-
-@lru_cache
-def _student(backbone: str, arguments: str, dim: int, crop: int) -> StudentCost:
-    with torch.device("meta"):
+    image = _meta(1, 3, crop, crop)
+    with torch.device("meta"), torch.no_grad():
         net = DeepLabV2(backbone, dim, backbone_args=json.loads(arguments))
-    cells = (-(-crop // OUTPUT_STRIDE)) ** 2
-    return StudentCost(*passes(lambda: net(_meta(1, 3, crop, crop))), _bytes_of(net), cells)
+        first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+        forward, of_image = count(lambda: net(image)), count(lambda: first(image))
+    # Backward is two products for each one of forward, but the image has no gradient.
+    return Cost(forward, 3 * forward + -1 * of_image, _bytes_of(net))
 
 
 def distill_image(settings: DistillSettings, dim: int, classes: int, cells: int) -> Work:
@@ -223,4 +211,4 @@ def distill_image(settings: DistillSettings, dim: int, classes: int, cells: int)
         terms = distillation_loss(logits, unit, labels, z, texts, hypotheses, settings, 1.0)
         return sum(terms.values())
 
-    return passes(run).train
+    return train(run)

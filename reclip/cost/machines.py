@@ -1,4 +1,4 @@
-"""The time that work takes: on a GPU from its data sheet, or at measured rates.
+"""Amounts of work, and the time they take: on a GPU from its data sheet, or at measured rates.
 
 The pipeline computes in float32. By default PyTorch uses TF32 for convolutions where the GPU has
 it, but not for matrix products. So the two have different peaks.
@@ -9,7 +9,34 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from reclip.cost.work import Work
+RESIZE_FLOPS = 8
+"""FLOPs of one bilinearly resized value: four neighbours, each a multiply-add."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Amounts of work, which add up and can be multiplied by a number."""
+
+    matmul: float = 0.0  # FLOPs of matrix products
+    conv: float = 0.0  # FLOPs of convolutions
+    resized: float = 0.0  # output values of bilinear resizing, of logits and features
+    steps: float = 0.0  # optimiser steps
+    calls: float = 0.0  # forward passes outside training
+    megapixels: float = 0.0  # of photos and masks, read, resized or written on the CPU
+    read: float = 0.0  # bytes from the feature cache
+    written: float = 0.0  # bytes of the outputs
+
+    @property
+    def flops(self) -> float:
+        return self.matmul + self.conv + RESIZE_FLOPS * self.resized
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*map(sum, zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def __mul__(self, times: float) -> Work:
+        return Work(*(times * amount for amount in vars(self).values()))
+
+    __rmul__ = __mul__
 
 
 @dataclass(frozen=True)
@@ -48,25 +75,16 @@ START_SECONDS = 5.0  # a job's imports
 
 @dataclass(frozen=True)
 class Rates:
-    """The amounts that a machine does in a second.
+    """The amounts that a machine does in a second."""
 
-    Attributes:
-        matmul, conv: FLOPs.
-        resize: values.
-        operations: small operations from Python.
-        megapixels: of photos, read, resized and normalised by one core.
-        read, write: bytes of the feature cache and of outputs.
-        overlap: whether Python launches operations while the device computes, as on a GPU.
-    """
-
-    matmul: float
-    conv: float
-    resize: float
-    operations: float
-    megapixels: float
-    read: float
-    write: float
-    overlap: bool
+    matmul: float  # FLOPs
+    conv: float  # FLOPs
+    resize: float  # values
+    operations: float  # small operations from Python
+    megapixels: float  # of photos, read, resized and normalised by one core
+    read: float  # bytes of the feature cache
+    write: float  # bytes of outputs
+    overlap: bool  # whether Python launches operations while the device computes, as on a GPU
 
 
 def gpu_rates(gpu: Gpu) -> Rates:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
 
 import pandas as pd
 
+from reclip.common.templates import fill
 from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
-from reclip.cost.machines import DEFAULT_GPU, GPUS, Gpu, Rates, gpu_rates, jobs_at_once, seconds
+from reclip.cost.machines import DEFAULT_GPU, GPUS, Rates, Work, seconds
 from reclip.cost.stage_work import WORK_OF, Facts
-from reclip.cost.work import Work
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES
 
@@ -18,61 +18,47 @@ TRAINING = ("rectify", "distill", "probe")
 PREFETCHING = ("cache-features", *TRAINING)  # with `compute.loaders` threads
 
 
-class JobCost(NamedTuple):
-    """The costs of a job.
+def job_costs(facts: Facts) -> pd.DataFrame:
+    """Return a row for each job, in order. No data or weights are needed.
 
-    Attributes:
-        dataset: "" for tables and figures.
-        trainings: number of trainings, one a seed.
-        loaders: threads that prefetch for it.
-        for_check: whether only `<experiment>_check` asks for its run.
+    Columns: stage; id; dataset ("" for tables and figures); trainings (one a seed); work; loaders
+    (threads that prefetch for it); for_check (only `<experiment>_check` asks for its run).
     """
-
-    stage: str
-    id: str
-    dataset: str
-    trainings: int
-    work: Work
-    loaders: int
-    for_check: bool
-
-
-def job_costs(facts: Facts) -> list[JobCost]:
-    """Return the costs of all jobs, in order. No data or weights are needed."""
-    return [_cost(facts, stage, id) for stage in STAGES for id in facts.plan.ids(stage)]
-
-
-def _cost(facts: Facts, stage: str, id: str) -> JobCost:
-    kind = STAGES[stage].kind
-    return JobCost(
-        stage,
-        id,
-        dataset={"dataset": id, "run": facts.dataset(id) if kind == "run" else ""}.get(kind, ""),
-        trainings=len(facts.experiment.seeds(id)) if stage in TRAINING else 0,
-        work=WORK_OF[stage](facts, id) if stage in WORK_OF else Work(),
-        loaders=facts.plan.params.compute.loaders if stage in PREFETCHING else 0,
-        for_check=kind == "run" and id in facts.experiment.check_only,
-    )
+    rows = [
+        {
+            "stage": stage,
+            "id": id,
+            "dataset": facts.dataset(id) if kind == "run" else id if kind == "dataset" else "",
+            "trainings": len(facts.experiment.seeds(id)) if stage in TRAINING else 0,
+            "work": WORK_OF[stage](facts, id) if stage in WORK_OF else Work(),
+            "loaders": facts.plan.params.compute.loaders if stage in PREFETCHING else 0,
+            "for_check": kind == "run" and id in facts.experiment.check_only,
+        }
+        for stage, kind in ((stage, STAGES[stage].kind) for stage in STAGES)
+        for id in facts.plan.ids(stage)
+    ]
+    return pd.DataFrame(rows)
 
 
-def summary(costs: list[JobCost], gpu: Rates, here: Rates | None, at_once: int) -> pd.DataFrame:
+def summary(costs: pd.DataFrame, gpu: Rates, here: Rates | None, at_once: int) -> pd.DataFrame:
     """Return a row for each stage and dataset, in order, then the total and the check's part.
 
     Columns: jobs, trainings, flops, bytes, gpu_hours and, if `here` is given, hours_here.
     at_once: number of jobs that run at the same time on this machine.
     """
-    jobs = pd.DataFrame(costs).assign(
+    jobs = costs.assign(
+        stage=costs["stage"].where(costs["stage"].isin(WORK_OF), "tables, figures"),
         jobs=1,
-        flops=[cost.work.flops for cost in costs],
-        bytes=[cost.work.written for cost in costs],
-        gpu_hours=[seconds(cost.work, gpu, cost.loaders) / 3600 for cost in costs],
+        flops=[work.flops for work in costs["work"]],
+        bytes=[work.written for work in costs["work"]],
+        gpu_hours=[seconds(job.work, gpu, job.loaders) / 3600 for job in costs.itertuples()],
     )
     if here:
         # On a CPU all cores compute, so prefetching threads save no time.
         jobs["hours_here"] = [
-            seconds(cost.work, here, cost.loaders * here.overlap) / at_once / 3600 for cost in costs
+            seconds(job.work, here, job.loaders * here.overlap) / at_once / 3600
+            for job in costs.itertuples()
         ]
-    jobs["stage"] = jobs["stage"].where(jobs["stage"].isin(WORK_OF), "tables, figures")
     parts = [jobs, jobs.assign(stage="total", dataset="")]
     if jobs["for_check"].any():
         check = jobs[jobs["for_check"]]
@@ -107,16 +93,13 @@ def cost_text(plan: Plan, gpu: str = DEFAULT_GPU, measure: bool = True) -> str:
     measure: also time this machine for some seconds and estimate the hours here.
     Raises ReclipError: an unknown CLIP or backbone, or a machine that cannot be measured.
     """
-    facts, datasheet = Facts(plan), GPUS[gpu]
+    facts = Facts(plan)
     here = calibrate(facts, next(iter(facts.census))) if measure else None
-    table = _table(facts, datasheet, here)
+    table, notes = _table_and_notes(facts, gpu, here)
     for name in ("stage", "dataset"):  # to the left; pandas writes all columns to the right
         width = max(len(name), table[name].str.len().max())
         table[name] = table[name].str.ljust(width)
         table = table.rename(columns={name: name.ljust(width)})
-    notes = _notes(facts, datasheet)
-    if here:
-        notes.append(_measured(plan.params.compute.threads, here))
     return "\n".join([table.to_string(index=False), "", *notes])
 
 
@@ -125,73 +108,40 @@ def cost_markdown(plan: Plan, gpu: str = DEFAULT_GPU, use_index: bool = True) ->
 
     use_index: count the photos of prepared datasets; the text then depends on them.
     """
-    facts, datasheet = Facts(plan, use_index), GPUS[gpu]
-    table = _table(facts, datasheet, None)
+    table, notes = _table_and_notes(Facts(plan, use_index), gpu, None)
     # pandas' `to_markdown` needs another package (tabulate).
     marks = ["---"] * 2 + ["---:"] * (len(table.columns) - 2)
     lines = [f"| {' | '.join(line)} |" for line in (table.columns, marks, *table.to_numpy())]
-    return "\n".join([*lines, "", *(f"- {note}" for note in _notes(facts, datasheet))])
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
 
 
-def _table(facts: Facts, gpu: Gpu, here: Rates | None) -> pd.DataFrame:
-    """Return the summary in words."""
-    at_once = jobs_at_once(facts.plan.params.compute.threads, here) if here else 1
-    rows = summary(job_costs(facts), gpu_rates(gpu), here, at_once)
-    words = {
-        "stage": str, "dataset": str, "jobs": str, "trainings": lambda n: str(n or ""),
-        "flops": amount, "bytes": lambda n: amount(n, "B"), "gpu_hours": hours, "hours_here": hours,
-    }  # fmt: skip
-    names = {
-        "flops": "FLOP",
-        "bytes": "disk",
-        "gpu_hours": f"hours, {gpu.name} (estimate)",
-        "hours_here": "hours here",
-    }
-    columns = [name for name in words if name in rows]
-    return rows[columns].apply(lambda column: column.map(words[column.name])).rename(columns=names)
-
-
-def _notes(facts: Facts, gpu: Gpu) -> list[str]:
-    """Return the assumptions behind the table."""
+def _table_and_notes(facts: Facts, gpu: str, here: Rates | None) -> tuple[pd.DataFrame, list[str]]:
+    """Return the summary in words, and the assumptions and measurements behind it."""
+    compute, datasheet = facts.plan.params.compute, GPUS[gpu]
+    at_once = machines.jobs_at_once(compute.threads, here) if here else 1
+    rows = summary(job_costs(facts), machines.gpu_rates(datasheet), here, at_once)
+    table = pd.DataFrame(
+        {
+            "stage": rows["stage"],
+            "dataset": rows["dataset"],
+            "jobs": rows["jobs"].map(str),
+            "trainings": rows["trainings"].map(lambda number: str(number or "")),
+            "FLOP": rows["flops"].map(amount),
+            "disk": rows["bytes"].map(lambda number: amount(number, "B")),
+            f"hours, {datasheet.name} (estimate)": rows["gpu_hours"].map(hours),
+        }
+    )
+    if here:
+        table["hours here"] = rows["hours_here"].map(hours)
     origins: dict[str, list[str]] = {}
     for dataset, census in facts.census.items():
         origins.setdefault(census.origin, []).append(dataset)
-    photos = "; ".join(f"{', '.join(named)}: {origin}" for origin, named in origins.items())
-    step, call = (
-        1000 * count * machines.OPERATION_SECONDS
-        for count in (machines.STEP_OPERATIONS, machines.CALL_OPERATIONS)
+    notes = fill(
+        Path(__file__).with_suffix(".notes.j2"),
+        photos="; ".join(f"{', '.join(named)}: {origin}" for origin, named in origins.items()),
+        compute=compute,
+        gpu=datasheet,
+        assumed=machines,
+        here=here,
     )
-    loaders = facts.plan.params.compute.loaders
-    reading = (
-        f"prefetched by {loaders} threads in the stages that can"
-        if loaders
-        else "read before each step, not during it (compute.loaders: 0)"
-    )
-    return [
-        f"Photos of {photos}.",
-        "Trainings are runs times seeds; FLOP, disk and hours are those of all trainings together."
-        " FLOP are 2 × multiply-adds of matrix products and convolutions, and 8 for each resized"
-        " value.",
-        "Rectification reads cached features: CLIP's image tower runs only in cache-features. A"
-        " training keeps twice its weights more on disk until it ends.",
-        f"Hours on the {gpu.name} are an estimate, nothing was measured on one. They assume one"
-        f" job at a time; float32 matrix products at {machines.FP32_EFFICIENCY:.0%} of"
-        f" {gpu.fp32 / 1e12:g} TFLOP/s; convolutions (TF32 where the GPU has it) at"
-        f" {machines.TF32_EFFICIENCY:.0%} of {gpu.tf32 / 1e12:g} TFLOP/s; at least"
-        f" {step:.0f} ms a training step and {call:.0f} ms another pass, to launch it; photos at"
-        f" {1000 * machines.MEGAPIXEL_SECONDS:.0f} ms a megapixel and core and files at"
-        f" {machines.READ_RATE / 1e9:g} GB/s, {reading}; {machines.START_SECONDS:g} s for a job"
-        " to start. Downloads are not included.",
-    ]
-
-
-def _measured(threads: int, here: Rates) -> str:
-    return (
-        f"Measured here: matrix products of the image tower {here.matmul / 1e9:,.0f} GFLOP/s,"
-        f" training the student {here.conv / 1e9:,.0f} GFLOP/s, resizing logits"
-        f" {here.resize / 1e6:,.0f} million values/s, {here.operations / 1e3:,.0f} thousand small"
-        f" operations/s, photos {here.megapixels:.0f} megapixels/s, disk"
-        f" {here.write / 1e6:,.0f} MB/s to write and {here.read / 1e6:,.0f} MB/s to read; with"
-        f" {threads} thread{'s' * (threads > 1)} a job, {jobs_at_once(threads, here)} at once, as"
-        " Snakemake runs them."
-    )
+    return table, notes.splitlines()

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from reclip.config.models import DistillSettings, OptimiserSettings, ProbeSettings, ViewSettings
+from reclip.clip.extract import TOKENS_A_BATCH
+from reclip.clip.prompts import templates
+from reclip.config.models import OptimiserSettings, ViewSettings
+from reclip.config.sources import WorldSource
 from reclip.cost import flops
 from reclip.cost.census import Census, take_census
-from reclip.cost.work import Work
+from reclip.cost.machines import Work
 from reclip.data.layouts.layout import SPLITS
 from reclip.data.reading import whole_size, windows
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.view_batches import MEMORY
 from reclip.pipeline.plan import Plan
 
-TEMPLATES = {"single": 1, "imagenet": 80, "reclip": 85}  # number of prompts
 PROMPT_TOKENS = 9  # with start and end token: the mean over VOC's names and 85 templates
 TEXTS_A_BATCH = 256
-TOKENS_A_BATCH = 4096  # as in cache-features
 FLOAT = 4  # bytes
 
 # Bytes of outputs. VOC's and ADE's masks have 0.017 to 0.018 bytes a pixel beside the palette.
@@ -43,6 +45,9 @@ class Photos(NamedTuple):
 class Facts:
     """A plan, its CLIP without weights, and the census of each of its datasets.
 
+    Attributes:
+        dim, patch, token: D of CLIP, pixels of a patch's side, bytes of a cached patch.
+        slots: tokens of each dataset's longest class name, with its end token.
     Args:
         use_index: count the photos of datasets that are already prepared.
     """
@@ -54,15 +59,18 @@ class Facts:
         clip = flops.meta_clip(self.model)
         self.dim, self.patch = clip.embed_dim, clip.patch_size
         self.token = self.dim * {"float16": 2, "float32": 4}[plan.experiment.clip.cache_dtype]
-        self.census: dict[str, Census] = {
-            dataset: take_census(plan, dataset, use_index) for dataset in plan.params.datasets
-        }
+        self.census: dict[str, Census] = {}
+        self.slots: dict[str, int] = {}
+        for dataset in plan.params.datasets:
+            self.census[dataset] = take_census(plan, dataset, use_index)
+            tokens = (clip.tokenizer.encode(names[0]) for names in self.census[dataset].classes)
+            self.slots[dataset] = 1 + max(map(len, tokens))
 
     def dataset(self, run: str) -> str:
         return self.plan.params.runs[run].dataset
 
     def classes(self, run: str) -> int:
-        return self.census[self.dataset(run)].classes
+        return len(self.census[self.dataset(run)].classes)
 
     def photos(self, dataset: str, split: str) -> Iterator[Photos]:
         settings = self.experiment.section(dataset, "image")
@@ -74,9 +82,10 @@ class Facts:
     def views(self, dataset: str) -> ViewSettings:
         return self.experiment.section(dataset, "views")
 
-    def view_cells(self, dataset: str) -> int:
+    def view_cells(self, dataset: str, side: int = 0) -> int:
+        """Return the cells of a view; `side`: of a cell, instead of CLIP's patch."""
         crop = self.views(dataset).crop
-        return cells((crop, crop), self.patch)
+        return cells((crop, crop), side or self.patch)
 
     def view_megapixels(self, dataset: str) -> float:
         """Return the mean size of the resized photos from which views are cut."""
@@ -90,16 +99,14 @@ class Facts:
         photos = self.census[dataset].photos("train")
         return settings.epochs * math.ceil(photos / settings.batch), settings.epochs * photos
 
-    def student(self, run: str) -> flops.StudentCost:
-        """Return the costs of a run's student, or of the student that a probe reads."""
+    def student(self, run: str) -> flops.Cost:
+        """Return the costs of a run's or its probe's student; the size is with the head."""
         settings = self.experiment.distill(self.plan.params.runs[run].student or run)
-        crop = self.views(self.dataset(run)).crop
-        return flops.student(settings.backbone, settings.backbone_args, self.dim, crop)
+        arguments, crop = json.dumps(settings.backbone_args), self.views(self.dataset(run)).crop
+        student = flops.student(settings.backbone, arguments, self.dim, crop)
+        return student._replace(size=student.size + FLOAT * self.classes(run) * self.dim)
 
-    def student_bytes(self, run: str) -> float:
-        return self.student(run).size + FLOAT * self.classes(run) * self.dim
-
-    def rectifier(self, run: str) -> flops.RectifierCost:
+    def rectifier(self, run: str) -> flops.Cost:
         """Return the costs of a run's rectifier; for method query, of the unrectified CLIP."""
         rectified = self.plan.params.runs[run].method == "rectify"
         settings = self.experiment.rectify(run) if rectified else None
@@ -117,19 +124,21 @@ def fetch(facts: Facts, dataset: str) -> Work:
 
 
 def prepare(facts: Facts, dataset: str) -> Work:
-    census, total = facts.census[dataset], Work()
-    for split in SPLITS:
-        for (height, width), photos in census.sizes[split].items():
-            drawn = SCENE_BYTES_A_PIXEL * height * width if census.drawn else 0
-            total += photos * (_label_map(height * width) + Work(written=drawn))
+    drawn = isinstance(facts.experiment.source(dataset), WorldSource)
+    total = Work()
+    for photos in (p for split in SPLITS for p in facts.photos(dataset, split)):
+        pixels = math.prod(photos.size)
+        scene = Work(written=SCENE_BYTES_A_PIXEL * pixels * drawn)
+        total += photos.number * (_label_map(pixels) + scene)
     return total
 
 
 def embed_text(facts: Facts, dataset: str) -> Work:
-    census = facts.census[dataset]
-    texts = census.names * TEMPLATES[facts.experiment.section(dataset, "prompts").templates]
+    classes = facts.census[dataset].classes
+    prompts = len(templates(facts.experiment.section(dataset, "prompts").templates))
+    texts = prompts * sum(map(len, classes))
     return texts * flops.text_embedding(facts.model, PROMPT_TOKENS) + Work(
-        calls=math.ceil(texts / TEXTS_A_BATCH), written=FLOAT * census.classes * facts.dim
+        calls=math.ceil(texts / TEXTS_A_BATCH), written=FLOAT * len(classes) * facts.dim
     )
 
 
@@ -138,31 +147,26 @@ def cache_features(facts: Facts, dataset: str) -> Work:
     centre = facts.experiment.section(dataset, "hypotheses").image == "centre_crop"
     shared = not centre and image.protocol == "whole"  # one pass gives both kinds of feature
     total = Work()
-    for split in SPLITS:
-        for photos in facts.photos(dataset, split):
-            pixels = math.prod(photos.read) / 1e6
-            one = Work(megapixels=pixels, written=FLOAT * facts.dim)
-            for window in photos.windows:
-                patches = cells(window, facts.patch)
-                one += _features(facts, patches, shared) + Work(written=patches * facts.token)
-            if centre:
-                one += flops.image_embedding(facts.model) + Work(calls=1, megapixels=pixels)
-            elif not shared:
-                one += _features(facts, cells(photos.read, facts.patch), with_global=True)
-                one += Work(megapixels=pixels)
-            total += photos.number * one
-    patches = facts.view_cells(dataset)
-    view = _features(facts, patches) + Work(
-        megapixels=facts.view_megapixels(dataset), written=patches * facts.token + 4
-    )
+    for photos in (p for split in SPLITS for p in facts.photos(dataset, split)):
+        whole = Work(megapixels=math.prod(photos.read) / 1e6)
+        one = whole + Work(written=FLOAT * facts.dim)
+        for window in photos.windows:
+            one += _features(facts, cells(window, facts.patch), shared)
+        if centre:
+            one += whole + flops.image_embedding(facts.model) + Work(calls=1)
+        elif not shared:
+            one += whole + _features(facts, cells(photos.read, facts.patch), True, kept=False)
+        total += photos.number * one
+    view = _features(facts, facts.view_cells(dataset))
+    view += Work(megapixels=facts.view_megapixels(dataset), written=4)
     return total + views.count * facts.census[dataset].photos("train") * view
 
 
 def hypothesise(facts: Facts, dataset: str) -> Work:
     census = facts.census[dataset]
-    photos = sum(census.photos(split) for split in SPLITS)
+    photos = sum(map(census.photos, SPLITS))
     return Work(
-        matmul=flops.linear(photos, facts.dim, census.classes),
+        matmul=flops.linear(photos, facts.dim, len(census.classes)),
         read=FLOAT * photos * facts.dim,
         written=LINE_BYTES * photos,
     )
@@ -171,18 +175,19 @@ def hypothesise(facts: Facts, dataset: str) -> Work:
 def rectify(facts: Facts, run: str) -> Work:
     """Return the work of all seeds. Features are cached, so only CLIP's text tower runs."""
     dataset, settings = facts.dataset(run), facts.experiment.rectify(run)
-    census, patches, model = facts.census[dataset], facts.view_cells(dataset), facts.rectifier(run)
-    step, kept = patches * model.train_positional, Work(written=model.size)
+    classes, patches = facts.classes(run), facts.view_cells(dataset)
+    model = facts.rectifier(run)
+    step, kept = patches * model.train, Work(written=model.size)
     encoders = []
     if settings.reference:
         encoders.append({"length": settings.prompt_length, "class_slots": settings.class_slots})
     if settings.learn_query:
         encoders.append({"words": settings.query_words})
     for encoder in encoders:
-        text = flops.reference(facts.model, census.classes, census.slots, **encoder)
+        text = flops.reference(facts.model, classes, facts.slots[dataset], **encoder)
         step += text.train
         kept += text.forward
-    image = flops.rectify_image(facts.dim, census.classes, patches, bool(encoders))
+    image = flops.rectify_image(facts.dim, classes, patches, bool(encoders))
     return _training(facts, run, settings, step, image + Work(read=patches * facts.token), kept)
 
 
@@ -190,51 +195,49 @@ def pseudo_mask(facts: Facts, run: str) -> Work:
     """Return the work of one mask for each training photo and each teacher that has a student."""
     total = Work()
     for photos in facts.photos(facts.dataset(run), "train"):
-        mask = _by_rectifier(facts, run, photos) + _label_map(math.prod(photos.size))
-        total += photos.number * mask
+        mask = _label_map(math.prod(photos.size))
+        total += photos.number * (_predict(facts, run, photos) + mask)
     return len(facts.experiment.taught_seeds(run) or (None,)) * total
 
 
 def distill(facts: Facts, run: str) -> Work:
     dataset, settings = facts.dataset(run), facts.experiment.distill(run)
-    classes, student = facts.classes(run), facts.student(run)
-    crop = facts.views(dataset).crop
-    resized = 2 * classes * crop**2  # by the mask loss, forward and backward
+    classes, pixels = facts.classes(run), facts.views(dataset).crop ** 2
+    number = facts.view_cells(dataset, OUTPUT_STRIDE)
+    resized = 2 * classes * pixels  # by the mask loss, forward and backward
     if settings.alpha and settings.feature_resolution == "grid":
-        resized += facts.dim * student.cells  # the teacher's features
+        resized += facts.dim * number  # the teacher's features
     elif settings.alpha:
-        resized += (2 if settings.detach_feature else 3) * facts.dim * crop**2
-    image = student.train + flops.distill_image(settings, facts.dim, classes, student.cells)
+        resized += (2 if settings.detach_feature else 3) * facts.dim * pixels
+    image = facts.student(run).train + flops.distill_image(settings, facts.dim, classes, number)
     image += Work(resized=resized, read=facts.view_cells(dataset) * facts.token)
     return _training_on_views(facts, run, settings, image)
 
 
 def probe(facts: Facts, run: str) -> Work:
     """Return the work of all seeds. The student only predicts; one 1×1 convolution learns."""
-    settings = facts.experiment.run_section(run, "probe")
-    classes, student = facts.classes(run), facts.student(run)
-    image = student.forward + Work(
-        conv=2 * flops.linear(student.cells, facts.dim, classes),
-        resized=2 * classes * facts.views(facts.dataset(run)).crop ** 2,
+    dataset, classes = facts.dataset(run), facts.classes(run)
+    number = facts.view_cells(dataset, OUTPUT_STRIDE)
+    image = facts.student(run).forward + Work(
+        conv=2 * flops.linear(number, facts.dim, classes),
+        resized=2 * classes * facts.views(dataset).crop ** 2,
     )
-    return _training_on_views(facts, run, settings, image)
+    return _training_on_views(facts, run, facts.experiment.run_section(run, "probe"), image)
 
 
 def evaluate(facts: Facts, run: str) -> Work:
     total = Work(written=8 * facts.classes(run) ** 2 + METRICS_BYTES)
-    by_student = facts.plan.params.runs[run].method in ("distill", "probe")
-    predict = _by_student if by_student else _by_rectifier
     for photos in facts.photos(facts.dataset(run), "val"):
         truth = Work(megapixels=math.prod(photos.size) / 1e6)
-        total += photos.number * (predict(facts, run, photos) + truth)
+        total += photos.number * (_predict(facts, run, photos) + truth)
     return len(facts.experiment.seeds(run) or (None,)) * total
 
 
 def package(facts: Facts, run: str) -> Work:
     """Return the disk space of one seed's weights, copied, and a model card."""
     rectified = facts.plan.params.runs[run].method == "rectify"
-    weights = facts.rectifier(run).size if rectified else facts.student_bytes(run)
-    return Work(written=weights + CARD_BYTES)
+    model = facts.rectifier(run) if rectified else facts.student(run)
+    return Work(written=model.size + CARD_BYTES)
 
 
 WORK_OF: dict[str, Callable[[Facts, str], Work]] = {
@@ -252,9 +255,11 @@ def _label_map(pixels: float) -> Work:
     return Work(megapixels=pixels / 1e6, written=PNG_BYTES + PNG_BYTES_A_PIXEL * pixels)
 
 
-def _features(facts: Facts, patches: int, with_global: bool = False) -> Work:
+def _features(facts: Facts, patches: int, with_global: bool = False, kept: bool = True) -> Work:
+    """Return the work on one image; kept: its dense features are written."""
     one = flops.dense(facts.model, patches, facts.experiment.clip.mlp, with_global)
-    return one + Work(calls=1 / max(1, TOKENS_A_BATCH // patches))
+    calls = 1 / max(1, TOKENS_A_BATCH // patches)
+    return one + Work(calls=calls, written=patches * facts.token * kept)
 
 
 def _training(
@@ -271,44 +276,32 @@ def _training(
     return len(facts.experiment.seeds(run)) * one
 
 
-def _training_on_views(
-    facts: Facts, run: str, settings: DistillSettings | ProbeSettings, image: Work
-) -> Work:
+def _training_on_views(facts: Facts, run: str, settings: OptimiserSettings, image: Work) -> Work:
     """Return the work of all seeds; each reads only the views that are not yet in memory."""
     dataset = facts.dataset(run)
     _, images = facts.steps(dataset, settings)
-    views, crop = facts.census[dataset].photos("train"), facts.views(dataset).crop
+    views = facts.census[dataset].photos("train")
     views *= min(facts.views(dataset).count, settings.epochs)
-    reads = min(views, images) if views <= MEMORY // (4 * crop**2) else images
-    megapixels = reads * facts.view_megapixels(dataset)
-    kept = Work(written=facts.student_bytes(run), megapixels=megapixels)
+    fit = views <= MEMORY // (4 * facts.views(dataset).crop ** 2)
+    megapixels = (min(views, images) if fit else images) * facts.view_megapixels(dataset)
+    kept = Work(written=facts.student(run).size, megapixels=megapixels)
     return _training(facts, run, settings, Work(), image, kept)
 
 
-def _by_rectifier(facts: Facts, run: str, photos: Photos) -> Work:
-    """Return the work on one photo, from its cached features."""
-    total, cell = _final_resize(facts.classes(run), photos), facts.rectifier(run).forward
+def _predict(facts: Facts, run: str, photos: Photos) -> Work:
+    """Return the work on one photo, by a rectifier from cached features or by a student.
+
+    A student's FLOPs are in proportion to the pixels.
+    """
+    classes = facts.classes(run)
+    total = Work(resized=classes * math.prod(photos.size) * (photos.read != photos.size))
+    if facts.plan.params.runs[run].method in ("distill", "probe"):
+        side, total = OUTPUT_STRIDE, total + Work(megapixels=math.prod(photos.read) / 1e6)
+        cell = 1 / facts.view_cells(facts.dataset(run), side) * facts.student(run).forward
+        cell += Work(conv=flops.linear(1, facts.dim, classes))
+    else:
+        side, cell = facts.patch, facts.rectifier(run).forward + Work(read=facts.token)
+    cell += Work(resized=classes * side**2)
     for window in photos.windows:
-        patches = cells(window, facts.patch)
-        resized = facts.classes(run) * patches * facts.patch**2
-        total += patches * cell + Work(resized=resized, calls=1, read=patches * facts.token)
+        total += cells(window, side) * cell + Work(calls=1)
     return total
-
-
-def _by_student(facts: Facts, run: str, photos: Photos) -> Work:
-    """Return the work on one photo; a student's FLOPs are in proportion to the pixels."""
-    classes, student = facts.classes(run), facts.student(run)
-    total = _final_resize(classes, photos) + Work(megapixels=math.prod(photos.read) / 1e6)
-    for window in photos.windows:
-        number = cells(window, OUTPUT_STRIDE)
-        total += number / student.cells * student.forward + Work(
-            conv=flops.linear(number, facts.dim, classes),
-            resized=classes * number * OUTPUT_STRIDE**2,
-            calls=1,
-        )
-    return total
-
-
-def _final_resize(classes: int, photos: Photos) -> Work:
-    """Return the work of the second resizing, to the photo's own size."""
-    return Work(resized=classes * math.prod(photos.size) * (photos.read != photos.size))

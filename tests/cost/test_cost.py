@@ -21,7 +21,7 @@ from reclip.common.errors import ReclipError
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.cost import calibrate, flops, machines
-from reclip.cost.machines import GPUS, Rates, gpu_rates, seconds
+from reclip.cost.machines import GPUS, RESIZE_FLOPS, Rates, Work, gpu_rates, seconds
 from reclip.cost.report import (
     PREFETCHING,
     TRAINING,
@@ -33,7 +33,6 @@ from reclip.cost.report import (
     summary,
 )
 from reclip.cost.stage_work import WORK_OF, Facts, cells
-from reclip.cost.work import RESIZE_FLOPS, Work
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import recorded_outputs
 from reclip.pipeline.stages import STAGES
@@ -64,7 +63,7 @@ def real_plan(tiny_plan: Callable[..., Plan]) -> Callable[..., Plan]:
 
 def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
     costs = job_costs(Facts(plan, use_index))
-    return next(c.work for c in costs if (c.stage, c.id) == (stage, id))
+    return costs.set_index(["stage", "id"]).loc[(stage, id), "work"]
 
 
 # The work of the jobs.
@@ -73,8 +72,9 @@ def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
 def test_every_job_has_its_cost_in_order(tiny_plan: Callable[..., Plan]) -> None:
     plan = tiny_plan()
     costs = job_costs(Facts(plan))
-    assert [(c.stage, c.id) for c in costs] == [(job.stage, job.id) for job in plan.jobs]
-    trainings = {(c.stage, c.id): c.trainings for c in costs if c.trainings}
+    costs = costs.set_index(["stage", "id"])
+    assert costs.index.to_list() == [(job.stage, job.id) for job in plan.jobs]
+    trainings = costs["trainings"][costs["trainings"] > 0].to_dict()
     assert trainings == {("rectify", "ref-pe"): 2, ("distill", "distill"): 1, ("probe", "probe"): 1}
 
 
@@ -89,7 +89,7 @@ def test_costs_need_neither_data_nor_weights(real_plan: Callable[..., Plan]) -> 
         plan.job("rectify", "ref-pe")
     facts = Facts(plan)
     assert [facts.census["real"].photos(split) for split in ("train", "val")] == [1464, 1449]
-    assert all(cost.work.flops > 0 for cost in job_costs(facts) if cost.trainings)
+    assert all(cost.work.flops > 0 for cost in job_costs(facts).itertuples() if cost.trainings)
 
 
 def test_a_folder_takes_no_disk_and_a_limit_is_applied(real_plan) -> None:
@@ -189,7 +189,7 @@ def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
 
 
 def assert_counted(finished: Finished) -> None:
-    for cost in job_costs(Facts(finished.plan)):
+    for cost in job_costs(Facts(finished.plan)).itertuples():
         if (cost.stage, cost.id) in finished.counted:
             # The costs omit the teacher's positional logits, which a student computes once.
             expected = pytest.approx(finished.counted[cost.stage, cost.id], rel=1e-3)
@@ -235,7 +235,7 @@ def test_flops_of_other_settings(changes, tmp_path, monkeypatch, tiny_params) ->
 
 def test_disk_equals_the_outputs_of_the_stages(finished: Finished) -> None:
     small = 3000  # headers of files, the manifest
-    for cost in job_costs(Facts(finished.plan)):
+    for cost in job_costs(Facts(finished.plan)).itertuples():
         if cost.stage in WORK_OF:
             outputs = recorded_outputs(finished.plan.job(cost.stage, cost.id))
             size = sum(path.stat().st_size for path in outputs)
@@ -247,7 +247,7 @@ def test_a_prepared_dataset_is_counted_from_its_index(finished: Finished) -> Non
         Facts(finished.plan, use_index).census["voc"] for use_index in (True, False)
     )
     assert (counted.origin, expected.origin) == ("as indexed here", "as drawn")
-    assert (counted.sizes, counted.names) == (expected.sizes, expected.names)
+    assert (counted.sizes, counted.classes) == (expected.sizes, expected.classes)
     more = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     more["datasets"]["voc"]["source"]["train"] = 60  # the index belongs to other settings now
     changed = Facts(Plan(validate(Params, more))).census["voc"]
@@ -289,7 +289,7 @@ def test_jobs_share_the_cores_but_not_a_gpu(tiny_plan, monkeypatch) -> None:
 
 def test_this_machine_can_be_measured(tiny_plan, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, value in (("SECONDS", 0.01), ("DISK_BYTES", 2**16), ("STUDENT_FLOPS", 1e6)):
+    for name, value in (("DISK_BYTES", 2**16), ("STUDENT_FLOPS", 1e6)):
         monkeypatch.setattr(calibrate, name, value)
     text = cost_text(tiny_plan())
     assert "hours here" in text.splitlines()[0]
