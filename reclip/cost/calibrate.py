@@ -6,7 +6,6 @@ Random weights and a random photo are enough: computing time does not depend on 
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import math
 import os
@@ -14,12 +13,12 @@ import tempfile
 import time
 import timeit
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn import functional
 
 from reclip.common.errors import ReclipError
 from reclip.cost import flops
@@ -45,15 +44,17 @@ def calibrate(facts: Facts, dataset: str) -> Rates:
     """
     device = setup(facts.plan.params.compute)
     write, read = _disk()
+    small = torch.ones(64, 64, device=device)
     return Rates(
         matmul=_blocks(facts, dataset, device),
         conv=_student(facts, dataset, device),
         resize=_resize(facts, dataset, device),
-        operations=_operations(device),
+        # In a chain as deep as a training step's.
+        operations=100 * _per_second(lambda: reduce(lambda y, _: y.tanh(), range(100), small)),
         megapixels=_photos(facts, dataset),
         read=read,
         write=write,
-        overlap=device.type == "cuda",
+        gpu=device.type if device.type == "cuda" else "",
     )
 
 
@@ -101,21 +102,12 @@ def _student(facts: Facts, dataset: str, device: torch.device) -> float:
 
 def _resize(facts: Facts, dataset: str, device: torch.device) -> float:
     """Return the values/s of resizing logits to pixels and taking the best class."""
-    side = -(-facts.views(dataset).crop // facts.patch)
-    logits = torch.randn(1, len(facts.census[dataset].classes), side, side, device=device)
-    size = (facts.patch * side, facts.patch * side)
+    classes, side = len(facts.census[dataset].classes), math.isqrt(facts.view_cells(dataset))
+    logits = torch.randn(1, classes, side, side, device=device)
+    resize = torch.nn.Upsample(scale_factor=facts.patch, mode="bilinear")
     with torch.inference_mode():
-        return (
-            logits.shape[1]
-            * math.prod(size)
-            * _per_second(lambda: functional.interpolate(logits, size, mode="bilinear").argmax(1))
-        )
-
-
-def _operations(device: torch.device) -> float:
-    """Return the small operations per second, in a chain as deep as a training step's."""
-    x = torch.ones(64, 64, device=device)
-    return 100 * _per_second(lambda: functools.reduce(lambda y, _: torch.tanh(y), range(100), x))
+        rate = _per_second(lambda: resize(logits).argmax(1))
+    return facts.patch**2 * logits.numel() * rate
 
 
 def _photos(facts: Facts, dataset: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -60,11 +60,6 @@ def train(run: Callable[[], Tensor]) -> Work:
     return count(lambda: run().sum().backward())
 
 
-def linear(rows: float, inputs: int, outputs: int) -> float:
-    """Return the FLOPs of `rows` vectors times one matrix, which need no counter."""
-    return 2.0 * rows * inputs * outputs
-
-
 def _bytes_of(module: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in module.state_dict().values())
 
@@ -100,13 +95,12 @@ def _of_all_layers(model: str, tower: str, cost: Callable[[Clip], Work]) -> Work
 @cache
 def dense(model: str, cells: int, mlp: bool, with_global: bool = False) -> Work:
     """Return the FLOPs of `dense_features` on one image of `cells` patches."""
-    patch = meta_clip(model).patch_size
-    image = _meta(1, 3, patch, cells * patch)
-    return _of_all_layers(
-        model,
-        "visual.transformer",
-        lambda clip: count(lambda: dense_features(clip, image, mlp=mlp, with_global=with_global)),
-    )
+
+    def run(clip: Clip) -> Work:
+        image = _meta(1, 3, clip.patch_size, cells * clip.patch_size)
+        return count(lambda: dense_features(clip, image, mlp=mlp, with_global=with_global))
+
+    return _of_all_layers(model, "visual.transformer", run)
 
 
 @cache
@@ -134,13 +128,11 @@ def reference(model: str, classes: int, slots: int, **settings: Any) -> Cost:
     # A name that fills the context stops rectification, not its estimate.
     words = min(slots - 1, meta_clip(model).context_length - 3)
     names = [[" ".join([WORD] * words)]] * classes
-    forward, both = (
-        _of_all_layers(
-            model, "transformer", lambda clip, of=of: of(ReferenceEncoder(clip, names, **settings))
-        )
-        for of in (count, train)
-    )
-    return Cost(forward, both)
+
+    def run(kind: Callable[..., Work], clip: Clip) -> Work:
+        return kind(ReferenceEncoder(clip, names, **settings))
+
+    return Cost(*(_of_all_layers(model, "transformer", partial(run, k)) for k in (count, train)))
 
 
 @cache

@@ -39,26 +39,6 @@ class Work:
     __rmul__ = __mul__
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """A data sheet: FLOP/s in float32 without and with (dense) TF32, bytes/s of memory."""
-
-    name: str
-    fp32: float
-    tf32: float
-    bandwidth: float
-
-
-GPUS = {
-    "h100": Gpu("H100 SXM", 67e12, 494e12, 3.35e12),
-    "a100": Gpu("A100 SXM 80 GB", 19.5e12, 156e12, 2.04e12),
-    "4090": Gpu("RTX 4090", 82.6e12, 82.6e12, 1.01e12),
-    "3090": Gpu("RTX 3090", 35.6e12, 35.6e12, 0.94e12),
-    "v100": Gpu("V100 SXM2", 15.7e12, 15.7e12, 0.90e12),  # has no TF32
-    "t4": Gpu("T4", 8.1e12, 8.1e12, 0.32e12),  # has no TF32
-}
-DEFAULT_GPU = "h100"
-
 # Assumptions about every GPU; none was measured.
 FP32_EFFICIENCY = 0.5  # large matrix products reach more, those of 134 text tokens less
 TF32_EFFICIENCY = 0.35  # lower: at this rate 1×1 convolutions and norms wait for memory
@@ -84,21 +64,32 @@ class Rates:
     megapixels: float  # of photos, read, resized and normalised by one core
     read: float  # bytes of the feature cache
     write: float  # bytes of outputs
-    overlap: bool  # whether Python launches operations while the device computes, as on a GPU
+    gpu: str = ""  # its name; Python launches operations while a GPU computes
 
 
-def gpu_rates(gpu: Gpu) -> Rates:
-    """Return the assumed rates of a machine with this GPU."""
+def _gpu(name: str, fp32: float, tf32: float, bandwidth: float) -> Rates:
+    """Return rates by a data sheet: FLOP/s without and with (dense) TF32, bytes/s of memory."""
     return Rates(
-        matmul=FP32_EFFICIENCY * gpu.fp32,
-        conv=TF32_EFFICIENCY * gpu.tf32,
-        resize=gpu.bandwidth / RESIZE_BYTES,
+        matmul=FP32_EFFICIENCY * fp32,
+        conv=TF32_EFFICIENCY * tf32,
+        resize=bandwidth / RESIZE_BYTES,
         operations=1 / OPERATION_SECONDS,
         megapixels=1 / MEGAPIXEL_SECONDS,
         read=READ_RATE,
         write=READ_RATE,
-        overlap=True,
+        gpu=name,
     )
+
+
+GPUS = {
+    "h100": _gpu("H100 SXM", 67e12, 494e12, 3.35e12),
+    "a100": _gpu("A100 SXM 80 GB", 19.5e12, 156e12, 2.04e12),
+    "4090": _gpu("RTX 4090", 82.6e12, 82.6e12, 1.01e12),
+    "3090": _gpu("RTX 3090", 35.6e12, 35.6e12, 0.94e12),
+    "v100": _gpu("V100 SXM2", 15.7e12, 15.7e12, 0.90e12),  # has no TF32
+    "t4": _gpu("T4", 8.1e12, 8.1e12, 0.32e12),  # has no TF32
+}
+DEFAULT_GPU = "h100"
 
 
 def seconds(work: Work, rates: Rates, loaders: int = 0) -> float:
@@ -109,7 +100,7 @@ def seconds(work: Work, rates: Rates, loaders: int = 0) -> float:
     computing = work.matmul / rates.matmul + work.conv / rates.conv + work.resized / rates.resize
     operations = STEP_OPERATIONS * work.steps + CALL_OPERATIONS * work.calls
     launching = operations / rates.operations
-    busy = max(computing, launching) if rates.overlap else computing + launching
+    busy = max(computing, launching) if rates.gpu else computing + launching
     reading = work.megapixels / rates.megapixels + work.read / rates.read
     both = max(busy, reading / loaders) if loaders else busy + reading
     return START_SECONDS + both + work.written / rates.write
@@ -120,7 +111,7 @@ def jobs_at_once(threads: int, rates: Rates) -> int:
 
     A GPU computes for one job at a time.
     """
-    if rates.overlap:
+    if rates.gpu:
         return 1
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -56,7 +56,7 @@ def summary(costs: pd.DataFrame, gpu: Rates, here: Rates | None, at_once: int) -
     if here:
         # On a CPU all cores compute, so prefetching threads save no time.
         jobs["hours_here"] = [
-            seconds(job.work, here, job.loaders * here.overlap) / at_once / 3600
+            seconds(job.work, here, job.loaders * bool(here.gpu)) / at_once / 3600
             for job in costs.itertuples()
         ]
     parts = [jobs, jobs.assign(stage="total", dataset="")]
@@ -117,9 +117,9 @@ def cost_markdown(plan: Plan, gpu: str = DEFAULT_GPU, use_index: bool = True) ->
 
 def _table_and_notes(facts: Facts, gpu: str, here: Rates | None) -> tuple[pd.DataFrame, list[str]]:
     """Return the summary in words, and the assumptions and measurements behind it."""
-    compute, datasheet = facts.plan.params.compute, GPUS[gpu]
+    compute, rates = facts.plan.params.compute, GPUS[gpu]
     at_once = machines.jobs_at_once(compute.threads, here) if here else 1
-    rows = summary(job_costs(facts), machines.gpu_rates(datasheet), here, at_once)
+    rows = summary(job_costs(facts), rates, here, at_once)
     table = pd.DataFrame(
         {
             "stage": rows["stage"],
@@ -128,7 +128,7 @@ def _table_and_notes(facts: Facts, gpu: str, here: Rates | None) -> tuple[pd.Dat
             "trainings": rows["trainings"].map(lambda number: str(number or "")),
             "FLOP": rows["flops"].map(amount),
             "disk": rows["bytes"].map(lambda number: amount(number, "B")),
-            f"hours, {datasheet.name} (estimate)": rows["gpu_hours"].map(hours),
+            f"hours, {rates.gpu} (estimate)": rows["gpu_hours"].map(hours),
         }
     )
     if here:
@@ -140,7 +140,7 @@ def _table_and_notes(facts: Facts, gpu: str, here: Rates | None) -> tuple[pd.Dat
         Path(__file__).with_suffix(".notes.j2"),
         photos="; ".join(f"{', '.join(named)}: {origin}" for origin, named in origins.items()),
         compute=compute,
-        gpu=datasheet,
+        rates=rates,
         assumed=machines,
         here=here,
     )

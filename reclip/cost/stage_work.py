@@ -72,12 +72,17 @@ class Facts:
     def classes(self, run: str) -> int:
         return len(self.census[self.dataset(run)].classes)
 
-    def photos(self, dataset: str, split: str) -> Iterator[Photos]:
+    def photos(self, dataset: str, *splits: str) -> Iterator[Photos]:
         settings = self.experiment.section(dataset, "image")
-        for size, number in self.census[dataset].sizes[split].items():
-            read = whole_size(*size, settings)
-            pieces = [(window.height, window.width) for window in windows(read, settings)]
-            yield Photos(number, size, read, pieces)
+        for split in splits:
+            for size, number in self.census[dataset].sizes[split].items():
+                read = whole_size(*size, settings)
+                pieces = [(window.height, window.width) for window in windows(read, settings)]
+                yield Photos(number, size, read, pieces)
+
+    def work(self, one: Callable[[Photos], Work], dataset: str, *splits: str) -> Work:
+        """Return the work on all photos, of which `one` is that on each photo of a size."""
+        return sum((p.number * one(p) for p in self.photos(dataset, *splits)), Work())
 
     def views(self, dataset: str) -> ViewSettings:
         return self.experiment.section(dataset, "views")
@@ -124,13 +129,8 @@ def fetch(facts: Facts, dataset: str) -> Work:
 
 
 def prepare(facts: Facts, dataset: str) -> Work:
-    drawn = isinstance(facts.experiment.source(dataset), WorldSource)
-    total = Work()
-    for photos in (p for split in SPLITS for p in facts.photos(dataset, split)):
-        pixels = math.prod(photos.size)
-        scene = Work(written=SCENE_BYTES_A_PIXEL * pixels * drawn)
-        total += photos.number * (_label_map(pixels) + scene)
-    return total
+    scene = SCENE_BYTES_A_PIXEL * isinstance(facts.experiment.source(dataset), WorldSource)
+    return facts.work(lambda photo: _label_map(photo, scene), dataset, *SPLITS)
 
 
 def embed_text(facts: Facts, dataset: str) -> Work:
@@ -146,27 +146,29 @@ def cache_features(facts: Facts, dataset: str) -> Work:
     image, views = facts.experiment.section(dataset, "image"), facts.views(dataset)
     centre = facts.experiment.section(dataset, "hypotheses").image == "centre_crop"
     shared = not centre and image.protocol == "whole"  # one pass gives both kinds of feature
-    total = Work()
-    for photos in (p for split in SPLITS for p in facts.photos(dataset, split)):
-        whole = Work(megapixels=math.prod(photos.read) / 1e6)
-        one = whole + Work(written=FLOAT * facts.dim)
-        for window in photos.windows:
-            one += _features(facts, cells(window, facts.patch), shared)
+
+    def one(photo: Photos) -> Work:
+        whole = Work(megapixels=math.prod(photo.read) / 1e6)
+        work = whole + Work(written=FLOAT * facts.dim)
+        for window in photo.windows:
+            work += _features(facts, cells(window, facts.patch), shared)
         if centre:
-            one += whole + flops.image_embedding(facts.model) + Work(calls=1)
+            work += whole + flops.image_embedding(facts.model) + Work(calls=1)
         elif not shared:
-            one += whole + _features(facts, cells(photos.read, facts.patch), True, kept=False)
-        total += photos.number * one
+            work += whole + _features(facts, cells(photo.read, facts.patch), True, kept=False)
+        return work
+
     view = _features(facts, facts.view_cells(dataset))
     view += Work(megapixels=facts.view_megapixels(dataset), written=4)
-    return total + views.count * facts.census[dataset].photos("train") * view
+    all_views = views.count * facts.census[dataset].photos("train") * view
+    return facts.work(one, dataset, *SPLITS) + all_views
 
 
 def hypothesise(facts: Facts, dataset: str) -> Work:
     census = facts.census[dataset]
     photos = sum(map(census.photos, SPLITS))
     return Work(
-        matmul=flops.linear(photos, facts.dim, len(census.classes)),
+        matmul=2 * photos * facts.dim * len(census.classes),
         read=FLOAT * photos * facts.dim,
         written=LINE_BYTES * photos,
     )
@@ -193,11 +195,9 @@ def rectify(facts: Facts, run: str) -> Work:
 
 def pseudo_mask(facts: Facts, run: str) -> Work:
     """Return the work of one mask for each training photo and each teacher that has a student."""
-    total = Work()
-    for photos in facts.photos(facts.dataset(run), "train"):
-        mask = _label_map(math.prod(photos.size))
-        total += photos.number * (_predict(facts, run, photos) + mask)
-    return len(facts.experiment.taught_seeds(run) or (None,)) * total
+    teachers = len(facts.experiment.taught_seeds(run) or (None,))
+    mask = facts.work(_label_map, facts.dataset(run), "train")
+    return teachers * (mask + _predict(facts, run, "train"))
 
 
 def distill(facts: Facts, run: str) -> Work:
@@ -219,18 +219,16 @@ def probe(facts: Facts, run: str) -> Work:
     dataset, classes = facts.dataset(run), facts.classes(run)
     number = facts.view_cells(dataset, OUTPUT_STRIDE)
     image = facts.student(run).forward + Work(
-        conv=2 * flops.linear(number, facts.dim, classes),
+        conv=2 * 2 * number * facts.dim * classes,  # forward and backward
         resized=2 * classes * facts.views(dataset).crop ** 2,
     )
     return _training_on_views(facts, run, facts.experiment.run_section(run, "probe"), image)
 
 
 def evaluate(facts: Facts, run: str) -> Work:
-    total = Work(written=8 * facts.classes(run) ** 2 + METRICS_BYTES)
-    for photos in facts.photos(facts.dataset(run), "val"):
-        truth = Work(megapixels=math.prod(photos.size) / 1e6)
-        total += photos.number * (_predict(facts, run, photos) + truth)
-    return len(facts.experiment.seeds(run) or (None,)) * total
+    pixels = sum(p.number * math.prod(p.size) for p in facts.photos(facts.dataset(run), "val"))
+    truth = Work(megapixels=pixels / 1e6, written=8 * facts.classes(run) ** 2 + METRICS_BYTES)
+    return len(facts.experiment.seeds(run) or (None,)) * (_predict(facts, run, "val") + truth)
 
 
 def package(facts: Facts, run: str) -> Work:
@@ -250,9 +248,10 @@ WORK_OF: dict[str, Callable[[Facts, str], Work]] = {
 """The work of a job, by stage. Jobs of the other stages take seconds."""
 
 
-def _label_map(pixels: float) -> Work:
-    """Return the work of writing a label map as a palette PNG."""
-    return Work(megapixels=pixels / 1e6, written=PNG_BYTES + PNG_BYTES_A_PIXEL * pixels)
+def _label_map(photo: Photos, more: float = 0) -> Work:
+    """Return the work of writing a label map as a palette PNG, and `more` bytes a pixel."""
+    pixels = math.prod(photo.size)
+    return Work(megapixels=pixels / 1e6, written=PNG_BYTES + (PNG_BYTES_A_PIXEL + more) * pixels)
 
 
 def _features(facts: Facts, patches: int, with_global: bool = False, kept: bool = True) -> Work:
@@ -288,20 +287,27 @@ def _training_on_views(facts: Facts, run: str, settings: OptimiserSettings, imag
     return _training(facts, run, settings, Work(), image, kept)
 
 
-def _predict(facts: Facts, run: str, photos: Photos) -> Work:
-    """Return the work on one photo, by a rectifier from cached features or by a student.
+def _predict(facts: Facts, run: str, split: str) -> Work:
+    """Return the work on a split, by a rectifier from cached features or by a student.
 
     A student's FLOPs are in proportion to the pixels.
     """
-    classes = facts.classes(run)
-    total = Work(resized=classes * math.prod(photos.size) * (photos.read != photos.size))
-    if facts.plan.params.runs[run].method in ("distill", "probe"):
-        side, total = OUTPUT_STRIDE, total + Work(megapixels=math.prod(photos.read) / 1e6)
-        cell = 1 / facts.view_cells(facts.dataset(run), side) * facts.student(run).forward
-        cell += Work(conv=flops.linear(1, facts.dim, classes))
+    dataset, classes = facts.dataset(run), facts.classes(run)
+    by_student = facts.plan.params.runs[run].method in ("distill", "probe")
+    if by_student:
+        side = OUTPUT_STRIDE
+        cell = 1 / facts.view_cells(dataset, side) * facts.student(run).forward
+        cell += Work(conv=2 * facts.dim * classes)
     else:
         side, cell = facts.patch, facts.rectifier(run).forward + Work(read=facts.token)
     cell += Work(resized=classes * side**2)
-    for window in photos.windows:
-        total += cells(window, side) * cell + Work(calls=1)
-    return total
+
+    def one(photo: Photos) -> Work:
+        again = classes * math.prod(photo.size) * (photo.read != photo.size)  # to its own size
+        return sum(cells(window, side) for window in photo.windows) * cell + Work(
+            resized=again,
+            calls=len(photo.windows),
+            megapixels=by_student * math.prod(photo.read) / 1e6,
+        )
+
+    return facts.work(one, dataset, split)

@@ -21,7 +21,7 @@ from reclip.common.errors import ReclipError
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.cost import calibrate, flops, machines
-from reclip.cost.machines import GPUS, RESIZE_FLOPS, Rates, Work, gpu_rates, seconds
+from reclip.cost.machines import GPUS, RESIZE_FLOPS, Rates, Work, seconds
 from reclip.cost.report import (
     PREFETCHING,
     TRAINING,
@@ -45,7 +45,6 @@ RATES = Rates(
     megapixels=2,
     read=4,
     write=8,
-    overlap=False,
 )
 REAL = {"voc": None, "real": {"source": {"kind": "voc"}}}
 RUNS = {name: {"dataset": "real"} for name in ("query", "ref-pe", "distill", "probe")}
@@ -264,7 +263,7 @@ def test_seconds_add_up() -> None:
     start = machines.START_SECONDS
     assert seconds(work, RATES) == start + busy + host + reading + writing
     assert seconds(work, RATES, loaders=2) == start + busy + host + writing  # 3.5 s are hidden
-    on_gpu = replace(RATES, overlap=True)
+    on_gpu = replace(RATES, gpu="a GPU")
     assert seconds(work, on_gpu) == start + busy + reading + writing
     assert seconds(work * 2 + Work(steps=30), on_gpu) == start + 34 + 2 * (reading + writing)
     assert work.flops == 70 + 10 * RESIZE_FLOPS
@@ -272,16 +271,16 @@ def test_seconds_add_up() -> None:
 
 def test_gpus_are_ordered_by_their_peaks() -> None:
     student, tower = Work(conv=1e18), Work(matmul=1e18)
-    times = {name: seconds(student, gpu_rates(gpu)) for name, gpu in GPUS.items()}
+    times = {name: seconds(student, gpu) for name, gpu in GPUS.items()}
     assert sorted(times, key=times.get) == ["h100", "a100", "4090", "3090", "v100", "t4"]
     # Matrix products stay in float32, in which consumer cards are as fast.
-    assert seconds(tower, gpu_rates(GPUS["4090"])) < seconds(tower, gpu_rates(GPUS["h100"]))
+    assert seconds(tower, GPUS["4090"]) < seconds(tower, GPUS["h100"])
 
 
 def test_jobs_share_the_cores_but_not_a_gpu(tiny_plan, monkeypatch) -> None:
     monkeypatch.setattr(machines.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [machines.jobs_at_once(threads, RATES) for threads in (1, 3, 16)] == [8, 2, 1]
-    assert machines.jobs_at_once(1, replace(RATES, overlap=True)) == 1
+    assert machines.jobs_at_once(1, replace(RATES, gpu="a GPU")) == 1
     costs = job_costs(Facts(tiny_plan()))
     alone, four = (summary(costs, RATES, RATES, at_once).iloc[-1] for at_once in (1, 4))
     assert alone.hours_here == alone.gpu_hours == 4 * four.hours_here
