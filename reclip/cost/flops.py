@@ -181,7 +181,7 @@ def student(backbone: str, arguments: str, dim: int, crop: int) -> Cost:
     """
     image = _meta(1, 3, crop, crop)
     with torch.device("meta"), torch.no_grad():
-        net = DeepLabV2(backbone, dim, backbone_args=json.loads(arguments))
+        net = DeepLabV2(backbone, dim, backbone_args=json.loads(arguments)).eval()
         first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
         forward, of_image = count(lambda: net(image)), count(lambda: first(image))
     # Backward is two products for each one of forward, but the image has no gradient.
