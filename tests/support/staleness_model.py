@@ -26,9 +26,9 @@ SETTINGS = {
 }
 MODULES = {
     "fetch": ["reclip/stages/fetch.py"],
-    "prepare": ["reclip/data/prepare.py"],
+    "prepare": ["reclip/stages/prepare.py"],
     "embed-text": ["reclip/stages/embed_text.py"],
-    "cache-features": ["reclip/clip/extract.py"],
+    "cache-features": ["reclip/stages/cache_features.py"],
     "hypothesise": ["reclip/stages/hypothesise.py", "reclip/rectify/hypotheses.py"],
     "rectify": ["reclip/stages/rectify.py", "reclip/rectify/loss.py"],
     "pseudo-mask": ["reclip/stages/pseudo_mask.py"],
