@@ -94,17 +94,25 @@ class Handler(socketserver.StreamRequestHandler):
         job = os.fork()
         if job == 0:
             self._become_job(files, *request)
-        threading.Thread(target=self._pass_signals, args=(job,), daemon=True).start()
+        ended = threading.Event()
+        threading.Thread(target=self._pass_signals, args=(job, ended), daemon=True).start()
         code = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+        ended.set()
         with suppress(OSError):
             self.connection.sendall(code.to_bytes(4, "big", signed=True))
 
-    def _pass_signals(self, job: int) -> None:
-        """Pass the client's signals to the job; kill the job if the client has ended."""
+    def _pass_signals(self, job: int, ended: threading.Event) -> None:
+        """Pass the client's signals to the job; kill the job if its client ends first.
+
+        After the job has ended, its process id may belong to another process.
+        """
         with suppress(OSError):
-            while sign := self.rfile.read(1):
-                os.kill(job, ord(sign))
-            os.kill(job, signal.SIGKILL)
+            while not ended.is_set():
+                sign = self.rfile.read(1)  # empty: the client has ended
+                if not ended.is_set():
+                    os.kill(job, ord(sign) if sign else signal.SIGKILL)
+                if not sign:
+                    break
 
     def _become_job(
         self, files: list[int], arguments: list[str], folder: str, environment: dict[str, str]

@@ -12,20 +12,11 @@ from reclip.clip.dense import dense_features
 from reclip.clip.load import Clip, load_clip
 from reclip.config.models import ClipSettings
 from support import seeded
-from support.tiny_clip import GELU, QUICK, activations, in_registry, tiny_model
+from support.tiny_clip import GELU, QUICK, activations, tiny_model
+
+pytestmark = pytest.mark.usefixtures("tiny_in_registry")
 
 EXTRAS = {"input_resolution": 32, "context_length": 16, "vocab_size": 49408}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_in_registry(tmp_path_factory):
-    with in_registry(tmp_path_factory.mktemp("configs")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
 
 
 def openai_precision(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

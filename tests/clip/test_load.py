@@ -17,18 +17,9 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
 from reclip.config.models import ClipSettings
 from reclip.weights import releases
-from support.tiny_clip import GELU, QUICK, TINY, activations, in_registry, tiny_model
+from support.tiny_clip import GELU, QUICK, TINY, activations, tiny_model
 
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_in_registry(tmp_path_factory):
-    with in_registry(tmp_path_factory.mktemp("configs")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model()
+pytestmark = pytest.mark.usefixtures("tiny_in_registry")
 
 
 def shapes(name: str) -> dict[str, torch.Tensor]:

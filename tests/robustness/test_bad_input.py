@@ -6,7 +6,6 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ import pytest
 import torch
 
 from reclip.common.files import file_sha256
-from support.at_the_shell import TO_METRICS, Project, copy_of, small
+from support.at_the_shell import TO_METRICS, Project, copy_of, finished, small
 from support.make_archives import cut, header, tar_of, zip_patched
 from support.tiny_clip import tiny_model
 from support.tiny_experiment import merged
-from support.tiny_voc import make_voc
 
 ARCHIVE = {"kind": "voc", "archive": "voc.tar"}
 
@@ -26,12 +24,7 @@ ARCHIVE = {"kind": "voc", "archive": "voc.tar"}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """A project whose results are whole, up to the metrics."""
-    folder = tmp_path_factory.mktemp("made")
-    with chdir(folder):
-        make_voc(folder / "made")
-        shutil.make_archive("voc", "tar", "made")
-        Project(small(ARCHIVE)).succeed(*TO_METRICS)
-    return folder
+    return finished(tmp_path_factory.mktemp("made"), small(ARCHIVE), TO_METRICS)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,9 +18,8 @@ from PIL import Image
 from reclip.common import files
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic, reserve, write_text
-from support.at_the_shell import TO_METRICS, Project, copy_of, small
+from support.at_the_shell import TO_METRICS, Project, copy_of, finished, small
 from support.paths import TESTS
-from support.tiny_voc import make_voc
 
 ARCHIVE = {"kind": "voc", "archive": "voc.tar"}
 TO_RECTIFIED = (*TO_METRICS[:-1], "rectify", "evaluate")
@@ -30,12 +28,7 @@ TO_RECTIFIED = (*TO_METRICS[:-1], "rectify", "evaluate")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """A project whose results are whole."""
-    folder = tmp_path_factory.mktemp("made")
-    with chdir(folder):
-        make_voc(folder / "made")
-        shutil.make_archive("voc", "tar", "made")
-        Project(rectifying()).succeed(*TO_RECTIFIED)
-    return folder
+    return finished(tmp_path_factory.mktemp("made"), rectifying(), TO_RECTIFIED)
 
 
 def rectifying() -> dict:

@@ -19,6 +19,7 @@ from reclip.cli.main import main
 from reclip.pipeline.receipts import corrupted_outputs
 from reclip.pipeline.stages import STAGES
 from support.tiny_experiment import TINY, merged
+from support.tiny_voc import make_voc
 
 LOG = Path("logs/reclip-errors.log")
 TO_FEATURES = ("fetch", "prepare", "embed-text", "cache-features")
@@ -121,6 +122,15 @@ class Project:
         found = (path for path in self.results.rglob("*") if path.is_file())
         plan = self.results / "plan"
         return {path: path.read_bytes() for path in found if plan not in path.parents}
+
+
+def finished(folder: Path, params: dict[str, Any], stages: tuple[str, ...]) -> Path:
+    """Run `stages` in `folder`, on its archive `voc.tar`; return the folder."""
+    with contextlib.chdir(folder):
+        make_voc(folder / "made")
+        shutil.make_archive("voc", "tar", "made")
+        Project(params).succeed(*stages)
+    return folder
 
 
 @contextlib.contextmanager
