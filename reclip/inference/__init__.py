@@ -1,1 +1,1 @@
-"""Using a trained model: packaged with its card, on photos of one's own, as ONNX."""
+"""Use a trained model: package it with its card, segment photos, export it as ONNX."""

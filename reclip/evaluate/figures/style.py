@@ -65,7 +65,7 @@ def applied() -> Iterator[None]:
         yield
 
 
-# Leave out date and version: they would change the bytes.
+# No date and no version: they would change the bytes.
 _METADATA = {
     ".png": {"Software": None},
     ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
