@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 ORIENTATION = 0x0112
@@ -42,3 +43,13 @@ PHOTOS: dict[str, tuple[Callable[[Path], None], np.ndarray]] = {
     "strip": (lambda p: Image.fromarray(COLOURS[:1]).save(p, "PNG"), COLOURS[:1]),
     "png": (lambda p: Image.fromarray(COLOURS).save(p, "PNG"), COLOURS),
 }
+
+
+def odd_name(path: Path) -> Path:
+    """Return `path`, whose name is not UTF-8, if this file system takes such a name."""
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system only takes names in UTF-8")
+    path.unlink()
+    return path
