@@ -272,14 +272,14 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_photo(tmp_path: Path, na
 
 
 def test_a_path_that_is_not_utf_8_is_one_sentence(tmp_path: Path) -> None:
-    path = odd_name(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    path = odd_name(tmp_path / os.fsdecode(b"\xe9.png"))
     exif = Image.Exif()
     Image.fromarray(gradient()).save(path, exif=exif)
     for read in (read_image, image_size, read_label):
         with pytest.raises(ReclipError) as caught:
             read(path)
         said = str(caught.value)
-        assert said.encode() and "caf\\xe9.png' has a path that is not UTF-8" in said
+        assert said.encode() and "\\xe9.png' has a path that is not UTF-8" in said
 
 
 @pytest.mark.parametrize("side", [15_000, 60_000])
