@@ -19,7 +19,7 @@ from reclip.common.text import is_printable
 from reclip.data.image_files import is_raw_name
 from reclip.data.label_colours import LabelColours
 from reclip.data.png_chunks import pixel_chunks
-from reclip.data.upright import upright_pixels, upright_size
+from reclip.data.upright import load, upright_pixels, upright_size
 
 IGNORED = 255  # the label of a pixel without a class
 MAX_PIXELS = 200_000_000  # our choice: a larger file is more likely an attack than a photo
@@ -76,8 +76,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
             raise ReclipError(f"'{path}' has a path that is not UTF-8 text: rename it or remove it")
         if os.path.exists(path) and not os.path.isfile(path):
             raise OSError("it is no file")
-        # From a path, Pillow maps the file into memory, and jumbles a TIFF that lies sideways.
-        with open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.format == "TIFF" and (is_raw_name(path) or _is_raw(image.tag_v2)):
                 raise ReclipError(
                     f"'{path}' is a camera's raw file, of which only a preview could be read: "
@@ -129,7 +128,7 @@ def read_label(path: str | Path, colours: LabelColours | None = None) -> np.ndar
     Raises ReclipError: as `opened`, the file holds no numbers, or one of them has another colour.
     """
     with opened(path) as image:
-        image.load()
+        load(image)
         mode, format, ids = image.mode, image.format, np.array(image, np.uint8)
         stored = image.getpalette("RGB") if mode == "P" else None
     fix = "write one class number a pixel, the same in every map, as a grey or palette PNG"

@@ -47,7 +47,7 @@ def upright_pixels(image: Image.Image) -> tuple[np.ndarray, str]:
     raw = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
     has_16_bits = ";16" in raw or image.mode.startswith("I;16")
     white = 2**12 - 1 if "I;12" in raw else 2**16 - 1
-    image.load()
+    load(image)
     turn = TURNS.get(_orientation(image))
     if turn is not None:  # a flip is number 0
         image = image.transpose(turn)
@@ -59,6 +59,22 @@ def upright_pixels(image: Image.Image) -> tuple[np.ndarray, str]:
         f"has 16 bits, but its brightest pixel has {brightest / 255:.0%} of white, so it is read "
         f"dark: if only 10, 12 or 14 bits are used, scale them to 16 and save it again"
     )
+
+
+def load(image: Image.Image) -> None:
+    """Decode an open image.
+
+    Pillow would map an uncompressed file into memory if it knew its name, and then jumble the
+    pixels of a TIFF that lies sideways (seen in release 13).
+    """
+    if image.format != "TIFF":
+        image.load()
+        return
+    name, image.filename = image.filename, ""
+    try:
+        image.load()
+    finally:
+        image.filename = name
 
 
 def _orientation(image: Image.Image) -> int:
