@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from reclip.common.text import printable
+
 
 class ReclipError(Exception):
     """An error that the user can fix, as one sentence: problem, place, fix.
 
-    The command line prints the sentence and writes the traceback to a log.
+    The command line prints the sentence and writes the traceback to a log. A path in it may hold
+    bytes that are not UTF-8: they are shown escaped.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())

@@ -161,7 +161,8 @@ def result(path: Path) -> Iterator[None]:
 
 
 def text_sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the sha256 of a text, which may be a path with bytes that are not UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_sha256(path: str | Path) -> str:

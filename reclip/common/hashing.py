@@ -13,6 +13,7 @@ from pathlib import Path
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256, read_json, write_json
+from reclip.common.text import printable
 
 CACHE = Path("results") / ".sha256.json"
 
@@ -32,7 +33,8 @@ def cached_sha256s(paths: Sequence[Path]) -> list[str]:
     try:
         for path in paths:
             stat = path.stat()
-            key, mark = str(path.absolute()), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            key = printable(path.absolute())  # as JSON takes it
+            mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
             if key not in known or known[key]["mark"] != mark:
                 known[key] = new[key] = {"mark": mark, "sha256": file_sha256(path)}
             found.append(known[key]["sha256"])

@@ -1,8 +1,9 @@
-"""Lists and name suggestions in messages."""
+"""Lists, name suggestions and paths in messages."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -21,3 +22,20 @@ def nearest(name: str, names: Iterable[object]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(known)}"
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    r"""Return a path or text in which a byte that is not UTF-8 shows as `\xe9`.
+
+    Python decodes such bytes of a file's name to lone surrogates, which no file, log or terminal in
+    UTF-8 takes. Other text is returned as it is.
+    """
+    try:
+        return os.fsencode(text).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte, e.g. from JSON
+        return os.fspath(text).encode("utf-8", "backslashreplace").decode()
+
+
+def is_printable(text: str | os.PathLike[str]) -> bool:
+    """Return whether a path or text can be written as UTF-8."""
+    return printable(text) == os.fspath(text)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reclip.common.errors import ReclipError
+from reclip.config.class_text import more_than_names
 
 Classes = tuple[tuple[str, ...], ...]
 """The names of each class. Pictures show the first; the text embedding averages all."""
@@ -21,12 +22,14 @@ def parse_classes(text: str) -> Classes:
     """Return classes from text: `NAME` or `NAME=SYNONYM|SYNONYM`, separated by commas or lines.
 
     The name itself counts as a synonym; `#` starts a comment.
-    Raises ReclipError: a name is missing between two marks, or `checked` refuses the list.
+    Raises ReclipError: the text holds more than names, a name is missing between two marks, or
+        `checked` refuses the list.
     """
-    found = []
-    for line in text.splitlines():
-        line = line.partition("#")[0].strip()
-        found += [_names(entry, line) for entry in line.split(",")] if line else []
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    if more := more_than_names(lines):
+        raise ReclipError(f"--classes: {more}: write only names, in the order of their numbers")
+    found = [_names(entry, line) for line in lines for entry in line.split(",")]
     try:
         return checked(found)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -71,10 +72,31 @@ class AdeSource(ArchiveSource):
 
 
 def _with_synonyms(classes: Any) -> Any:
-    """Accept `cat` for `[cat]`: a class with a single name."""
+    """Accept `cat` for `[cat]`: a class with a single name.
+
+    Raises ValueError: the classes are no list, or YAML has made something else of a name.
+    """
     if not isinstance(classes, (list, tuple)):
-        return classes
-    return [[names] if isinstance(names, str) else names for names in classes]
+        raise ValueError("the classes are not a list: write one name a line, after '- '")
+    found = [names if isinstance(names, (list, tuple)) else [names] for names in classes]
+    for number, names in enumerate(found):
+        for name in names:
+            if not isinstance(name, str):
+                raise ValueError(
+                    f"class {number} (counted from 0) has a name that YAML reads as {_kind(name)}, "
+                    f"not as text: put the name in quotes"
+                )
+    return found
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (as it does yes, no, on and off)"
+    if value is None:
+        return "nothing"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    return f"the date {value}" if isinstance(value, date) else "a list or a mapping"
 
 
 class FolderSource(Settings):

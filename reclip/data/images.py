@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import colorsys
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
+from reclip.common.text import is_printable
+from reclip.data.image_files import is_raw_name
+from reclip.data.label_colours import LabelColours
+from reclip.data.png_chunks import pixel_chunks
+from reclip.data.upright import load, upright_pixels, upright_size
 
 IGNORED = 255  # the label of a pixel without a class
 MAX_PIXELS = 200_000_000  # our choice: a larger file is more likely an attack than a photo
@@ -22,12 +29,21 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns above it, and refuses a
 # The formats that Pillow may try, whatever the file's name. For EPS it would run a program.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 
+# Tags of TIFF: a raw file's first image is a reduced one, and the others hang below it.
+SUBFILE_TYPE, REDUCED, SUB_IFDS, DNG_VERSION = 254, 1, 330, 50706
+
+Found = TypeVar("Found")
+Warn = Callable[[str], object]
+nobody: Warn = lambda _: None  # noqa: E731
+
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
     """Turn the errors of a decoder, of a dozen types, into a ReclipError that names `path`."""
     try:
         yield
+    except ReclipError:
+        raise
     except Exception as error:
         raise ReclipError(_explain(error, path)) from error
 
@@ -49,64 +65,79 @@ def _explain(error: Exception, path: str | Path) -> str:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image file. Raises ReclipError: as `reading`, or it is no regular file.
+    """Open an image file.
 
-    Opening a pipe would wait for ever.
+    Raises ReclipError: as `reading`; its path is not UTF-8, so no index or table can hold it; it is
+    no regular file (opening a pipe would wait for ever); or only the preview in a camera's raw file
+    could be read.
     """
     with reading(path):
+        if not is_printable(path):
+            raise ReclipError(f"'{path}' has a path that is not UTF-8 text: rename it or remove it")
         if os.path.exists(path) and not os.path.isfile(path):
             raise OSError("it is no file")
         with Image.open(path, formats=FORMATS) as image:
+            if image.format == "TIFF" and (is_raw_name(path) or _is_raw(image.tag_v2)):
+                raise ReclipError(
+                    f"'{path}' is a camera's raw file, of which only a preview could be read: "
+                    f"develop it to a JPEG, or remove it"
+                )
             yield image
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Return RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as `rgb_pixels`."""
-    with opened(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        return rgb_pixels(image)
+def _is_raw(tags: Mapping[int, Any]) -> bool:
+    """Return whether the first image of a TIFF is a raw file's preview, by its tags."""
+    return DNG_VERSION in tags or (bool(tags.get(SUBFILE_TYPE, 0) & REDUCED) and SUB_IFDS in tags)
 
 
-def rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Return RGB uint8 (H, W, 3) of an upright grey, CMYK, 16-bit, 32-bit or transparent image.
+def read_image(path: str | Path, warn: Warn = nobody) -> np.ndarray:
+    """Return RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as `upright_pixels`.
 
-    Transparent pixels lie on white. White is 65535 in a 16-bit image. A 32-bit image has no white
-    of its own, so its brightest pixel is white.
+    warn: is called with a sentence if the photo can be read but probably not as it is meant.
+    Raises ReclipError: as `opened`, or the pixels are damaged. Damaged metadata is no reason.
     """
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 becomes 255, rounded
-        image = Image.fromarray(grey.astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        grey = np.asarray(image, np.float64).clip(0)
-        image = Image.fromarray((grey / max(grey.max(), 1) * 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGBA", rgba.size, "white")
-        image.alpha_composite(rgba)
-    if image.mode != "RGB":  # converting RGB would copy it: 160 MB for 40 megapixels
-        image = image.convert("RGB")
-    return np.array(image)
+    pixels, dark = _use(path, upright_pixels)
+    if dark:
+        warn(f"'{path}' {dark}")
+    return pixels
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return (H, W) as of :func:`read_image`, from the header alone."""
-    with opened(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
+    """Return (H, W) as of :func:`read_image`, for most formats from the header alone."""
+    return _use(path, upright_size)
 
 
-def read_label(path: str | Path) -> np.ndarray:
-    """Return the stored class ids, uint8 (H, W), of a palette or grey PNG."""
+def _use(path: str | Path, function: Callable[[Image.Image], Found]) -> Found:
+    """Return `function` of the open image file, without its metadata if need be."""
+    try:
+        with opened(path) as image:
+            return function(image)
+    except ReclipError:
+        with reading(path):
+            content = pixel_chunks(path) if is_printable(path) and os.path.isfile(path) else None
+        if content is None:
+            raise
+        with reading(path), Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            return function(image)
+
+
+def read_label(path: str | Path, colours: LabelColours | None = None) -> np.ndarray:
+    """Return the stored class numbers, uint8 (H, W), of a palette or grey PNG.
+
+    colours: the colours of the other maps, if these should be compared.
+    Raises ReclipError: as `opened`, the file holds no numbers, or one of them has another colour.
+    """
     with opened(path) as image:
-        image.load()
+        load(image)
         mode, format, ids = image.mode, image.format, np.array(image, np.uint8)
+        stored = image.getpalette("RGB") if mode == "P" else None
+    fix = "write one class number a pixel, the same in every map, as a grey or palette PNG"
     if mode not in ("P", "L", "1"):
-        raise ReclipError(
-            f"label '{path}' has mode {mode}, not one id a pixel: store it as a palette PNG"
-        )
+        raise ReclipError(f"label '{path}' has mode {mode}, not one class number a pixel: {fix}")
     if format == "JPEG":
-        raise ReclipError(f"label '{path}' is a JPEG, which alters ids: store it as a palette PNG")
+        raise ReclipError(f"label '{path}' is a JPEG, which alters numbers: {fix}")
+    if colours and stored and (conflict := colours.conflict(path, ids, stored)):
+        raise ReclipError(f"{conflict}, so the numbers are not those of classes: {fix}")
     return ids
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -9,14 +10,17 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import ImageSettings
-from reclip.data.images import read_image, reading, rgb_pixels
+from reclip.data.images import read_image, reading
 from reclip.data.reading import Frame, Piece, Window, whole_size
+from reclip.data.upright import upright_pixels
 from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
 from reclip.inference.segmentation import Segmentation
+
+log = logging.getLogger(__name__)
 
 Photo = str | Path | Image.Image | np.ndarray
 # A photo that is too large for the memory is read in overlapping tiles.
@@ -114,10 +118,14 @@ class Segmenter:
 def as_pixels(image: Photo) -> np.ndarray:
     """Return RGB uint8 (H, W, 3), upright. Raises ReclipError as `Segmenter.__call__` does."""
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_image(image, log.warning)
     if isinstance(image, Image.Image):
-        with reading(getattr(image, "filename", "") or "the image"):
-            return rgb_pixels(ImageOps.exif_transpose(image))
+        name = getattr(image, "filename", "") or "the image"
+        with reading(name):
+            pixels, wrong = upright_pixels(image)
+        if wrong:
+            log.warning("'%s' %s", name, wrong)
+        return pixels
     kind = type(image).__name__
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:

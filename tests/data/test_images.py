@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -20,6 +21,7 @@ from reclip.data.images import (
     write_image,
     write_label,
 )
+from support.odd_photos import odd_name
 
 ORIENTATION = 0x0112
 
@@ -91,10 +93,9 @@ def test_a_transparent_colour_lies_on_white(tmp_path: Path) -> None:
     same(path, rgb(expected))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_photo_is_upright(tmp_path: Path, orientation: int) -> None:
-    stored = gradient()
-    upright = {
+def turned(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the upright image of a stored one of an EXIF orientation."""
+    return {
         1: stored,
         2: stored[:, ::-1],
         3: stored[::-1, ::-1],
@@ -104,9 +105,41 @@ def test_a_turned_photo_is_upright(tmp_path: Path, orientation: int) -> None:
         7: stored[::-1, ::-1].T,
         8: stored[:, ::-1].T,
     }[orientation]
+
+
+LOSSLESS = {
+    "png": {},
+    "tif": {},
+    "lzw.tif": {"compression": "tiff_lzw"},
+    "webp": {"lossless": True},
+    "jpg": {"quality": 100},
+    "mpo": {"format": "MPO", "quality": 100},
+}
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_and_pixels_are_turned_alike_in_every_format(
+    tmp_path: Path, orientation: int, kind: str
+) -> None:
+    """Pillow turns a TIFF itself, and jumbles a grey one that it maps into memory."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    same(save(tmp_path / "a.png", Image.fromarray(stored), exif=exif), rgb(upright))
+    images = [gradient(), rgb(gradient()), gradient() * np.uint16(257)]
+    deep = kind.endswith(("png", "tif"))
+    for stored in images if deep else images[:2]:
+        path = save(tmp_path / f"a.{kind}", Image.fromarray(stored), exif=exif, **LOSSLESS[kind])
+        same(path, rgb(turned(gradient(), orientation)), tolerance=0 if deep else 8)
+
+
+def test_a_turn_that_only_xmp_names_counts_for_both(tmp_path: Path) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    paths = [
+        save(tmp_path / "a.jpg", Image.fromarray(gradient()), xmp=xmp, quality=100),
+        save(tmp_path / "a.tif", Image.fromarray(gradient()), tiffinfo={700: xmp}),
+    ]
+    for path in paths:
+        same(path, rgb(turned(gradient(), 6)), tolerance=8)
 
 
 def test_one_pixel(tmp_path: Path) -> None:
@@ -139,6 +172,114 @@ def test_a_truncated_photo_is_one_sentence(tmp_path: Path, format: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ReclipError, match="cannot be read as an image"):
         read_image(path)
+
+
+BROKEN = {
+    "EXIF as text": (b"tEXt", b"Raw profile type exif\0\nexif\n   9\nzzzz"),
+    "EXIF": (b"eXIf", b"garbage"),
+    "a text of 5 MB": (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000))),
+    "pixels per metre": (b"pHYs", b"1"),
+    "a checksum": (b"tEXt", b"Comment\0text"),
+}
+
+
+@pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_broken_metadata_do_not_keep_a_png_from_being_read(
+    tmp_path: Path, broken: str, place: bytes
+) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(gradient()))
+    name, data = BROKEN[broken]
+    checksum = zlib.crc32(name + data) ^ (broken == "a checksum")
+    chunk = struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+    content = path.read_bytes()
+    at = content.index(place) - 4
+    path.write_bytes(content[:at] + chunk + content[at:])
+    same(path, rgb(gradient()))
+
+
+def test_broken_exif_does_not_hide_the_turn_of_a_png_beside_it(tmp_path: Path) -> None:
+    """The text is broken, the orientation in its own chunk is whole."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    path = save(tmp_path / "a.png", Image.fromarray(gradient()), exif=exif)
+    content = path.read_bytes()
+    broken = b"\0\0\0\1pHYs1" + bytes(4)
+    path.write_bytes(content[:-12] + broken + content[-12:])
+    same(path, rgb(turned(gradient(), 6)))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_broken_exif_does_not_keep_other_photos_from_being_read(
+    tmp_path: Path, suffix: str
+) -> None:
+    image = Image.fromarray(gradient())
+    path = save(tmp_path / f"a.{suffix}", image, exif=b"Exif\0\0garbage", quality=100)
+    same(path, rgb(gradient()), tolerance=8)
+
+
+def png_of_48_bits(path: Path, grey: np.ndarray) -> Path:
+    """Write RGB with 16 bits a channel, which Pillow reads but does not write."""
+    height, width = grey.shape
+    rows = np.repeat(grey.astype(">u2")[..., None], 3, axis=2).reshape(height, -1)
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bits", "warned"), [(10, True), (12, True), (14, True), (15, False), (16, False)]
+)
+def test_fewer_bits_in_16_are_read_with_a_warning(tmp_path: Path, bits: int, warned: bool) -> None:
+    grey = np.linspace(0, 2**bits - 1, 24).astype(np.uint16).reshape(4, 6)
+    paths = [
+        save(tmp_path / "a.tif", Image.fromarray(grey)),
+        save(tmp_path / "a.png", Image.fromarray(grey)),
+        png_of_48_bits(tmp_path / "b.png", grey),
+    ]
+    for path in paths:
+        said: list[str] = []
+        assert read_image(path, said.append).shape == (4, 6, 3)
+        assert len(said) == warned, (path, said)
+        if said:
+            assert str(path) in said[0] and "scale them to 16" in said[0]
+
+
+def test_a_dark_photo_of_8_bits_and_a_black_one_are_no_reason_for_a_warning(tmp_path: Path) -> None:
+    said: list[str] = []
+    read_image(save(tmp_path / "a.png", Image.new("RGB", (4, 4), (9, 9, 9))), said.append)
+    black = Image.fromarray(np.zeros((4, 4), np.uint16))
+    read_image(save(tmp_path / "b.png", black), said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize("name", ["a.dng", "a.NEF", "a.tif"])
+def test_the_preview_in_a_raw_file_is_not_taken_for_the_photo(tmp_path: Path, name: str) -> None:
+    image, tags = Image.fromarray(gradient()), {50706: b"\1\4\0\0"} if name == "a.tif" else {}
+    path = save(tmp_path / name, image, format="TIFF", tiffinfo=tags)
+    for read in (read_image, image_size):
+        with pytest.raises(ReclipError, match="a camera's raw file.*: develop it to a JPEG"):
+            read(path)
+    same(save(path, image, format="JPEG", quality=100), rgb(gradient()), tolerance=8)
+
+
+def test_a_path_that_is_not_utf_8_is_one_sentence(tmp_path: Path) -> None:
+    path = odd_name(tmp_path / os.fsdecode(b"\xe9.png"))
+    exif = Image.Exif()
+    Image.fromarray(gradient()).save(path, exif=exif)
+    for read in (read_image, image_size, read_label):
+        with pytest.raises(ReclipError) as caught:
+            read(path)
+        said = str(caught.value)
+        assert said.encode() and "\\xe9.png' has a path that is not UTF-8" in said
 
 
 @pytest.mark.parametrize("side", [15_000, 60_000])
@@ -188,7 +329,9 @@ def test_grey_labels_are_read_as_stored(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
 def test_a_label_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
     path = save(tmp_path / "a.png", Image.new(mode, (2, 2)))
-    with pytest.raises(ReclipError, match=f"has mode {mode}, not one id a pixel"):
+    with pytest.raises(
+        ReclipError, match=f"has mode {mode}, not one class number a pixel: .*the same in every map"
+    ):
         read_label(path)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 ORIENTATION = 0x0112
@@ -20,10 +21,10 @@ def grey_as_rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def rotated(path: Path) -> None:
+def rotated(path: Path, pixels: np.ndarray = COLOURS, format: str = "PNG") -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # shown rotated clockwise
-    Image.fromarray(np.ascontiguousarray(np.rot90(COLOURS))).save(path, "PNG", exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(pixels))).save(path, format, exif=exif)
 
 
 def with_alpha(path: Path) -> None:
@@ -38,7 +39,18 @@ PHOTOS: dict[str, tuple[Callable[[Path], None], np.ndarray]] = {
     "grey": (lambda p: Image.fromarray(GREY).save(p, "PNG"), grey_as_rgb(GREY)),
     "alpha": (with_alpha, np.where(HALF[:, None], COLOURS, 255).astype(np.uint8)),
     "rotated": (rotated, COLOURS),
+    "rotated-tiff": (lambda p: rotated(p, GREY, "TIFF"), grey_as_rgb(GREY)),
     "1x1": (lambda p: Image.fromarray(COLOURS[:1, :1]).save(p, "PNG"), COLOURS[:1, :1]),
     "strip": (lambda p: Image.fromarray(COLOURS[:1]).save(p, "PNG"), COLOURS[:1]),
     "png": (lambda p: Image.fromarray(COLOURS).save(p, "PNG"), COLOURS),
 }
+
+
+def odd_name(path: Path) -> Path:
+    """Return `path`, whose name is not UTF-8, if this file system takes such a name."""
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system only takes names in UTF-8")
+    path.unlink()
+    return path

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from reclip.common.errors import ReclipError
 from reclip.data.images import read_label
+from reclip.data.label_colours import LabelColours
 from reclip.data.layouts.class_names import ADE_CLASSES
 from reclip.data.layouts.layout import (
     PHOTO_SUFFIXES,
     IdTable,
     Layout,
     Photo,
+    at_or_below,
     checked_id,
     find_marked,
+    shown,
 )
 
 FOLDERS = {"train": "training", "val": "validation"}
 OFFICIAL = {"train": 20210, "val": 2000}
 TABLE = IdTable(range(1, len(ADE_CLASSES) + 1), (0,), "0..150")
 
-find_root = partial(
-    find_marked, marker="images/training", wanted="ADE20K benchmark", usual="ADEChallengeData2016"
-)
+
+def find_root(folder: Path) -> Path:
+    """Return the folder that holds `images/training`: `folder`, or one up to two levels below.
+
+    Raises ReclipError: there is none, or it is the full ADE20K.
+    """
+    for place in at_or_below(folder):
+        if (place / "images/ADE/training").is_dir():  # the full ADE20K of 2021
+            raise ReclipError(_is_full(place))
+    usual = "ADEChallengeData2016"
+    return find_marked(folder, "images/training", "ADE20K benchmark", usual)
 
 
 def read(root: Path) -> Layout:
@@ -32,23 +46,34 @@ def read(root: Path) -> Layout:
     The official code takes them as the file system lists them, so its order differs between
     machines.
 
-    Raises ReclipError: a folder is missing, or `objectInfo150.txt` numbers the classes otherwise.
+    Raises ReclipError: a folder is missing, it is the full ADE20K, or `objectInfo150.txt` numbers
+        the classes otherwise.
     """
     check_class_order(root / "objectInfo150.txt")
-    photos = {split: _photos_of(root, name) for split, name in FOLDERS.items()}
+    read_ids = partial(read_label, colours=LabelColours())
+    photos = {split: _photos_of(root, name, read_ids) for split, name in FOLDERS.items()}
     lists = "all photos of images/training and images/validation, by name"
     return Layout("ade", ADE_CLASSES, lists, OFFICIAL, photos)
 
 
-def _photos_of(root: Path, name: str) -> list[Photo]:
+def _photos_of(root: Path, name: str, read_ids: Callable[[Path], np.ndarray]) -> list[Photo]:
     folder, masks = root / "images" / name, root / "annotations" / name
     if not folder.is_dir():
         raise ReclipError(f"there is no folder '{folder}': restore it")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in PHOTO_SUFFIXES)
+    paths = sorted(path for path in shown(folder, "*") if path.suffix in PHOTO_SUFFIXES)
+    if not paths and shown(folder, "*/"):  # a folder for each letter and scene
+        raise ReclipError(_is_full(root))
     return [
-        Photo(checked_id(p.stem, folder), p, masks / f"{p.stem}.png", read_label, TABLE)
+        Photo(checked_id(p.stem, folder), p, masks / f"{p.stem}.png", read_ids, TABLE)
         for p in paths
     ]
+
+
+def _is_full(root: Path) -> str:
+    return (
+        f"'{root}' is the full ADE20K, whose photos lie in folders of scenes and whose labels have "
+        f"thousands of names: get ADEChallengeData2016.zip, its benchmark of 150 classes"
+    )
 
 
 def check_class_order(path: Path) -> None:

@@ -51,7 +51,7 @@ def read(root: Path, labels: Path) -> Layout:
             root,
             "ImageSets/Main",
             lambda id: maps[0].with_name(id + suffix),
-            context_maps.READERS[suffix],
+            context_maps.reader_of(suffix),
             ALL if has_all else FEW,
         )
         lists, official = "ImageSets/Main of VOC 2010", OFFICIAL_MAPS

@@ -9,6 +9,8 @@ Two numberings exist, and the maps themselves show which one they use:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,9 @@ from scipy.io import loadmat
 
 from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED
+from reclip.data.label_colours import LabelColours
 from reclip.data.layouts.class_names import CONTEXT_CLASSES
-from reclip.data.layouts.layout import at_or_below, read_ids
+from reclip.data.layouts.layout import at_or_below, read_ids, shown
 
 USUAL = ("SegmentationClassContext", "trainval")  # mmsegmentation's name, and the dataset's own
 SAMPLE = 200  # maps; in a real set of 459 classes, so many maps hold an id above 59
@@ -46,7 +49,7 @@ def find_maps(folder: Path) -> list[Path]:
 
 
 def _maps_in(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.mat")) or sorted(folder.glob("*.png"))
+    return sorted(shown(folder, "*.mat")) or sorted(shown(folder, "*.png"))
 
 
 def hold_all_classes(maps: list[Path]) -> bool:
@@ -97,4 +100,6 @@ def read_mat(path: Path) -> np.ndarray:
     return ids
 
 
-READERS = {".mat": read_mat, ".png": read_ids}
+def reader_of(suffix: str) -> Callable[[Path], np.ndarray]:
+    """Return the function that reads the ids of maps of one folder; their colours must agree."""
+    return read_mat if suffix == ".mat" else partial(read_ids, colours=LabelColours())

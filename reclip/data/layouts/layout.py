@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from reclip.common.errors import ReclipError
-from reclip.data.images import FORMATS, IGNORED, image_size, read_label
+from reclip.data.images import IGNORED, image_size, opened, read_label
+from reclip.data.label_colours import LabelColours
 
 SPLITS = ("train", "val")
 PHOTO_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG")  # official first; some copies have the others
@@ -136,19 +136,29 @@ def find_marked(folder: Path, marker: str, wanted: str, usual: str) -> Path:
 
 def at_or_below(folder: Path) -> list[Path]:
     """Return `folder` and the sorted folders one and two levels below."""
-    return [folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))]
+    inside = sorted(shown(folder, "*/"))
+    return [folder, *inside, *(place for outer in inside for place in sorted(shown(outer, "*/")))]
 
 
-def read_ids(path: Path) -> np.ndarray:
+def shown(folder: Path, pattern: str) -> list[Path]:
+    """Return the files or folders of a pattern in `folder` without those that only a system uses.
+
+    macOS writes `._x.jpg` for x.jpg, and in archives a folder `__MACOSX` of such files.
+    """
+    return [p for p in folder.glob(pattern) if not p.name.startswith((".", "__MACOSX"))]
+
+
+def read_ids(path: Path, colours: LabelColours | None = None) -> np.ndarray:
     """Return the ids (H, W), uint8 or uint16, of a palette or grey PNG of up to 16 bits.
 
+    colours: as of `read_label`.
     Raises ReclipError: it is no such image.
     """
     # `read_label` reports an error in the file.
-    with suppress(Exception), Image.open(path, formats=FORMATS) as image:
+    with suppress(ReclipError), opened(path) as image:
         if image.mode.startswith("I;16"):
             return np.array(image)
-    return read_label(path)
+    return read_label(path, colours)
 
 
 def listed_photos(

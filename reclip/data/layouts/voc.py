@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from reclip.data.images import IGNORED, read_label
+from reclip.data.label_colours import LabelColours
 from reclip.data.layouts.class_names import VOC_CLASSES
 from reclip.data.layouts.layout import IdTable, Layout, find_marked, listed_photos
 
@@ -25,10 +26,13 @@ find_root = partial(
 def read(root: Path) -> Layout:
     """Return the photos that `ImageSets/Segmentation/{train,val}.txt` list, in their order.
 
+    Their masks, once read, must agree on the colours of the classes.
+
     Raises ReclipError: a list or a listed photo is missing.
     """
     lists = "ImageSets/Segmentation"
-    photos = listed_photos(root, lists, partial(mask_of, root), read_label, TABLE)
+    read_ids = partial(read_label, colours=LabelColours())
+    photos = listed_photos(root, lists, partial(mask_of, root), read_ids, TABLE)
     return Layout("voc", VOC_CLASSES, f"{lists} of VOC 2012", OFFICIAL, photos)
 
 

@@ -70,6 +70,9 @@ def test_a_missing_mask_is_one_sentence(tmp_path: Path, path: str) -> None:
 def test_other_files_are_no_photos(tmp_path: Path) -> None:
     root = make_ade(tmp_path)
     (root / "images/training/Thumbs.db").touch()
+    for folder, id in (("training", TRAIN[0]), ("validation", VAL[0])):
+        (root / "images" / folder / f"._{id}.jpg").write_bytes(b"of macOS")
+        (root / "annotations" / folder / f"._{id}.png").write_bytes(b"of macOS")
     assert len(prepare(root, tmp_path / "data").items("train")) == 2
 
 
@@ -104,6 +107,23 @@ def test_names_may_be_missing(tmp_path: Path) -> None:
 def test_the_root_is_found_at_or_below_a_folder(tmp_path: Path, depth: str) -> None:
     root = make_ade(tmp_path)
     assert ade.find_root(tmp_path / depth) == root
+
+
+@pytest.mark.parametrize("photos", ["images/training/a/abbey", "images/ADE/training/urban/street"])
+def test_the_full_ade20k_is_told_from_its_benchmark(tmp_path: Path, photos: str) -> None:
+    root = tmp_path / "full"
+    for place in (photos, "images/validation/a"):
+        (root / place).mkdir(parents=True)
+        Image.new("RGB", (6, 4)).save(root / place / "ADE_train_00000001.jpg")
+    with pytest.raises(ReclipError, match="is the full ADE20K, .* get ADEChallengeData2016.zip"):
+        ade.read(ade.find_root(tmp_path))
+
+
+def test_the_folder_that_macos_adds_to_archives_is_not_the_root(tmp_path: Path) -> None:
+    root = make_ade(tmp_path / "set").rename(tmp_path / "set/of photos")
+    for name in ("__MACOSX", ".Trash"):
+        (tmp_path / "set" / name / "images/training").mkdir(parents=True)
+    assert ade.find_root(tmp_path / "set") == root
 
 
 def test_a_folder_without_ade_is_one_sentence(tmp_path: Path) -> None:

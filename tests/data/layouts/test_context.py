@@ -360,6 +360,15 @@ def test_training_needs_no_maps(root: Path, tmp_path: Path) -> None:
     assert len(data.items("val")) == 2
 
 
+@pytest.mark.parametrize("make", [make_mat, make_png_59])
+def test_dot_files_are_no_maps(root: Path, tmp_path: Path, make) -> None:
+    maps = context_maps.find_maps(make(tmp_path / "maps"))
+    (maps[0].parent / f"._{maps[0].name}").write_bytes(b"of macOS")
+    (tmp_path / "maps/__MACOSX").mkdir()
+    (tmp_path / "maps/__MACOSX" / f"._{maps[0].name}").write_bytes(b"of macOS")
+    assert context_maps.find_maps(tmp_path / "maps") == maps
+
+
 def test_maps_are_found_among_other_images(root: Path, tmp_path: Path) -> None:
     """As mmsegmentation puts them, beside VOC's own."""
     make_png_59(root / "SegmentationClassContext")

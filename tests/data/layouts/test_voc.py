@@ -43,6 +43,28 @@ def test_background_and_void_are_ignored_and_ids_start_at_0(tmp_path: Path) -> N
     assert label[0].tolist() == [IGNORED, 0, 19, IGNORED, 14, IGNORED]
 
 
+def test_masks_that_number_colours_anew_in_each_file_are_refused(tmp_path: Path) -> None:
+    root = make_voc(tmp_path)
+    with Image.open(root / f"SegmentationClass/{VAL[0]}.png") as mask:
+        mask.load()
+    mask.putpalette(bytes(range(255, -1, -1)) * 3)
+    mask.save(root / f"SegmentationClass/{VAL[0]}.png")
+    with pytest.raises(ReclipError, match="number 0 is .*: write one class number a pixel, the sa"):
+        prepare_voc(root, None, tmp_path / "data")
+
+
+def test_dot_files_and_the_folder_of_macos_are_passed_over(tmp_path: Path) -> None:
+    root = make_voc(tmp_path / "zip").parent.rename(tmp_path / "zip/devkit") / "VOC2012"
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder / "._2008_000009.jpg").write_bytes(b"of macOS")
+    shadow = tmp_path / "zip/__MACOSX/ImageSets/Segmentation"
+    shadow.mkdir(parents=True)
+    (shadow / "train.txt").write_bytes(b"of macOS")
+    assert voc.find_root(tmp_path / "zip") == root
+    prepare_voc(root, None, tmp_path / "data")
+    assert len(DataSet(tmp_path / "data").items("train")) == 2
+
+
 @pytest.mark.skipif(
     not REAL.exists(), reason=f"VOC's photos may not be redistributed: put them at {REAL}"
 )
