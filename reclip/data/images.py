@@ -6,7 +6,7 @@ import colorsys
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,10 +96,36 @@ def read_image(path: str | Path, warn: Warn = nobody) -> np.ndarray:
     warn: is called with a sentence if the photo can be read but probably not as it is meant.
     Raises ReclipError: as `opened`, or the pixels are damaged. Damaged metadata is no reason.
     """
-    pixels, dark = _use(path, upright_pixels)
-    if dark:
-        warn(f"'{path}' {dark}")
+    pixels, doubts = _use(path, _first_picture)
+    for doubt in doubts:
+        warn(f"'{path}' {doubt}")
     return pixels
+
+
+def _first_picture(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+    more = _more_pictures(image)
+    pixels, doubts = upright_pixels(image)
+    return pixels, more + doubts
+
+
+def _more_pictures(image: Image.Image) -> list[str]:
+    """Return a sentence if the file holds more pictures than the first.
+
+    A TIFF's smaller pages do not count: cameras add a thumbnail. Nor does a phone's JPEG, whose
+    second picture is a map of depth or light.
+    """
+    count = 1
+    if image.format in ("GIF", "PNG", "TIFF", "WEBP"):
+        with suppress(Exception):  # a file that is damaged after its first picture
+            count = getattr(image, "n_frames", 1)
+            if image.format == "TIFF" and count > 1:
+                first = image.size
+                image.seek(1)
+                count = count if image.size == first else 1
+        image.seek(0)
+    if count == 1:
+        return []
+    return [f"holds {count} pictures, and only the first is read: save the others as files"]
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

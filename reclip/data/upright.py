@@ -38,8 +38,8 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (width, height) if _orientation(image) in SIDEWAYS else (height, width)
 
 
-def upright_pixels(image: Image.Image) -> tuple[np.ndarray, str]:
-    """Return RGB uint8 (H, W, 3) of an image of any mode, and what is wrong with it, or "".
+def upright_pixels(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+    """Return RGB uint8 (H, W, 3) of an image of any mode, and what is doubtful, in words.
 
     Transparent pixels lie on white. White is 65535 in a 16-bit image. A 32-bit image has no white
     of its own, so its brightest pixel is white.
@@ -54,11 +54,11 @@ def upright_pixels(image: Image.Image) -> tuple[np.ndarray, str]:
     pixels = _rgb(image, white)
     brightest = int(pixels.max())
     if not has_16_bits or not 0 < brightest <= DARK:
-        return pixels, ""
-    return pixels, (
+        return pixels, []
+    return pixels, [
         f"has 16 bits, but its brightest pixel has {brightest / 255:.0%} of white, so it is read "
         f"dark: if only 10, 12 or 14 bits are used, scale them to 16 and save it again"
-    )
+    ]
 
 
 def load(image: Image.Image) -> None:

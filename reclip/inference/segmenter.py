@@ -122,9 +122,9 @@ def as_pixels(image: Photo) -> np.ndarray:
     if isinstance(image, Image.Image):
         name = getattr(image, "filename", "") or "the image"
         with reading(name):
-            pixels, wrong = upright_pixels(image)
-        if wrong:
-            log.warning("'%s' %s", name, wrong)
+            pixels, doubts = upright_pixels(image)
+        for doubt in doubts:
+            log.warning("'%s' %s", name, doubt)
         return pixels
     kind = type(image).__name__
     if isinstance(image, np.ndarray):

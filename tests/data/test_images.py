@@ -261,6 +261,23 @@ def test_a_dark_photo_of_8_bits_and_a_black_one_are_no_reason_for_a_warning(tmp_
     assert said == []
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.tif", "a.webp"])
+def test_a_file_of_several_pictures_is_read_with_a_warning(tmp_path: Path, name: str) -> None:
+    pages = [Image.fromarray(np.full((8, 8, 3), grey, np.uint8)) for grey in (10, 200)]
+    save(path := tmp_path / name, pages[0], save_all=True, append_images=pages[1:], lossless=True)
+    said: list[str] = []
+    assert read_image(path, said.append).mean() == 10
+    assert len(said) == 1 and "holds 2 pictures, and only the first is read" in said[0]
+
+
+def test_the_thumbnail_in_a_tiff_is_no_second_picture(tmp_path: Path) -> None:
+    photo, thumbnail = Image.new("RGB", (8, 8)), Image.new("RGB", (2, 2))
+    path = save(tmp_path / "a.tif", photo, save_all=True, append_images=[thumbnail])
+    said: list[str] = []
+    assert read_image(path, said.append).shape == (8, 8, 3)
+    assert said == []
+
+
 @pytest.mark.parametrize("name", ["a.dng", "a.NEF", "a.tif"])
 def test_the_preview_in_a_raw_file_is_not_taken_for_the_photo(tmp_path: Path, name: str) -> None:
     image, tags = Image.fromarray(gradient()), {50706: b"\1\4\0\0"} if name == "a.tif" else {}
