@@ -1,9 +1,12 @@
-"""Lists and name suggestions in messages."""
+"""Lists, paths and name suggestions in messages."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def listed(items: list[str], separator: str = ", ", most: int = 3) -> str:
@@ -21,3 +24,12 @@ def nearest(name: str, names: Iterable[object]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(known)}"
+
+
+def printable(path: str | Path) -> str:
+    """Return a path, or a sentence with paths, as one line that any terminal and file takes.
+
+    Bytes that are not UTF-8 become `\\xe9`, control characters become `\\n`.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from reclip.data.images import read_image, reading, rgb_pixels
 from reclip.data.reading import Frame, Piece, Window, whole_size
 from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
 from reclip.inference.segmentation import Segmentation
+from reclip.inference.uncertainty import Square
 
 Photo = str | Path | Image.Image | np.ndarray
 # A photo that is too large for the memory is read in overlapping tiles.
@@ -42,6 +43,9 @@ class Backend(Protocol):
 
     def probabilities(self, pieces: Sequence[Piece], frame: Frame, scale: float) -> np.ndarray:
         """Return the softmax over the classes of `scale` times the logits, float32 (C, H, W)."""
+
+    def squares(self, pieces: Sequence[Piece], frame: Frame, scale: float) -> Iterator[Square]:
+        """Return how sure the model is of each pixel by this softmax, one square after another."""
 
 
 class Segmenter:
@@ -94,17 +98,25 @@ class Segmenter:
         evaluation. A photo of more than 2 megapixels as read (more for CLIP) is read in tiles, so
         that memory is bounded.
 
-        Raises ReclipError: the file is missing or not an image, or the array has another type or
-        shape.
+        Raises ReclipError: the file is missing or not an image, the array has another type or
+        shape, or the model's values are not finite.
         """
         photo, backend, info = as_pixels(image), self._backend, self.info
         settings = bounded(info.image, photo.shape[:2], backend.cell)
         pieces, frame = backend.logits(photo, settings)
+        if not all(bool((abs(piece.logits) < math.inf).all()) for piece in pieces):
+            raise ReclipError(
+                f"Cannot segment a photo: run '{info.run}' gives values that are not finite. "
+                f"Train or package it again."
+            )
         if settings is not info.image:
             pieces = without_margins(pieces, frame)
         mask = backend.class_map(pieces, frame)
-        probabilities = partial(backend.probabilities, pieces, frame, info.logit_scale)
-        return Segmentation(photo, mask, info.class_names, self._palette, probabilities)
+        softmax = (
+            partial(method, pieces, frame, info.logit_scale)
+            for method in (backend.probabilities, backend.squares)
+        )
+        return Segmentation(photo, mask, info.class_names, self._palette, *softmax)
 
     def __repr__(self) -> str:
         names = ", ".join(self.class_names[:3]) + (", ..." if len(self.class_names) > 3 else "")
