@@ -52,7 +52,7 @@ def main() -> None:
         said, path = f"error: {error}", Path("logs/reclip-errors.log")
         with suppress(OSError):  # the folder may be read-only
             path.parent.mkdir(exist_ok=True)
-            with open(path, "a", encoding="utf-8") as log:
+            with open(path, "a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(without_password(f"{' '.join(sys.argv)}\n{traceback.format_exc()}\n"))
             said += f" (traceback in {path})"
         click.echo(without_password(said), err=True)

@@ -8,7 +8,7 @@ import click
 
 from reclip.cli.options import params_option
 from reclip.common.errors import ReclipError
-from reclip.common.text import printable
+from reclip.common.text import listed, printable
 from reclip.pipeline.job import snakemake
 from reclip.pipeline.receipts import why_stale
 
@@ -75,9 +75,9 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     done, failed = len(found.done), found.failed
     earlier = f" ({found.kept} of them earlier)" if found.kept else ""
     click.echo(f"{done} photo{'s' * (done != 1)} segmented{earlier}: see '{printable(out)}'")
-    for place in found.replaced:
+    if moved := [printable(place) for place in found.replaced]:
         click.echo(
-            f"kept a picture that was not the recorded result: it is now '{printable(place)}'",
+            f"kept pictures that somebody had put in the place of a result: {listed(moved)}",
             err=True,
         )
     for sentence in failed:

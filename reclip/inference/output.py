@@ -110,7 +110,9 @@ class Output:
         self._names: dict[str, str] = {}  # real path of a photo to the name of its results
         self._by_content = defaultdict(list)  # a photo's checksum and file name to such names
         for name, record in self.records.items():
-            self._names.setdefault(os.path.realpath(record.photo), name)
+            real = os.path.realpath(record.photo)
+            if record.photo == real or real not in self._names:  # a photo goes before a link to it
+                self._names[real] = name
             self._by_content[record.photo_sha256, Path(record.photo).name].append(name)
         self._taken = set(map(folded, self.records))
 
@@ -211,3 +213,4 @@ class Output:
             self.files.put(file, content, earlier.pop(file, ""))
         for file, known in earlier.items():
             self.files.remove(file, known)
+        # The gallery of `records` belongs here.
