@@ -8,9 +8,11 @@ import click
 
 from reclip.cli.options import params_option
 from reclip.common.errors import ReclipError
+from reclip.common.text import listed, printable
 from reclip.pipeline.job import snakemake
 from reclip.pipeline.receipts import why_stale
 
+CHECK_FIRST = 3  # photos that `predict` names
 run_option = click.option(
     "--run", metavar="RUN", help="Use the model of this run of the settings file."
 )
@@ -59,19 +61,36 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     """Segment photos: masks, overlays with a legend, area of each class, contact sheets.
 
     Folders are searched for photos at any depth. Photos that the same model has segmented are
-    skipped unless they changed, so an interrupted command can be resumed. A file that cannot be
-    read does not stop the rest: it is named at the end, and the exit status is 1.
+    skipped unless their content changed, so an interrupted command can be resumed. areas.csv lists
+    all photos of the output folder. Its entropy says which to check first: 0 is certain, 1 knows
+    nothing. A file that cannot be read does not stop the rest: it is named at the end, and the exit
+    status is 1.
     """
     from reclip.inference.batch import predict as run_predict
     from reclip.inference.segmenter import Segmenter
 
     folder = packaged_model(run, model, params_path)
     segmenter = Segmenter.load(folder, device=device, clip=clip)
-    done, kept, failed = run_predict(segmenter, photos, Path(out), overwrite=overwrite)
-    earlier = f" ({kept} of them earlier)" if kept else ""
-    click.echo(f"{done} photo{'s' * (done != 1)} segmented{earlier}: see '{out}'")
+    found = run_predict(segmenter, photos, Path(out), overwrite=overwrite)
+    done, failed = len(found.done), found.failed
+    earlier = f" ({found.kept} of them earlier)" if found.kept else ""
+    click.echo(f"{done} photo{'s' * (done != 1)} segmented{earlier}: see '{printable(out)}'")
+    if moved := [printable(place) for place in found.replaced]:
+        click.echo(
+            f"kept pictures that somebody had put in the place of a result: {listed(moved)}",
+            err=True,
+        )
+    for old, new in found.renamed:
+        click.echo(
+            f"renamed the results '{printable(old)}' to '{printable(new)}': another photo has that "
+            f"name, too",
+            err=True,
+        )
     for sentence in failed:
-        click.echo(f"failed: {sentence}", err=True)
+        click.echo(f"failed: {printable(sentence)}", err=True)
+    if done > 1:
+        first = [f"{printable(record.name)} ({record.entropy:.2f})" for record in found.done]
+        click.echo(f"check first, by their entropy: {', '.join(first[:CHECK_FIRST])}")
     if failed:
         total = done + len(failed)
         raise ReclipError(

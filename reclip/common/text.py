@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 
 
@@ -25,17 +26,18 @@ def nearest(name: str, names: Iterable[object]) -> str:
 
 
 def printable(text: str | os.PathLike[str]) -> str:
-    r"""Return a path or text in which a byte that is not UTF-8 shows as `\xe9`.
+    r"""Return a path, or a sentence with paths, as one line that any terminal and file takes.
 
-    Python decodes such bytes of a file's name to lone surrogates, which no file, log or terminal in
-    UTF-8 takes. Other text is returned as it is.
+    A byte that is not UTF-8 shows as `\xe9`, a control character as `\n`. Python decodes such bytes
+    of a file's name to lone surrogates, which no file, log or terminal in UTF-8 takes.
     """
     try:
-        return os.fsencode(text).decode("utf-8", "backslashreplace")
+        shown = os.fsencode(text).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a surrogate that stands for no byte, e.g. from JSON
-        return os.fspath(text).encode("utf-8", "backslashreplace").decode()
+        shown = os.fspath(text).encode("utf-8", "backslashreplace").decode()
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], shown)
 
 
-def is_printable(text: str | os.PathLike[str]) -> bool:
+def is_utf8(text: str | os.PathLike[str]) -> bool:
     """Return whether a path or text can be written as UTF-8."""
-    return printable(text) == os.fspath(text)
+    return not any("\ud800" <= character <= "\udfff" for character in os.fspath(text))

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
-from reclip.common.text import is_printable
+from reclip.common.text import is_utf8
 from reclip.data.image_files import is_raw_name
 from reclip.data.label_colours import LabelColours
 from reclip.data.png_chunks import pixel_chunks
@@ -72,7 +72,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     could be read.
     """
     with reading(path):
-        if not is_printable(path):
+        if not is_utf8(path):
             raise ReclipError(f"'{path}' has a path that is not UTF-8 text: rename it or remove it")
         if os.path.exists(path) and not os.path.isfile(path):
             raise OSError("it is no file")
@@ -140,7 +140,7 @@ def _use(path: str | Path, function: Callable[[Image.Image], Found]) -> Found:
             return function(image)
     except ReclipError:
         with reading(path):
-            content = pixel_chunks(path) if is_printable(path) and os.path.isfile(path) else None
+            content = pixel_chunks(path) if is_utf8(path) and os.path.isfile(path) else None
         if content is None:
             raise
         with reading(path), Image.open(io.BytesIO(content), formats=("PNG",)) as image:

@@ -13,7 +13,7 @@ from pathlib import Path
 from reclip.common.errors import ReclipError
 from reclip.common.files import text_sha256
 from reclip.common.hashing import cached_sha256s
-from reclip.common.text import is_printable
+from reclip.common.text import is_utf8
 from reclip.data.image_files import is_image_file
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -112,7 +112,7 @@ def digest_of_photos(folder: str | Path, option: str, limit: int | None = None) 
     readable = [
         path
         for path in paths
-        if is_printable(path) and os.path.isfile(path) and os.access(path, os.R_OK)
+        if is_utf8(path) and os.path.isfile(path) and os.access(path, os.R_OK)
     ]
     sums = dict(zip(readable, cached_sha256s(readable), strict=True))
     lines = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -42,8 +43,8 @@ def lettering(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
 
 def _missing(text: str, face: ImageFont.FreeTypeFont) -> str:
     """Return the letters of `text` that a font draws with its box for unknown letters."""
-    box = bytes(face.getmask(NO_LETTER))
-    letters = (c for c in sorted(set(text)) if not c.isascii())
+    letters = [c for c in sorted(set(text)) if not c.isascii()]
+    box = bytes(face.getmask(NO_LETTER)) if letters else b""
     return "".join(c for c in letters if bytes(face.getmask(c)) == box)
 
 
@@ -109,3 +110,17 @@ def contact_sheet(cells: Sequence[tuple[str, Image.Image]], legend: list[Entry])
             text = "…" + text
         draw.text((x, y + SIDE + 2), text, fill=INK, font=face)
     return with_legend(sheet, legend, TEXT + 2)
+
+
+def jpeg(picture: Image.Image, comment: bytes = b"") -> bytes:
+    """Return a JPEG's content. Writing it at once shows a full disk, which Pillow overlooks."""
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=90, comment=comment)
+    return content.getvalue()
+
+
+def png(picture: Image.Image) -> bytes:
+    """Return a PNG's content."""
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()

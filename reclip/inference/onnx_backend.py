@@ -18,6 +18,7 @@ from reclip.common.errors import ReclipError
 from reclip.config.models import ImageSettings
 from reclip.data.reading import Frame, Piece, read_in_windows
 from reclip.inference.model_info import ModelInfo
+from reclip.inference.uncertainty import squares_by_numpy
 
 IMAGE, LOGITS, DESCRIPTION = "image", "logits", "reclip"  # names: input, output, metadata entry
 
@@ -84,6 +85,7 @@ class OnnxStudent:
 
     class_map = staticmethod(class_map)
     probabilities = staticmethod(probabilities)
+    squares = staticmethod(squares_by_numpy)
 
     def __init__(self, path: Path) -> None:
         self.session = open_session(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from reclip.inference.drawing import with_legend
+from reclip.inference.uncertainty import Square, Uncertainty, mean_of
 
 OVERLAY_SIDE = 1600  # default for the long side of an overlay, in pixels
 
@@ -29,6 +30,7 @@ class Segmentation:
     class_names: tuple[str, ...]
     palette: np.ndarray
     _probabilities: Callable[[], np.ndarray]
+    _squares: Callable[[], Iterable[Square]]
 
     def __repr__(self) -> str:
         shares = sorted(self.area().items(), key=lambda item: -item[1])
@@ -43,6 +45,24 @@ class Segmentation:
         megapixels.
         """
         return self._probabilities()
+
+    def entropy(self) -> np.ndarray:
+        """Return the entropy of each pixel's probabilities, float32 (H, W), divided by ln C.
+
+        0: the model is certain; 1: all classes are equally probable. Needs little memory besides.
+        """
+        found = np.empty(self.mask.shape, np.float32)
+        for square in self._squares():
+            found[square.place] = square.entropy
+        return found
+
+    def uncertainty(self) -> Uncertainty:
+        """Return the photo's mean confidence, mean entropy, and mean probability of each class.
+
+        Check the photos of the highest entropy first. Needs little memory, unlike
+        :meth:`probabilities`.
+        """
+        return mean_of(self._squares())
 
     def pixels(self) -> np.ndarray:
         """Return the number of pixels of each class, int64 (C,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from reclip.data.reading import Frame, Piece, Window, whole_size
 from reclip.data.upright import upright_pixels
 from reclip.inference.model_info import WEIGHTS, ModelInfo, read_folder
 from reclip.inference.segmentation import Segmentation
+from reclip.inference.uncertainty import Square
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ class Backend(Protocol):
 
     def probabilities(self, pieces: Sequence[Piece], frame: Frame, scale: float) -> np.ndarray:
         """Return the softmax over the classes of `scale` times the logits, float32 (C, H, W)."""
+
+    def squares(self, pieces: Sequence[Piece], frame: Frame, scale: float) -> Iterator[Square]:
+        """Return how sure the model is of each pixel by this softmax, one square after another."""
 
 
 class Segmenter:
@@ -98,17 +102,25 @@ class Segmenter:
         evaluation. A photo of more than 2 megapixels as read (more for CLIP) is read in tiles, so
         that memory is bounded.
 
-        Raises ReclipError: the file is missing or not an image, or the array has another type or
-        shape.
+        Raises ReclipError: the file is missing or not an image, the array has another type or
+        shape, or the model's values are not finite.
         """
         photo, backend, info = as_pixels(image), self._backend, self.info
         settings = bounded(info.image, photo.shape[:2], backend.cell)
         pieces, frame = backend.logits(photo, settings)
+        if not all(bool((abs(piece.logits) < math.inf).all()) for piece in pieces):
+            raise ReclipError(
+                f"Cannot segment a photo: run '{info.run}' gives values that are not finite. "
+                f"Train or package it again."
+            )
         if settings is not info.image:
             pieces = without_margins(pieces, frame)
         mask = backend.class_map(pieces, frame)
-        probabilities = partial(backend.probabilities, pieces, frame, info.logit_scale)
-        return Segmentation(photo, mask, info.class_names, self._palette, probabilities)
+        softmax = (
+            partial(method, pieces, frame, info.logit_scale)
+            for method in (backend.probabilities, backend.squares)
+        )
+        return Segmentation(photo, mask, info.class_names, self._palette, *softmax)
 
     def __repr__(self) -> str:
         names = ", ".join(self.class_names[:3]) + (", ..." if len(self.class_names) > 3 else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from reclip.device import deterministic, pick_device
 from reclip.distill.deeplab import Student
 from reclip.distill.predict import student_logits
 from reclip.inference.model_info import INFO, ModelInfo
+from reclip.inference.uncertainty import Square, logits_in_squares, most_entropy
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import class_map, rectified_logits, upsample
 
@@ -36,6 +37,22 @@ class TorchBackend:
         values = upsample(pieces, frame).mul_(scale)
         values.sub_(values.amax(0)).exp_().div_(values.sum(0))  # in place: may be gigabytes
         return values.cpu().numpy()
+
+    @torch.inference_mode()
+    def squares(self, pieces: Sequence[Piece], frame: Frame, scale: float) -> Iterator[Square]:
+        device = pieces[0].logits.device
+
+        def array(weights: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(weights)).to(device)
+
+        for place, values in logits_in_squares(pieces, frame, array):
+            values.mul_(scale).sub_(values.amax(0))
+            likely = values.exp()
+            confidence = 1 / likely.sum(0)
+            entropy = -confidence.log() - confidence * values.mul_(likely).sum(0)
+            entropy /= most_entropy(len(likely))
+            sums = likely.flatten(1) @ confidence.flatten()
+            yield Square(place, *(found.cpu().numpy() for found in (confidence, entropy, sums)))
 
 
 class TorchStudent(TorchBackend):

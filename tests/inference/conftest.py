@@ -74,6 +74,15 @@ def photos(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> Path:
+    """An empty folder as the current one: using a model needs no project."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
 def noise() -> np.ndarray:
     """A photo, uint8 (61, 90, 3)."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)

@@ -43,15 +43,17 @@ def test_it_runs_and_shows_a_segmentation(cells, trained: Path, student: Path, m
             assert {"MODEL", "PHOTO"} <= names.keys()
             names["MODEL"] = str(student)
             names["PHOTO"] = str(trained / "results/tiny/data/voc/images/val-00000.png")
-    _, _, found, shares, sureness, mask = shown
+    _, _, found, shares, sureness, entropy, mask = shown
     assert isinstance(found, Segmentation) and found._repr_png_()
     assert 0 < sum(shares.values()) <= 1
-    assert isinstance(sureness, Image.Image) and sureness.size == mask.size
+    for picture in (sureness, entropy):
+        assert isinstance(picture, Image.Image) and picture.size == mask.size
+    assert f"entropy {found.uncertainty().entropy:.2f}" in said.getvalue()
     assert (np.asarray(mask) == found.mask).all()
     assert "Segmenter distill (student)" in said.getvalue() and "MIT licence" in said.getvalue()
 
 
 def test_its_outputs_are_stripped(cells) -> None:
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert len(code) == 6
+    assert len(code) == 7
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import resource
 import shutil
@@ -13,50 +12,39 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reclip.common.files import file_sha256
 from reclip.data.images import read_label
 from reclip.inference.inputs import find_photos, names
 from reclip.inference.segmenter import Segmenter
-from support.at_the_shell import Said, one_sentence, reclip
+from support.at_the_shell import one_sentence, reclip
+from support.predicting import areas, predict, written
 
 A, B = "masks/a.png", "masks/inner/a.png"
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch) -> Path:
-    """An empty folder as the current one: using a model needs no project."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def predict(model: Path, *arguments: str | Path) -> Said:
-    return reclip("predict", "--model", str(model), "--device", "cpu", *map(str, arguments))
-
-
-def written(folder: str = "predictions") -> dict[str, bytes]:
-    root = Path(folder)
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
 def test_output_files(here: Path, student: Path, photos: Path) -> None:
     said = predict(student, photos)
-    assert (said.code, said.out) == (0, "2 photos segmented: see 'predictions'\n")
+    assert said.code == 0 and said.out.startswith("2 photos segmented: see 'predictions'\n")
     assert written().keys() == {
-        A, B, "overlays/a.jpg", "overlays/inner/a.jpg", "areas.csv", "contact-sheet-1.jpg",
-        "model.json",
+        A, B, "overlays/a.jpg", "overlays/inner/a.jpg", "records/a.json", "records/inner/a.json",
+        "areas.csv", "contact-sheet-1.jpg", "model.json",
     }  # fmt: skip
     model = Segmenter.load(student, device="cpu")
-    rows = list(csv.DictReader(written()["areas.csv"].decode().splitlines()))
-    for row, photo, mask in zip(rows, ("a.png", "inner/a.png"), (A, B), strict=True):
+    for row, photo, mask in zip(areas(), ("a.png", "inner/a.png"), (A, B), strict=True):
         found = model(photos / photo)
         assert (read_label(Path("predictions") / mask) == found.mask).all()
         image = Image.open(Path("predictions") / mask)
         assert image.mode == "P" and image.getpalette()[:3] == list(model.info.palette[0])
         assert row["photo"] == str(photos / photo)
         assert (int(row["height"]), int(row["width"])) == found.mask.shape
-        shares = [float(row[name]) for name in model.class_names]
+        assert (row["mask"], row["sha256"]) == (mask, file_sha256(photos / photo))
+        shares = [float(row[f"share: {name}"]) for name in model.class_names]
         assert np.allclose(shares, list(found.area().values()), atol=1e-6)
+        means = found.uncertainty()
+        likely = [float(row[f"probability: {name}"]) for name in model.class_names]
+        assert np.allclose(likely, means.probabilities, atol=1e-6)
+        assert float(row["entropy"]) == pytest.approx(means.entropy, abs=1e-6)
+        assert float(row["confidence"]) == pytest.approx(means.confidence, abs=1e-6)
     sheet = Image.open("predictions/contact-sheet-1.jpg")
     assert sheet.width > 480 and sheet.height > 240
 
@@ -67,7 +55,7 @@ def test_a_second_call_does_nothing_and_a_changed_photo_is_segmented_again(
     predict(student, photos)
     before = written()
     said = predict(student, photos)
-    assert said.out == "2 photos segmented (2 of them earlier): see 'predictions'\n"
+    assert said.out.startswith("2 photos segmented (2 of them earlier): see 'predictions'\n")
     assert written() == before
     shutil.copyfile(photos / "inner/a.png", photos / "a.png")
     assert "(1 of them earlier)" in predict(student, photos).out
@@ -128,12 +116,12 @@ def test_a_bad_file_does_not_stop_the_rest(here: Path, student: Path, photos: Pa
     whole = (photos / "a.png").read_bytes()
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
     said = predict(student, photos)
-    assert said.code == 1 and said.out == "2 photos segmented: see 'predictions'\n"
+    assert said.code == 1 and said.out.startswith("2 photos segmented: see 'predictions'\n")
     *failed, last = said.err.splitlines()
     assert [line.startswith("failed: ") for line in failed] == [True, True]
     assert "bad.jpg" in failed[0] and "cut.png" in failed[1]
     assert last.startswith("error: 2 of 4 photos failed, as named above")
-    assert {A, B} < written().keys() and len(written()) == 7
+    assert {A, B} < written().keys() and len(written()) == 9
     (photos / "bad.jpg").unlink()
     (photos / "cut.png").write_bytes(whole)
     said = predict(student, photos)
@@ -167,9 +155,9 @@ def test_many_photos_fill_several_sheets(here: Path, student: Path) -> None:
     assert predict(student, "many").code == 0
     sheets = sorted(name for name in written() if name.startswith("contact"))
     assert sheets == ["contact-sheet-1.jpg", "contact-sheet-2.jpg"]
-    for path in list(Path("many").iterdir())[5:]:
+    for path in list(Path("predictions/records").iterdir())[5:]:
         path.unlink()
-    assert predict(student, "many").code == 0
+    assert predict(student, "many/a-photo-with-a-rather-long-name-1.png").code == 0
     assert sorted(n for n in written() if n.startswith("contact")) == sheets[:1]
 
 
@@ -261,10 +249,10 @@ def test_a_read_only_folder_is_named(here: Path, student: Path) -> None:
 def test_a_full_disk_stops_at_once(here: Path, student: Path, photos: Path, monkeypatch) -> None:
     """A full disk is not an error of one photo."""
 
-    def full(self, path, *arguments, **options):
-        raise OSError(28, "No space left on device", str(path))
+    def full(self, content):
+        raise OSError(28, "No space left on device", str(self))
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     line = one_sentence(predict(student, photos))
     assert ": the disk is full. Free" in line and not list(here.rglob("*.partial*"))
 

@@ -259,6 +259,7 @@ model = Segmenter.load(sys.argv[1], device="cpu")
 found = model(sys.argv[2])
 assert found.mask.shape == (5000, 8000) and sum(found.area().values()) > 0.99
 found.overlay()
+assert found.entropy().shape == found.mask.shape and 0 < found.uncertainty().entropy < 1
 (peak,) = [l for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l]
 print(int(peak.split()[1]) / 2**20)
 """
