@@ -100,7 +100,7 @@ def _walk(start: np.ndarray, end: np.ndarray, following: np.ndarray) -> list[lis
             todo[edge], edge = -1, todo[edge]
         if loop:
             points = np.stack([start[loop], end[loop]], axis=1).reshape(-1, 2)
-            points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+            points = points[(points != np.roll(points, -1, axis=0)).any(axis=1)]
             to, back = np.roll(points, -1, axis=0) - points, points - np.roll(points, 1, axis=0)
             corner = (np.sign(to) != np.sign(back)).any(axis=1)
             polygons.append(points[corner][:, ::-1].ravel().tolist())
