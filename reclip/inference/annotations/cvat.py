@@ -45,7 +45,7 @@ def files(results: Results, notes: list[str]) -> Files:
         name = photo.name
         if name != name.strip() or name[0] == "#" or len(name.splitlines()) != 1:
             raise ReclipError(
-                f"CVAT's layout cannot hold the name of '{photo.record.photo}': rename the photo "
+                f"CVAT's layout cannot hold the name of {photo.record.photo!r}: rename the photo "
                 f"and run `reclip predict` again"
             )
     labels = _labels(results, notes)
