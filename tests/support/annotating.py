@@ -18,7 +18,7 @@ from reclip.inference.model_info import INFO, ModelInfo
 from reclip.inference.records import Record, write_record
 from support.paths import ROOT, TESTS
 
-READERS = Path(os.environ.get("RECLIP_READERS", ROOT / ".venv-readers"))
+READERS = ROOT / ".venv-readers"
 Masks = dict[tuple[str, str], tuple[int, np.ndarray]]
 """Item and label: number of annotations, and their union, bool (H, W)."""
 
