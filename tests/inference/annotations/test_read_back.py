@@ -16,6 +16,7 @@ from scipy import ndimage
 from reclip.inference.annotations.results import read_results
 from reclip.inference.annotations.write import write
 from support.annotating import Masks, made, model_info, read_back
+from support.example_masks import REAL, made_masks, real_masks
 
 NAMES = {
     "real": ("background", *(f"class {k}" for k in range(1, 21)), "void"),
@@ -55,14 +56,20 @@ class Written(NamedTuple):
     masks: dict[str, dict[str, np.ndarray]]
     folder: Path
 
+    def path(self, case: Case) -> Path:
+        if case not in self.paths:
+            pytest.skip(f"VOC's photos may not be redistributed: put them at {REAL}")
+        return self.paths[case]
+
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory, real_masks, made_masks) -> Written:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """All cases, written. The photos do not exist: masks are enough."""
-    folder, masks = tmp_path_factory.mktemp("annotations"), {"real": real_masks, "made": made_masks}
+    folder = tmp_path_factory.mktemp("annotations")
+    masks = {"real": real_masks(), "made": made_masks()}
     outs = {key: made(folder / key, model_info(NAMES[key]), masks[key]) for key in masks}
     paths = {}
-    for case in CASES:
+    for case in (case for case in CASES if masks[case.masks]):
         _, format, target, options = next(way for way in WAYS if way[0] == case.way)
         paths[case] = folder / ids(case) / target
         results = read_results(outs[case.masks], regions=case.regions)
@@ -88,7 +95,7 @@ def expected(written: Written, case: Case) -> Iterator[tuple[str, str, np.ndarra
 
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_another_program_reads_the_same_masks(written: Written, found, case: Case) -> None:
-    seen = dict(found[written.paths[case]])
+    seen = dict(found[written.path(case)])
     for item, label, mask in expected(written, case):
         count, back = seen.pop((item, label))
         assert back.shape == mask.shape and (back == mask).all(), (item, label)
@@ -102,7 +109,7 @@ def test_another_program_reads_the_same_masks(written: Written, found, case: Cas
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.way in ("coco", "polygons")], ids=ids)
 def test_pycocotools_reads_the_same_masks_areas_and_boxes(written: Written, case: Case) -> None:
-    coco = COCO(written.paths[case])
+    coco = COCO(written.path(case))
     names = {k: category["name"] for k, category in coco.cats.items()}
     assert names == dict(enumerate(NAMES[case.masks], start=1))
     photos = {image["file_name"]: image for image in coco.loadImgs(coco.getImgIds())}
