@@ -1,6 +1,7 @@
 # make setup   create .venv with the pinned packages
 # make demo    set up, then Tables 1 to 7 of the embedded default, figures and a report
 # make test    set up, then all tests
+# make readers   create .venv-readers: datumaro and Label Studio's converter, which tests compare with
 # make check   lint, format, import contract, spelling, rules
 # make audit   known vulnerabilities of the pinned packages and of this code (docs/security.md)
 # make lock    resolve the dependencies again
@@ -13,6 +14,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
+READERS := .venv-readers/.ready
 SMOKE := results/smoke-paper/inputs
 SAMPLES ?= ../shared/real
 REPORT := results/mini/report.html
@@ -23,7 +25,7 @@ KILLS ?= 50
 ROUNDS ?= 10
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check soak smoke-paper smoke-photos audit lock ui clean
+.PHONY: setup readers demo test check soak smoke-paper smoke-photos audit lock ui clean
 
 setup: $(SETUP)
 
@@ -35,12 +37,21 @@ $(SETUP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(SETUP)
 
+# They need other versions than reclip, so they have an environment of their own.
+readers: $(READERS)
+
+$(READERS): tests/readers/requirements.lock | $(SETUP)
+	@test -x .venv-readers/bin/python || $(BIN)/python -m venv .venv-readers
+	@echo "installing the programs that read annotations back into .venv-readers (0.7 GB, a minute)"
+	.venv-readers/bin/python -m pip install --quiet --require-hashes -r tests/readers/requirements.lock
+	@touch $(READERS)
+
 demo: $(SETUP)
 	snakemake
 	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/mini/tables results/mini/figures -newer $(REPORT) -print -quit)" ]; then snakemake --report $(REPORT); fi
 	@echo "tables: results/mini/tables, figures: results/mini/figures, report: results/mini/report.html"
 
-test: $(SETUP)
+test: $(SETUP) $(READERS)
 	pytest
 
 check: $(SETUP)
@@ -73,6 +84,7 @@ audit:
 
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11.4 --no-header --no-annotate --quiet --upgrade --output-file requirements.lock
+	uv pip compile tests/readers/requirements.in --universal --generate-hashes --python-version 3.11.4 --no-header --no-annotate --quiet --upgrade --output-file tests/readers/requirements.lock
 
 ui: $(SETUP)
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 --backend-store-uri sqlite:///mlflow.db

@@ -70,7 +70,9 @@ INSTEAD = {
     r"dvc config --global (.*)": (r"dvc config --local \1", "settings of the user"),
 }
 # These run in this process, where torch is loaded: they read no result of the project.
-IN_PROCESS = ("reclip init", "reclip compat", "reclip plan", "reclip predict", "reclip export")
+IN_PROCESS = tuple(
+    f"reclip {name}" for name in ("init", "compat", "plan", "predict", "export", "annotations")
+)
 # The runs of `mini` that the commands need.
 RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-check-ref-pe",
         "voc-check-distill")  # fmt: skip
