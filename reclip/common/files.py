@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,9 @@ UNWRITABLE = (errno.EFBIG, errno.EIO, errno.EROFS)
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` on success, else remove it.
 
-    The temporary name keeps the suffix, because some writers choose the format by it.
+    The temporary name keeps the suffix, because some writers choose the format by it. The file gets
+    the permissions of any new file, by the umask. Some writers (safetensors) would keep it from
+    other users.
     Raises ReclipError: the disk is full, or the file cannot be written for another reason.
     """
     path = Path(path)
@@ -32,7 +35,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(path.parent.absolute())
+        partial.touch()
+        mode = stat.S_IMODE(partial.stat().st_mode)  # os.umask could not be read without a change
         yield partial
+        os.chmod(partial, mode)
         os.replace(partial, path)
     except ReclipError:
         raise
