@@ -35,8 +35,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(path.parent.absolute())
-        partial.touch()
-        mode = stat.S_IMODE(partial.stat().st_mode)  # os.umask could not be read without a change
+        mode = _mode_of_new(partial)
         yield partial
         os.chmod(partial, mode)
         os.replace(partial, path)
@@ -56,6 +55,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _mode_of_new(path: Path) -> int:
+    """Return the permissions that a new file gets; os.umask cannot tell without changing it."""
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 @functools.cache
