@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from reclip.common.errors import ReclipError
+from reclip.pipeline.job import config_option
 
 FOLDER = "folder"
 OWN = ("images", "classes", "val_images", "val_labels", "clip", "experiment")
@@ -81,8 +82,7 @@ def init(context: click.Context, preset: str, output: str, force: bool, **given:
     path = write_settings(text, Path(output), changed)
     for line in said:
         click.echo(line)
-    hint = "" if output == "params.yaml" else f" --config params={output}"
-    click.echo(f"wrote {path}; now run: snakemake{hint}")
+    click.echo(f"wrote {path}; now run: snakemake{config_option(output)}")
     if preset == FOLDER:
         from reclip.config.load import load_params
 
