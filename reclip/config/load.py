@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +22,9 @@ from reclip.config.sources import Source
 
 KEY = "params"
 """The only key of Snakemake's `--config`."""
+
+VARIABLES = ("RECLIP_PARAMS", "RECLIP_TRACKING_LATER", "RECLIP_WARM", "RECLIP_CHECKPOINT_SECONDS")
+"""Environment variables that are read."""
 
 
 def validate(model: type[Settings], data: Any, at: str = "") -> Any:
@@ -112,11 +117,26 @@ def settings_file(
     return named
 
 
+def require_known_variables(names: Iterable[str]) -> None:
+    """Raise ReclipError if a name of `names` looks like a misspelt variable of `VARIABLES`.
+
+    Other names that begin with RECLIP_ may belong to the user.
+    """
+    for name in sorted(set(names) - set(VARIABLES)):
+        if name.startswith("RECLIP") and (close := get_close_matches(name, VARIABLES, 1, 0.85)):
+            raise ReclipError(
+                f"unknown environment variable {name}; did you mean '{close[0]}'? Rename or unset "
+                f"it"
+            )
+
+
 def load_params(path: str | Path) -> Params:
     """Read and validate a settings file.
 
-    Raises ReclipError: the file is missing or not YAML, or a key or value is invalid.
+    Raises ReclipError: the file is missing or not YAML, or a key, a value or an environment
+        variable is invalid.
     """
+    require_known_variables(os.environ)
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
