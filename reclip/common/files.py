@@ -60,7 +60,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 def _mode_of_new(path: Path) -> int:
     """Return the permissions that a new file gets; os.umask cannot tell without changing it."""
     path.unlink(missing_ok=True)
-    path.touch()
+    path.touch(exist_ok=False)
     mode = stat.S_IMODE(path.stat().st_mode)
     path.unlink()
     return mode

@@ -279,7 +279,7 @@ def test_results_of_unknown_photos_are_not_replaced() -> None:
 def test_other_files_beside_settings_are_no_trouble() -> None:
     Path("list.yaml").write_text("- a\n", encoding="utf-8")
     Path("broken.yaml").write_text("a: [", encoding="utf-8")
-    Path("latin.yml").write_bytes(b"a: caf\xe9")
+    Path("latin.yml").write_bytes(b"a: \xe9")
     Path("other.yaml").write_text("experiment: photos\ndatasets: {x: {}}\n", encoding="utf-8")
     assert named("photos", output="own.yaml")[0] == "photos"
 
