@@ -6,7 +6,6 @@ A run of settings for other photos would find every result stale and replace it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,12 @@ def free_name(name: str, images: str, output: Path, reserved: tuple[str, ...]) -
         output: the settings file to write; what it holds now does not count.
         reserved: names of presets.
     """
-    mine, taken_by = {_place({"kind": "folder", "images": images})}, ""
-    for number in count(1):
-        tried = name if number == 1 else f"{name}-{number}"
-        owner = f"preset {tried}" if tried in reserved else other_owner(tried, mine, output)
-        if owner is None:
-            return tried, taken_by
-        taken_by = taken_by or owner
-    raise AssertionError
+    mine = {_place({"kind": "folder", "images": images})}
+    tried, taken_by, number = name, "", 1
+    while owner := f"preset {tried}" if tried in reserved else other_owner(tried, mine, output):
+        taken_by, number = taken_by or owner, number + 1
+        tried = f"{name}-{number}"
+    return tried, taken_by
 
 
 def require_own(params: Params, output: Path, reserved: tuple[str, ...]) -> None:
