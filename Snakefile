@@ -8,6 +8,7 @@ from snakemake.utils import min_version
 
 from reclip.common.errors import ReclipError
 from reclip.config import PARAMS
+from reclip.config.load import settings_file
 from reclip.device import uses_gpu
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.recipes import FIGURES
@@ -18,14 +19,21 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-SETTINGS = config.get("params", PARAMS)
 try:
+    SETTINGS = settings_file(
+        config, workflow.configfiles, os.environ.get("RECLIP_PARAMS", PARAMS)
+    )
     PLAN = Plan.load(SETTINGS)
 except ReclipError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = PLAN.root.as_posix()
 LOGS = f"logs/{PLAN.params.experiment}"
+
+
+include: "workflow/rules/braces.smk"
+
+
 # The command of every rule.
 RECLIP = f"RECLIP_PARAMS={shlex.quote(SETTINGS)} python -m reclip"
 
@@ -33,10 +41,10 @@ if PLAN.params.tracking.enabled and PLAN.params.tracking.when == "end":
     RECLIP = f"RECLIP_TRACKING_LATER=1 {RECLIP}"
 
     onsuccess:
-        shell(f"{RECLIP} sync-mlflow")
+        shell(literal(f"{RECLIP} sync-mlflow"))
 
     onerror:
-        shell(f"{RECLIP} sync-mlflow")
+        shell(literal(f"{RECLIP} sync-mlflow"))
 
 
 wildcard_constraints:

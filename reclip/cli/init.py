@@ -8,9 +8,12 @@ from typing import Any
 import click
 
 from reclip.common.errors import ReclipError
+from reclip.pipeline.job import config_option
 
 FOLDER = "folder"
 OWN = ("images", "classes", "val_images", "val_labels", "clip", "experiment")
+# Options of the folder that --set may give as well: other choices depend on them.
+SET_BEFORE = {"experiment": "experiment", "clip": "clip.model", "checkpoint": "clip.checkpoint"}
 OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official layout
 
 
@@ -62,7 +65,7 @@ def init(context: click.Context, preset: str, output: str, force: bool, **given:
             )
     from reclip.presets import preset_text, write_settings
     from reclip.presets.folder import folder_preset
-    from reclip.presets.options import assigned, changes
+    from reclip.presets.options import assigned, changes, fitted_to_weights
 
     given = {name: value for name, value in given.items() if name not in others}
     said: list[str] = []
@@ -75,14 +78,19 @@ def init(context: click.Context, preset: str, output: str, force: bool, **given:
                 )
         changed = assigned(given.pop("assignments"))
         device = str(changed.get("compute.device", "auto"))
-        text, said = folder_preset(**given, device=device)
+        for name, key in SET_BEFORE.items():
+            given[name] = given[name] or changed.get(key)
+        text, said = folder_preset(
+            **given, output=Path(output), device=device, activation=changed.get("clip.activation")
+        )
     else:
         text, changed = preset_text(preset), changes(preset, **given)
-    path = write_settings(text, Path(output), changed)
+        if preset == "paper":
+            changed, said = fitted_to_weights(changed)
+    path = write_settings(text, Path(output), changed, preset)
     for line in said:
         click.echo(line)
-    hint = "" if output == "params.yaml" else f" --config params={output}"
-    click.echo(f"wrote {path}; now run: snakemake{hint}")
+    click.echo(f"wrote {path}; now run: snakemake{config_option(output)}")
     if preset == FOLDER:
         from reclip.config.load import load_params
 

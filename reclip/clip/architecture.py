@@ -38,7 +38,8 @@ def architecture(
 
     The log says which activation it has, and why. All of OpenAI's CLIPs were trained with
     QuickGELU, though open_clip's ViT-B-16 has GELU. Files converted from OpenAI's do not show it.
-    For them, set `clip.activation: quick_gelu` or a model named ViT-...-quickgelu.
+    For them, set `clip.activation: quick_gelu` or a model named ViT-...-quickgelu
+    (`reclip.clip.checkpoint` asks for it).
 
     Args:
         names: names of the tensors in the weights file.
@@ -64,24 +65,49 @@ def architecture(
             f"{spec.model} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16."
         )
 
-    by_name = f"clip.model is {spec.model}"
+    quick, said = activation(spec, config, tag, names, release)
+    log.info("CLIP activation: %s", said)
+    if quick:
+        config["quick_gelu"] = True
+    return config, mean, std
+
+
+def activation(
+    spec: ClipSettings,
+    config: Mapping[str, Any],
+    tag: Mapping[str, Any],
+    names: Iterable[str],
+    release: Release | None,
+) -> tuple[bool, str]:
+    """Return whether CLIP gets QuickGELU, and in words which activation it gets and why.
+
+    Args:
+        config, tag: open_clip's, of `clip.model` and `clip.pretrained`.
+        names, release: as for `architecture`.
+    Raises ReclipError: the model's name says QuickGELU, but the weights are known to have GELU.
+    """
+    by_name, title = f"clip.model is {spec.model}", release.title if release else ""
+    known_gelu = release is not None and not release.quick_gelu
+    if known_gelu and config.get("quick_gelu") and spec.activation != "quick_gelu":
+        raise ReclipError(
+            f"The CLIP weights are {title}, which was trained with GELU, but {by_name}: set "
+            f"clip.model to {release.model}."
+        )
     reasons = (
         (spec.activation == "quick_gelu", "clip.activation says so"),
         (config.get("quick_gelu"), by_name),
         (tag.get("quick_gelu"), f"clip.pretrained is {spec.pretrained}"),
-        (release, f"the weights are {release.title if release else ''}"),
+        (release and release.quick_gelu, f"the weights are {title}"),
         (set(names) >= OPENAI_EXTRAS, "the file has the layout of OpenAI's own"),
     )
     why = next((reason for holds, reason in reasons if holds), None)
-    said = f"QuickGELU ({why})" if why else f"GELU ({by_name})"
+    gelu = f"GELU (the weights are {title})" if known_gelu else f"GELU ({by_name})"
+    said = f"QuickGELU ({why})" if why else gelu
     if spec.activation == "gelu":
         said = f"GELU in the image tower (clip.activation says so), {said} in the text tower"
-    elif spec.checkpoint and not why:
+    elif spec.checkpoint and not why and not known_gelu:
         said += "; set clip.activation: quick_gelu for OpenAI's weights"
-    log.info("CLIP activation: %s", said)
-    if why:
-        config["quick_gelu"] = True
-    return config, mean, std
+    return bool(why), said
 
 
 def _is_plain(config: dict[str, Any]) -> bool:
@@ -101,20 +127,24 @@ def fitting_weights(
     Raises ReclipError: a tensor is missing, surplus or of another shape. The error names the model
         that fits, if open_clip has one.
     """
-    # OpenAI's archive also holds three numbers, and a traced one the causal mask.
-    weights = {k: t for k, t in state.items() if k not in OPENAI_EXTRAS | {"attn_mask"}}
+    weights = without_extras(state)
     if kind := _foreign(weights):
         raise ReclipError(
             f"{source} {kind}. Set clip.checkpoint to OpenAI's or open_clip's weights of {name}."
         )
     if difference := misfit(weights, wanted):
-        fitting = _fitting_model(weights)
+        fitting = fitting_model(weights)
         hint = f" Its shapes are those of {fitting}." if fitting else ""
         raise ReclipError(
             f"{source} does not fit {name} ({difference}).{hint} Correct clip.model or "
             f"clip.checkpoint."
         )
     return weights
+
+
+def without_extras(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights alone: OpenAI's archive holds three numbers, a traced one the mask."""
+    return {k: t for k, t in state.items() if k not in OPENAI_EXTRAS | {"attn_mask"}}
 
 
 def _foreign(state: Mapping[str, Tensor]) -> str | None:
@@ -128,8 +158,10 @@ def _foreign(state: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def _fitting_model(state: Mapping[str, Tensor]) -> str | None:
+def fitting_model(state: Mapping[str, Tensor]) -> str | None:
     """Return the shortest name of an open_clip ViT that `state` fits; None if there is none."""
+    if "visual.conv1.weight" not in state:
+        return None
     first = tuple(state["visual.conv1.weight"].shape)
     for name in sorted(open_clip.list_models(), key=len):
         config = open_clip.get_model_config(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from reclip.clip.dense import dense_features
 from reclip.clip.feature_cache import grid_of
 from reclip.clip.load import Clip
+from reclip.common.errors import ReclipError
 from reclip.common.files import atomic, reserve
 from reclip.common.prefetch import prefetch
 from reclip.config.models import ClipSettings, ImageSettings
@@ -43,11 +44,13 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(
-        self, images: list[torch.Tensor], with_global: bool = False
+        self, images: list[torch.Tensor], photos: Sequence[object], with_global: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return tokens (B, h, w, D) and vectors (B, D) of normalised images of one size (3, H, W).
 
         The vectors are None without `with_global`.
+        photos: names the photo of each image in errors.
+        Raises ReclipError: the features of a photo are no usable numbers.
         """
         z, vectors = dense_features(
             self.clip,
@@ -56,8 +59,34 @@ class Extractor:
             mlp=self.settings.mlp,
             with_global=with_global,
         )
+        require_usable(z, vectors, photos)
         tokens = z.to(getattr(torch, self.settings.cache_dtype)).cpu().numpy()
         return tokens, None if vectors is None else vectors.cpu().numpy()
+
+
+def require_usable(
+    tokens: torch.Tensor | None, vectors: torch.Tensor | None, photos: Sequence[object]
+) -> None:
+    """Check features before they are stored: NaN would pass every later stage as class 0.
+
+    Args:
+        tokens: of unit length (B, h, w, D), if computed. vectors: (B, D), if computed.
+        photos: names of the B photos.
+    Raises ReclipError: a token is not of unit length, or a vector is zero or not finite.
+    """
+    good = torch.ones(len(photos), dtype=torch.bool)
+    if tokens is not None:  # comparisons with NaN are False
+        squares = tokens.float().square().sum(-1)
+        good &= ((squares - 1).abs() < 0.1).flatten(1).all(1).cpu()
+    if vectors is not None:
+        squares = vectors.float().square().sum(-1)
+        good &= ((squares > 0) & squares.isfinite()).cpu()
+    if not good.all():
+        raise ReclipError(
+            f"CLIP's features of '{photos[int(good.int().argmin())]}' are no usable numbers (NaN, "
+            f"infinite or zero). Check the CLIP weights, then the photo: get the weights again or "
+            f"set another clip.checkpoint or clip.pretrained."
+        )
 
 
 class Piece(NamedTuple):
@@ -126,7 +155,8 @@ def cache_pieces(
     batches = _same_size_batches(pieces, extractor.patch)
     with _new_array(path, extractor.dtype, (count, extractor.dim)) as tokens:
         for batch, cuts in prefetch(batches, load, extractor.loaders):
-            z, found = extractor(cuts, with_global)
+            photos = [items[piece.image].image for piece in batch]
+            z, found = extractor(cuts, photos, with_global)
             for k, piece in enumerate(batch):
                 flat = z[k].reshape(-1, extractor.dim)
                 tokens[piece.offset : piece.offset + len(flat)] = flat
@@ -142,7 +172,7 @@ def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) 
     for item in tqdm(items, desc="image-level features", disable=None):
         size = whole_size(item.height, item.width, whole)
         image = normalise(resize_image(read_image(item.image), size), extractor.norm)
-        vectors.append(extractor([image], with_global=True)[1][0])
+        vectors.append(extractor([image], [item.image], with_global=True)[1][0])
     return np.reshape(vectors, (len(items), extractor.dim)).astype(np.float32)
 
 
@@ -162,7 +192,11 @@ def centre_crop_embedding(clip: Clip, photo: np.ndarray) -> torch.Tensor:
 def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
     """Return image-level features float32 (N, D) of the official code."""
     bar = tqdm(items, desc="image-level features", disable=None)
-    found = [centre_crop_embedding(clip, read_image(item.image)).cpu().numpy() for item in bar]
+    found = []
+    for item in bar:
+        vector = centre_crop_embedding(clip, read_image(item.image))
+        require_usable(None, vector[None], [item.image])
+        found.append(vector.cpu().numpy())
     return np.reshape(found, (len(items), clip.embed_dim)).astype(np.float32)
 
 
@@ -193,7 +227,7 @@ def cache_views(
                 rows = slice(start, start + len(crops))
                 cells[number, rows] = [grid_of(crop.shape[1:], patch) for crop in crops]
                 padded = [pad_to(crop, views.crop, views.crop) for crop in crops]
-                tokens[number, rows] = extractor(padded)[0]
+                tokens[number, rows] = extractor(padded, [i.image for i in items[rows]])[0]
                 bar.update(len(crops))
     with atomic(cells_path) as partial:
         np.save(partial, cells)

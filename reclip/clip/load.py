@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import ClipSettings
+from reclip.data.reading import MEAN_STD
 from reclip.weights.identity import MINI_CLIP, PACKAGED, log_file, weights_sha256
 from reclip.weights.releases import Release, clip_release, release_of
 
@@ -63,7 +64,8 @@ def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
     """Return the CLIP of `spec` in float32 on `device`; log which weights it has.
 
     Raises ReclipError: the model is unknown or no plain ViT CLIP; the weights file is missing,
-        damaged, not what its name says, or of another architecture; or the download fails.
+        damaged, not what its name says, or of another architecture; the download fails; or the
+        weights expect another normalisation of photos.
     """
     from reclip.weights.state_dict import read_state_dict
 
@@ -71,7 +73,23 @@ def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
     sha256 = weights_sha256(str(path), "clip.checkpoint", clip_release(spec.model))
     log_file("CLIP weights", path, sha256)
     state = read_state_dict(path, "clip.checkpoint")
-    return clip_from_state_dict(spec, state, device, source=f"'{path}'", release=release_of(sha256))
+    release = release_of(sha256)
+    clip = clip_from_state_dict(spec, state, device, source=f"'{path}'", release=release)
+    _require_mean(spec, clip)
+    return clip
+
+
+def _require_mean(spec: ClipSettings, clip: Clip) -> None:
+    """Raise ReclipError if `clip.norm: clip` is not the normalisation that the tag names."""
+    if spec.norm != "clip" or spec.model == MINI_CLIP:
+        return
+    wanted = [value / 255 for values in MEAN_STD["clip"] for value in values]
+    if any(abs(a - b) > 0.01 for a, b in zip([*clip.mean, *clip.std], wanted, strict=True)):
+        raise ReclipError(
+            f"The weights {spec.pretrained} of {spec.model} expect photos with mean {clip.mean} "
+            f"and deviation {clip.std}, which reclip cannot give them. Set clip.pretrained to "
+            f"another tag."
+        )
 
 
 def clip_from_state_dict(

@@ -33,7 +33,8 @@ def query_embeddings(
     Args:
         classes: the names (synonyms) of each class.
         templates: strings with one `{}`.
-    Raises ReclipError: a prompt is longer than the text tower's context.
+    Raises ReclipError: a prompt is longer than the text tower's context, or the embedding of a
+        class is no usable vector.
     """
     model, tokenizer = clip.model, clip.tokenizer
     prompts = [
@@ -55,7 +56,15 @@ def query_embeddings(
         embedded[batch.to(clip.device)] = found.float()
     embedded = F.normalize(embedded, dim=-1)
     per_class = embedded.split([len(names) * len(templates) for names in classes])
-    return F.normalize(torch.stack([e.mean(0) for e in per_class]), dim=-1)
+    found = F.normalize(torch.stack([e.mean(0) for e in per_class]), dim=-1)
+    usable = (found.norm(dim=-1) - 1).abs() < 0.1  # a comparison with NaN is False
+    if not usable.all():
+        raise ReclipError(
+            f"CLIP's text embedding of {classes[int(usable.int().argmin())][0]!r} is no usable "
+            f"vector (NaN, infinite or zero). Get the CLIP weights again, or set another "
+            f"clip.checkpoint or clip.pretrained."
+        )
+    return found
 
 
 def encode_tokens(model: CLIP, tokens: Tensor, end: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,9 @@ UNWRITABLE = (errno.EFBIG, errno.EIO, errno.EROFS)
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` on success, else remove it.
 
-    The temporary name keeps the suffix, because some writers choose the format by it.
+    The temporary name keeps the suffix, because some writers choose the format by it. The file gets
+    the permissions of any new file, by the umask. Some writers (safetensors) would keep it from
+    other users.
     Raises ReclipError: the disk is full, or the file cannot be written for another reason.
     """
     path = Path(path)
@@ -32,7 +35,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(path.parent.absolute())
+        mode = _mode_of_new(partial)
         yield partial
+        os.chmod(partial, mode)
         os.replace(partial, path)
     except ReclipError:
         raise
@@ -50,6 +55,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _mode_of_new(path: Path) -> int:
+    """Return the permissions that a new file gets; os.umask cannot tell without changing it."""
+    path.unlink(missing_ok=True)
+    path.touch(exist_ok=False)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 @functools.cache

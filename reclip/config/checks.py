@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from reclip.common.errors import ReclipError
 from reclip.common.text import nearest
-from reclip.config.models import Check, RunSettings
+from reclip.config.models import Check, Params, RunSettings
 from reclip.config.resolve import METHODS, Experiment
 
 
-def check_experiment(experiment: Experiment) -> None:
+def check_experiment(experiment: Experiment, rules: Collection[str] = ()) -> None:
     """Check every run, table and the check.
 
-    Raises ReclipError: a name is unknown, or the named run does not fit.
+    rules: names of Snakemake's rules, which no table may have.
+    Raises ReclipError: a name is unknown or a rule's, or the named run does not fit.
     """
     params = experiment.params
+    _check_tables_are_no_rules(params, rules)
     for run, settings in params.runs.items():
         _check_run(experiment, run, settings)
     for table, settings in params.tables.items():
@@ -24,6 +28,16 @@ def check_experiment(experiment: Experiment) -> None:
                     require_measured(experiment, cell.run, at)
     if params.check:
         _check_check(experiment, params.check)
+
+
+def _check_tables_are_no_rules(params: Params, rules: Collection[str]) -> None:
+    own = f"{params.experiment}_check"
+    for table in params.tables:
+        if table in rules or (params.check and table == own):
+            raise ReclipError(
+                f"params: 'tables.{table}': `snakemake {table}` is the name of a rule: rename this "
+                f"table, for example to '{table}-table'"
+            )
 
 
 def require_measured(experiment: Experiment, run: str, at: str) -> None:

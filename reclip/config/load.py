@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,10 +14,17 @@ from pydantic import ValidationError
 
 from reclip.common.errors import ReclipError
 from reclip.common.passwords import without_password
-from reclip.common.text import nearest
+from reclip.common.text import listed, nearest
+from reclip.config import PARAMS
 from reclip.config.base import Settings
 from reclip.config.models import Params
 from reclip.config.sources import Source
+
+KEY = "params"
+"""The only key of Snakemake's `--config`."""
+
+VARIABLES = ("RECLIP_PARAMS", "RECLIP_TRACKING_LATER", "RECLIP_WARM", "RECLIP_CHECKPOINT_SECONDS")
+"""Environment variables that are read."""
 
 
 def validate(model: type[Settings], data: Any, at: str = "") -> Any:
@@ -77,11 +88,55 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def settings_file(
+    config: Mapping[str, Any], files: Sequence[str] = (), default: str = PARAMS
+) -> str:
+    """Return the settings file that Snakemake's config names.
+
+    Args:
+        config: of Snakemake: the only key is `params`.
+        files: those of `--configfile`, for the error.
+        default: the file if none is named.
+    Raises ReclipError: there is another key, which would be ignored, or no file name.
+    """
+    unknown = [str(key) for key in config if key != KEY]
+    if unknown:
+        hint = nearest(unknown[0], [KEY])
+        named = config.get(KEY) or (files[0] if files else "FILE")
+        raise ReclipError(
+            f"unknown key{'s' * (len(unknown) > 1)} {listed([repr(key) for key in unknown])} in "
+            f"Snakemake's config{hint}: settings are in one file, which is named by "
+            f"`--config params={shlex.quote(str(named))}`"
+        )
+    named = config.get(KEY, default)
+    if not isinstance(named, str) or not named:
+        raise ReclipError(
+            f"--config params={named} names no settings file: give the path of a file, and "
+            f"rename a file whose name is a number or YAML to NAME.yaml"
+        )
+    return named
+
+
+def require_known_variables(names: Iterable[str]) -> None:
+    """Raise ReclipError if a name of `names` looks like a misspelt variable of `VARIABLES`.
+
+    Other names that begin with RECLIP_ may belong to the user.
+    """
+    for name in sorted(set(names) - set(VARIABLES)):
+        if name.startswith("RECLIP") and (close := get_close_matches(name, VARIABLES, 1, 0.85)):
+            raise ReclipError(
+                f"unknown environment variable {name}; did you mean '{close[0]}'? Rename or unset "
+                f"it"
+            )
+
+
 def load_params(path: str | Path) -> Params:
     """Read and validate a settings file.
 
-    Raises ReclipError: the file is missing or not YAML, or a key or value is invalid.
+    Raises ReclipError: the file is missing or not YAML, or a key, a value or an environment
+        variable is invalid.
     """
+    require_known_variables(os.environ)
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")

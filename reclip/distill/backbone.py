@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from reclip.common.errors import ReclipError
+from reclip.weights.finite import not_finite
 from reclip.weights.identity import log_file, weights_sha256
 from reclip.weights.releases import OPEN_MMLAB
 from reclip.weights.state_dict import misfit, read_state_dict
@@ -115,9 +116,11 @@ def _drop_classifier(name: str, state: dict[str, Tensor]) -> None:
 
 
 def _require_fit(name: str, args: dict[str, Any], state: dict[str, Tensor], source: str) -> None:
-    """Raise ReclipError if a tensor of `state` is missing, surplus or of another shape."""
+    """Raise ReclipError if a tensor of `state` is missing, surplus, of another shape, or NaN."""
     with torch.device("meta"):  # shapes only
         wanted = timm.create_model(name, **{**args, "num_classes": 0}).state_dict()
+    if trouble := not_finite(state):
+        raise ReclipError(f"{source} holds {trouble}: get the weights again, or others.")
     if difference := misfit(state, wanted):
         release = OPEN_MMLAB.get(name)
         example = f", such as {release.url}" if release else ""

@@ -16,6 +16,7 @@ from reclip.common.errors import ReclipError
 from reclip.data.views import resize
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.backbone import create_backbone
+from reclip.weights.finite import not_finite
 
 ASPP_RATES = (6, 12, 18, 24)
 """Dilations of the four branches (DeepLabV2's ASPP-L; official code)."""
@@ -173,6 +174,11 @@ class Student(nn.Module):
             raise ReclipError(
                 f"{path} is not a saved student ({error!r}): run `reclip distill` to write one."
             ) from error
+        if trouble := not_finite(tensors):
+            raise ReclipError(
+                f"{path} holds {trouble}: its training diverged, or the file is damaged. Train the "
+                f"student again."
+            )
         deeplab = DeepLabV2(**config["deeplab"])
         # The file holds W_q - W_r as one weight, so the reference here is zero.
         weight = tensors.get("head.weight")

@@ -8,6 +8,7 @@ covers the pixels from (s·i, s·j). For a mask, resize the logits bilinearly by
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,7 +104,13 @@ class OnnxStudent:
         pieces = []
         for window, pixels in cuts:
             batch = np.ascontiguousarray(pixels)[None]
-            pieces.append(Piece(window, self.session.run([LOGITS], {IMAGE: batch})[0][0]))
+            logits = self.session.run([LOGITS], {IMAGE: batch})[0][0]
+            if not np.isfinite(logits).all():  # class 0 everywhere, without an error
+                raise ReclipError(
+                    "The ONNX model gives logits that are not finite: its weights are damaged. "
+                    "Export or copy it again."
+                )
+            pieces.append(Piece(window, logits))
         return pieces, Frame(self.cell, size, photo.shape[:2], image.overhang)
 
 
@@ -117,7 +124,9 @@ def open_session(path: Path):
             "model's folder instead"
         ) from error
     if not path.is_file():
-        raise ReclipError(f"no file '{path}': write it with `reclip export --onnx '{path}'`")
+        raise ReclipError(
+            f"no file '{path}': write it with `reclip export --onnx {shlex.quote(str(path))}`"
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only; they are raised as well
     try:

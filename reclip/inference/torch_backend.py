@@ -96,7 +96,7 @@ class TorchRectifiedClip(TorchBackend):
         size, cuts = read_in_windows(photo, image)
         features = []
         for window, pixels in cuts:
-            tokens, _ = self.extractor([normalise(pixels, self.extractor.norm)])
+            tokens, _ = self.extractor([normalise(pixels, self.extractor.norm)], ["the photo"])
             features.append((window, unit_features(tokens[0])))
         frame = Frame(self.cell, size, photo.shape[:2], image.overhang)
         return rectified_logits(self.model, features, self.info.denoising), frame

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -94,5 +96,17 @@ class Job:
 
 def snakemake(target: str | Path, params: str) -> str:
     """Return the command that makes `target` with the settings file `params`, for errors."""
-    config = "" if params == PARAMS else f" --config params={shlex.quote(params)}"
-    return f"snakemake {target}{config}"
+    return f"snakemake {target}{config_option(params)}"
+
+
+def config_option(params: str) -> str:
+    """Return Snakemake's option for a settings file, for a shell; empty for the default file.
+
+    Snakemake strips quotes and reads the rest as YAML. So names that YAML may read as something
+    else get quotes between spaces.
+    """
+    if params == PARAMS:
+        return ""
+    plain = re.fullmatch(r"[\w./][\w./ -]*\.ya?ml", params)
+    name = params if plain else f" {json.dumps(params, ensure_ascii=False)} "
+    return f" --config params={shlex.quote(name)}"

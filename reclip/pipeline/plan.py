@@ -15,7 +15,7 @@ from reclip.config.models import Params
 from reclip.config.resolve import Experiment
 from reclip.pipeline import recipes
 from reclip.pipeline.job import Job
-from reclip.pipeline.stages import STAGES
+from reclip.pipeline.stages import RULES, STAGES
 
 
 class Plan:
@@ -32,7 +32,7 @@ class Plan:
     def __init__(self, params: Params, file: str | Path = PARAMS):
         self.params = params
         self.experiment = Experiment(params)
-        check_experiment(self.experiment)
+        check_experiment(self.experiment, RULES)
         self.root = Path("results") / params.experiment
         self.file = str(file)
         self._ids: dict[str, list[str]] = {}

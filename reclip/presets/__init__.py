@@ -16,6 +16,7 @@ from reclip.common.text import nearest
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
+from reclip.presets.ownership import require_own
 
 PRESETS = ("mini", "paper", "voc")
 
@@ -28,15 +29,23 @@ def preset_text(name: str, **values: Any) -> str:
     return templates.get_template(f"{name}.yaml").render(values)
 
 
-def write_settings(text: str, output: Path, changes: dict[str, Any] | None = None) -> Path:
+def write_settings(
+    text: str, output: Path, changes: dict[str, Any] | None = None, preset: str | None = None
+) -> Path:
     """Write a settings file with some values changed; keep its comments; return `output`.
 
-    changes: dotted key to value, e.g. {"rectify.lr": 0.02}; None removes a key.
-    Raises ReclipError: a key does not exist, or the changed settings are invalid.
+    Args:
+        changes: dotted key to value, e.g. {"rectify.lr": 0.02}; None removes a key.
+        preset: the experiment's name if it is the preset's; another may not be taken already.
+
+    Raises ReclipError: a key does not exist, the changed settings are invalid, or the experiment's
+        name is reserved or taken by another source.
     """
     if changes:
         text = _changed(text, changes)
-    Plan(validate(Params, yaml.safe_load(text)))
+    plan = Plan(validate(Params, yaml.safe_load(text)))
+    if plan.params.experiment != preset:
+        require_own(plan.params, output, tuple(name for name in PRESETS if name != preset))
     write_text(output, text)
     return output
 

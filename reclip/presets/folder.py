@@ -21,9 +21,10 @@ from reclip.data.folder import label_pairs
 from reclip.data.images import image_size
 from reclip.data.photos import list_photos, require_apart
 from reclip.device import uses_gpu
-from reclip.presets import preset_text
+from reclip.presets import PRESETS, preset_text
 from reclip.presets.choose import Machine, Photos, choose
-from reclip.presets.options import require_checkpoint
+from reclip.presets.options import OF_PAPER, require_checkpoint
+from reclip.presets.ownership import free_name
 from reclip.weights.identity import MINI_CLIP
 from reclip.weights.releases import clip_release
 
@@ -37,6 +38,7 @@ def folder_preset(
     images: str,
     classes: str,
     *,
+    output: Path,
     val_images: str | None = None,
     val_labels: str | None = None,
     clip: str | None = None,
@@ -44,27 +46,32 @@ def folder_preset(
     experiment: str | None = None,
     limit: int | None = None,
     device: str = "auto",
+    activation: str | None = None,
 ) -> tuple[str, list[str]]:
     """Return the settings file's text, and lines that explain it to the user.
 
-    The arguments are options of the command; `device` is the setting.
+    The arguments are options of the command; `device` and `activation` are settings. Without
+    `experiment`, its name is the folder's, or another if that one has results of other photos.
     Raises ReclipError: a file or folder is missing, or photos or names cannot be used.
     """
     names = read_classes(classes)
     photos, unread = measure(list_photos(images, "--images")[:limit], images)
     _check_val(images, names, val_images, val_labels)
-    weights = _clip(clip or DEFAULT_CLIP, checkpoint)
-    notes = _check_names(names, weights)
+    weights, notes = _clip(clip, checkpoint, activation)
+    notes += _check_names(names, weights)
     gpu = uses_gpu(ComputeSettings(device=device))
     here = Machine(gpu, os.cpu_count() or 1, shutil.disk_usage(".").free)
     choices = choose(photos, names, weights, here)
     height, width = photos.size
     said = f"{photos.count:,} photo{'s' * (photos.count > 1)} of about {width}×{height} pixels"
-    # Without characters that paths or commands would not take.
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(images).expanduser().resolve().name)
+    if experiment is None:
+        named = _name_of(images)
+        experiment, owner = free_name(named, images, output, PRESETS)
+        if owner:
+            notes.append(f"note: the experiment is {experiment}, because {named} is {owner}")
     text = preset_text(
         "folder",
-        experiment=experiment or name.strip("-_")[:40] or "photos",
+        experiment=experiment,
         photos=f"{said} and {len(names)} classes",
         choices=choices,
         images=images,
@@ -128,6 +135,12 @@ def comment(text: str) -> str:
     return textwrap.fill(text, 100, initial_indent="# ", subsequent_indent="# ")
 
 
+def _name_of(images: str) -> str:
+    """Return the folder's name without characters that paths or commands would not take."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(images).expanduser().resolve().name)
+    return name.strip("-_")[:40] or "photos"
+
+
 def _check_val(
     images: str, classes: Classes, val_images: str | None, val_labels: str | None
 ) -> None:
@@ -149,19 +162,27 @@ def _check_val(
     label_pairs(FolderSource(kind="folder", classes=classes, **given))
 
 
-def _clip(model: str, checkpoint: str | None) -> dict[str, str]:
-    """Return `model`, and `checkpoint` or `pretrained`, for the section `clip`."""
+def _clip(
+    model: str | None, checkpoint: str | None, activation: str | None
+) -> tuple[dict[str, str], list[str]]:
+    """Return `model`, and `checkpoint` or `pretrained`, for the section `clip`; and a note."""
     if checkpoint:
         require_checkpoint(checkpoint)
-        return {"model": model, "checkpoint": checkpoint}
+        if model == MINI_CLIP:
+            return {"model": model, "checkpoint": checkpoint}, []
+        from reclip.clip.checkpoint import choose_model
+
+        chosen = choose_model(checkpoint, model, activation, OF_PAPER)
+        return {"model": chosen.model, "checkpoint": checkpoint}, [f"note: {chosen.said}"]
+    model = model or DEFAULT_CLIP
     if model == MINI_CLIP:
-        return {"model": model}
+        return {"model": model}, []
     if clip_release(model) is None:
         raise ReclipError(
             f"--clip: OpenAI published no weights of '{model}': name a model with weights, such as "
             f"ViT-B-16, or give --checkpoint FILE"
         )
-    return {"model": model, "pretrained": "openai"}
+    return {"model": model, "pretrained": "openai"}, []
 
 
 def _check_names(classes: Classes, clip: dict[str, str]) -> list[str]:

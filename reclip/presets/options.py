@@ -15,6 +15,9 @@ from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.presets import preset_text
 
+OF_PAPER = "gelu"
+"""`clip.activation` of preset paper, which preset folder follows."""
+
 
 def changes(
     preset: str,
@@ -59,6 +62,21 @@ def changes(
         require_checkpoint(checkpoint)
         found |= {"clip.checkpoint": checkpoint, "clip.pretrained": None}
     return found | assigned(assignments)
+
+
+def fitted_to_weights(changes: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return changes of preset paper with the model of their checkpoint, and a note about it.
+
+    Raises ReclipError: as `reclip.clip.checkpoint.choose_model`.
+    """
+    checkpoint = changes.get("clip.checkpoint")
+    if not checkpoint:
+        return changes, []
+    from reclip.clip.checkpoint import choose_model
+
+    named, activation = changes.get("clip.model"), changes.get("clip.activation")
+    chosen = choose_model(checkpoint, named, activation, OF_PAPER)
+    return {**changes, "clip.model": chosen.model}, [f"note: {chosen.said}"]
 
 
 def assigned(assignments: Sequence[str]) -> dict[str, Any]:

@@ -15,8 +15,19 @@ COLUMNS = ("id", "classes")
 
 
 def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
-    """Return 100 × cosine of each image-level feature and each Query embedding, (N, C)."""
-    return 100 * F.normalize(features.globals(split), dim=-1) @ w_query.T
+    """Return 100 × cosine of each image-level feature and each Query embedding, (N, C).
+
+    Raises ReclipError: a score is not finite, because cached features or embeddings are damaged.
+    """
+    scores = 100 * F.normalize(features.globals(split), dim=-1) @ w_query.T
+    if not scores.isfinite().all():
+        row = int(scores.isfinite().all(1).int().argmin())
+        raise ReclipError(
+            f"The scores of photo '{features.images(split)[row]['id']}' are not finite: the cached "
+            f"features or text embeddings are damaged. Run embed-text and cache-features again "
+            f"with --force."
+        )
+    return scores
 
 
 def hypothesise(scores: torch.Tensor, threshold: float, fallback_k: int) -> torch.Tensor:

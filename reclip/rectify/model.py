@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from reclip.clip.dense import interpolate_positional
 from reclip.common.errors import ReclipError
+from reclip.weights.finite import not_finite
 
 if TYPE_CHECKING:
     from reclip.clip.text import ReferenceEncoder
@@ -230,6 +231,8 @@ class Rectifier(_Logits):
             raise ReclipError(f"{path} is damaged ({error}); {again}") from error
         if settings.get("format") != FORMAT:
             raise ReclipError(f"{path} is no rectifier of this version; {again}")
+        if trouble := not_finite(tensors):
+            raise ReclipError(f"{path} holds {trouble}; {again}")
         net = settings["positional"]
         rectifier = cls(
             tensors["w_query"],

@@ -6,12 +6,19 @@ from typing import NamedTuple
 
 
 class Release(NamedTuple):
-    """A published file; `sha256` is all 64 digits, or the first ones if only those are known."""
+    """A published file.
+
+    Attributes:
+        sha256: all 64 digits, or the first ones if only those are known.
+        model: open_clip's name of a CLIP. quick_gelu: whether a CLIP was trained with QuickGELU.
+    """
 
     title: str
     file: str
     url: str
     sha256: str
+    model: str | None = None
+    quick_gelu: bool = False
 
 
 OPENAI = {
@@ -20,6 +27,8 @@ OPENAI = {
         f"{name}.pt",
         f"https://openaipublic.azureedge.net/clip/models/{sha256}/{name}.pt",
         sha256,
+        f"{name.removesuffix('px')}-quickgelu",
+        quick_gelu=True,
     )
     for name, sha256 in (
         ("RN50", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"),
@@ -34,6 +43,24 @@ OPENAI = {
     )
 }
 """OpenAI's CLIPs, by open_clip's name of the model. Source: the addresses in open_clip 3.3.0."""
+
+_OPEN_CLIP = "https://github.com/mlfoundations/open_clip/releases/download/v0.2-weights/"
+
+LAION = [
+    Release(f"LAION's {model}", file, f"{_OPEN_CLIP}{file}", digits, model, quick_gelu=quick)
+    for model, file, digits, quick in (
+        ("ViT-B-32-quickgelu", "vit_b_32-quickgelu-laion400m_e31-d867053b.pt", "d867053b", True),
+        ("ViT-B-32-quickgelu", "vit_b_32-quickgelu-laion400m_e32-46683a32.pt", "46683a32", True),
+        ("ViT-B-32", "vit_b_32-laion2b_e16-af8dbd0c.pth", "af8dbd0c", False),
+        ("ViT-B-16", "vit_b_16-laion400m_e31-00efa78f.pt", "00efa78f", False),
+        ("ViT-B-16", "vit_b_16-laion400m_e32-55e67d44.pt", "55e67d44", False),
+        ("ViT-B-16-plus-240", "vit_b_16_plus_240-laion400m_e31-8fb26589.pt", "8fb26589", False),
+        ("ViT-B-16-plus-240", "vit_b_16_plus_240-laion400m_e32-699c4b84.pt", "699c4b84", False),
+        ("ViT-L-14", "vit_l_14-laion400m_e31-69988bb6.pt", "69988bb6", False),
+        ("ViT-L-14", "vit_l_14-laion400m_e32-3d133497.pt", "3d133497", False),
+    )
+]
+"""LAION's CLIPs whose file names give the first digits of the sha256. Source: open_clip 3.3.0."""
 
 OPEN_MMLAB = {
     f"{name}c": Release(
@@ -65,4 +92,4 @@ def release_of(sha256: str) -> Release | None:
 
 
 def _all() -> list[Release]:
-    return [*OPENAI.values(), *OPEN_MMLAB.values()]
+    return [*OPENAI.values(), *LAION, *OPEN_MMLAB.values()]

@@ -12,22 +12,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from reclip.common.errors import ReclipError
+from reclip.weights.finite import not_finite
 from reclip.weights.torchscript import is_torchscript, read_torchscript
-
-WRAPPERS = ("state_dict", "model")
-"""Keys under which training checkpoints of open_clip, timm and torchvision hold their weights."""
+from reclip.weights.unwrap import weights_of
 
 
 def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, a .pt or .pth, or a TorchScript archive.
 
     The content decides the format, not the name. Of a training checkpoint, only the weights are
-    returned, without the `module.` that parallel training puts before names. Plain numbers become
-    tensors. All tensors are on the CPU.
+    returned, under the names of the bare model (`reclip.weights.unwrap`). Plain numbers become
+    tensors. All tensors are dense and on the CPU.
 
     key: the setting that names the file, for errors.
-    Raises ReclipError: the file is damaged, holds no tensors, a tensor holds NaN, or the file
-        holds Python objects, which could run code.
+    Raises ReclipError: the file is damaged, holds no tensors or several sets of them, a tensor is
+        not finite, or the file holds Python objects, which could run code.
     """
     try:
         state = _read(path)
@@ -36,32 +35,39 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
             f"params: '{key}': '{path}' {_trouble(path, error)}: get the file again, or name a "
             f"safetensors file or a state dict saved by PyTorch"
         ) from error
-    for wrapper in WRAPPERS:
-        if isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    tensors = {
-        name.removeprefix("module."): torch.as_tensor(value)
-        for name, value in state.items()
-        if isinstance(name, str) and isinstance(value, (Tensor, int, float))
-    }
+    try:
+        weights = weights_of(state, f"'{path}'")
+    except ValueError as error:
+        raise ReclipError(
+            f"params: '{key}': '{path}' {error}: save the one to use in a file of its own"
+        ) from error
+    tensors = {name: _plain(value) for name, value in weights.items()}
     if not tensors:
         raise ReclipError(f"params: '{key}': '{path}' holds no tensors: name a weights file")
-    # Without this check every feature would be NaN, and class 0 predicted everywhere.
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.is_sparse and tensor.isnan().any():
-            raise ReclipError(f"params: '{key}': '{path}' holds NaN in {name}: get the file again")
+    if trouble := not_finite(tensors):
+        raise ReclipError(
+            f"params: '{key}': '{path}' holds {trouble}: get the file again, or another one: its "
+            f"training may have diverged, or its conversion to float16 overflowed"
+        )
     return tensors
 
 
 def misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """Return in words the first tensor that is missing, surplus or of another shape.
+    """Return in words the first tensor that is missing, surplus, or of another shape or kind.
 
-    None if all fit. A batch normalisation's `num_batches_tracked` may be missing: it is no weight,
+    None if all fit. Whole numbers do not fit weights: they are quantised, and their scales are
+    elsewhere. A batch normalisation's `num_batches_tracked` may be missing: it is no weight,
     and files older than PyTorch 0.4.1 have none.
     """
 
     def shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | str:
-        return tuple(tensors[name].shape) if name in tensors else "absent"
+        if name not in tensors:
+            return "absent"
+        tensor, meant = tensors[name], wanted.get(name)
+        whole = not tensor.is_floating_point() and tensor.dim() > 0
+        if whole and meant is not None and meant.is_floating_point():
+            return f"of {str(tensor.dtype).removeprefix('torch.')}"
+        return tuple(tensor.shape)
 
     wrong = [
         name
@@ -86,6 +92,14 @@ def _read(path: Path) -> dict[str, Any]:
         return read_torchscript(path)
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     return loaded if isinstance(loaded, dict) else {}
+
+
+def _plain(value: Tensor | int | float) -> Tensor:
+    """Return a dense tensor; a sparse or quantised one is converted."""
+    tensor = torch.as_tensor(value)
+    if tensor.is_quantized:
+        return tensor.dequantize()
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
 def _is_safetensors(head: bytes) -> bool:

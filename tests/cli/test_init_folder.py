@@ -13,10 +13,11 @@ from reclip.config.classes import parse_classes
 from reclip.config.load import load_params, validate
 from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
-from reclip.presets import preset_text
+from reclip.presets import PRESETS, preset_text
 from reclip.presets.choose import Machine, Photos, choose
 from reclip.presets.folder import comment, flow
 from support.at_the_shell import Said, one_sentence, reclip
+from support.expanded import save_expanded
 from support.folder_of_scenes import NAMES, draw
 
 CLASSES = "cat, dog, person=person|man|woman"
@@ -112,10 +113,15 @@ def test_photos_that_cannot_be_read_are_said() -> None:
 
 
 def test_weights_from_a_file() -> None:
-    Path("own.pt").write_bytes(b"weights")
-    assert init("--checkpoint", "own.pt", classes="猫, 犬").code == 0  # whose captions, we know not
+    """Whose activation and captions we do not know: the user says the one, and the other stands."""
+    save_expanded(Path("own.pt"), "ViT-B-16")
+    said = one_sentence(init("--checkpoint", "own.pt"))
+    assert "own.pt' does not show whether it was trained with QuickGELU" in said
+    model = ("--set", "clip.model=ViT-B-16", "--set", "clip.activation=gelu")
+    said = init("--checkpoint", "own.pt", *model, classes="猫, 犬")
+    assert said.code == 0 and "note: activation: GELU in the image tower" in said.out, said
     clip = load_params("params.yaml").clip
-    assert (clip.model, clip.checkpoint, clip.pretrained) == ("ViT-B-16-quickgelu", "own.pt", None)
+    assert (clip.model, clip.checkpoint, clip.pretrained) == ("ViT-B-16", "own.pt", None)
 
 
 @pytest.mark.parametrize("value", ["a", "a b", "no", "1", "a: b", "#", "ü", {"a": [1, "no"]}, ""])
@@ -198,6 +204,84 @@ def test_one_photo_is_a_trial() -> None:
         Path(path).unlink()
     said = init("--clip", "mini-clip")
     assert said.code == 0 and "\nnote: so few photos are only a trial" in said.out
+
+
+# ---------------------------------------------------------------- whose results they are
+
+
+def two_folders_of_one_name() -> tuple[str, str]:
+    for folder in ("a/shots", "b/shots"):
+        Path(folder).mkdir(parents=True)
+        Image.new("RGB", (64, 48)).save(f"{folder}/0.jpg")
+    return "a/shots", "b/shots"
+
+
+def named(images: str, *options: str, output: str) -> tuple[str, Said]:
+    """Return the experiment of a settings file that is written, and what is said."""
+    said = init("--clip", "mini-clip", "--output", output, "--force", *options, images=images)
+    assert said.code == 0, said
+    return load_params(output).experiment, said
+
+
+def plan_once(settings: str) -> None:
+    assert reclip("plan", "--params", settings).code == 0
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_second_folder_of_a_name_gets_results_of_its_own(ran: bool) -> None:
+    one, other = two_folders_of_one_name()
+    name, said = named(one, output="one.yaml")
+    assert name == "shots" and "note: the experiment" not in said.out
+    if ran:  # then results say whose they are, even without the settings file
+        plan_once("one.yaml")
+        Path("one.yaml").unlink()
+    name, said = named(other, output="other.yaml")
+    assert name == "shots-2"
+    assert "note: the experiment is shots-2, because shots is photos of '" in said.out
+    assert "then read results/shots-2/summary/summary.md" in said.out
+    plan_once("other.yaml")
+    assert named(one, output="one.yaml")[0] == "shots"  # again: each keeps its own
+    assert named(other, "--limit", "1", output="other.yaml")[0] == "shots-2"
+    assert named(str(Path(other).resolve()), output="third.yaml")[0] == "shots-2"
+
+
+@pytest.mark.parametrize("option", [("--experiment", "shots"), ("--set", "experiment=shots")])
+def test_a_name_that_another_folder_has_is_refused(option: tuple[str, str]) -> None:
+    one, other = two_folders_of_one_name()
+    named(one, output="one.yaml")
+    plan_once("one.yaml")
+    own = ("--clip", "mini-clip", "--output", "other.yaml")
+    said = init(*own, *option, images=other)
+    assert "experiment 'shots' belongs to photos of '" in one_sentence(said)
+    assert not Path("other.yaml").exists()
+    assert init(*own, *option, images=one).code == 0
+    said = reclip("init", "mini", "--output", "mini.yaml", "--set", "experiment=shots")
+    assert "experiment 'shots' belongs to photos of '" in one_sentence(said)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_folder_named_like_a_preset_gets_another_name(name: str) -> None:
+    Path("photos").rename(name)
+    found, said = named(name, output="own.yaml")
+    assert found == f"{name}-2" and f"because {name} is preset {name}" in said.out
+    for option in (("--experiment", name), ("--set", f"experiment={name}")):
+        said = init("--clip", "mini-clip", "--output", "x.yaml", *option, images=name)
+        assert f"experiment '{name}' belongs to preset {name}: choose" in one_sentence(said)
+
+
+def test_results_of_unknown_photos_are_not_replaced() -> None:
+    Path("results/photos").mkdir(parents=True)
+    assert named("photos", output="own.yaml")[0] == "photos"  # nothing in it
+    Path("results/photos/model.safetensors").write_bytes(b"mine")
+    assert named("photos", output="own.yaml")[0] == "photos-2"
+
+
+def test_other_files_beside_settings_are_no_trouble() -> None:
+    Path("list.yaml").write_text("- a\n", encoding="utf-8")
+    Path("broken.yaml").write_text("a: [", encoding="utf-8")
+    Path("latin.yml").write_bytes(b"a: \xe9")
+    Path("other.yaml").write_text("experiment: photos\ndatasets: {x: {}}\n", encoding="utf-8")
+    assert named("photos", output="own.yaml")[0] == "photos"
 
 
 # ---------------------------------------------------------------- what is refused

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -92,11 +93,25 @@ def test_activation(model, monkeypatch, caplog, settings, wanted, why):
     assert clip.mean == ((0.1,) * 3 if "pretrained" in settings else clip.mean)
 
 
+def test_a_tag_of_another_normalisation_is_refused(model, tmp_path, monkeypatch):
+    """Dense features are of photos normalised as `clip.norm` says, not as the tag does."""
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-ViT", OPENAIS)
+    path = str(tmp_path / "weights.safetensors")
+    save_file(model.state_dict(), path)
+    monkeypatch.setattr("reclip.clip.load.weights_file", lambda spec: Path(path))
+    spec = ClipSettings(model="tiny-ViT", pretrained="openai")
+    with pytest.raises(ReclipError, match=r"openai of tiny-ViT expect photos with mean \(0\.1"):
+        load_clip(spec)
+    load_clip(spec.model_copy(update={"norm": "imagenet"}))
+    load_clip(ClipSettings(model="tiny-ViT", checkpoint=path))
+
+
 def test_a_known_sha256_means_quickgelu(model, tmp_path, monkeypatch, caplog):
     path = str(tmp_path / "weights.safetensors")
     save_file(model.state_dict(), path)
     sha256 = file_sha256(path)
-    known = releases.Release("OpenAI's tiny-ViT", "tiny.pt", "https://example.org/tiny.pt", sha256)
+    url = "https://example.org/tiny.pt"
+    known = releases.Release("OpenAI's tiny-ViT", "tiny.pt", url, sha256, quick_gelu=True)
     spec = ClipSettings(model="tiny-ViT", checkpoint=path)
     caplog.set_level("INFO")
     assert activations(load_clip(spec)) == GELU

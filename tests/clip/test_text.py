@@ -106,3 +106,12 @@ def test_classes_do_not_see_one_another(clip):
     pair = ReferenceEncoder(clip, [["dog"], ["potted plant"]], length=6)
     alone = ReferenceEncoder(clip, [["potted plant"]], length=6)
     torch.testing.assert_close(pair()[1:], alone(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+def test_an_embedding_that_is_no_vector_is_refused(value):
+    clip = tiny_clip()
+    with torch.no_grad():
+        clip.model.text_projection.fill_(value)
+    with pytest.raises(ReclipError, match="text embedding of 'dog' is no usable vector"):
+        query_embeddings(clip, CLASSES, ["{}."])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import (
@@ -38,6 +42,28 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         raise RuntimeError("stop")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+@pytest.mark.parametrize("writer", ["safetensors", "text", "array", "mode 600"])
+def test_a_new_file_has_the_permissions_of_the_umask(
+    tmp_path: Path, umask: int, mode: int, writer: str
+) -> None:
+    path, before = tmp_path / "a.npy", os.umask(umask)
+    try:
+        for _ in range(2):  # new, and replaced
+            with atomic(path) as partial:
+                if writer == "safetensors":
+                    save_file({"a": np.ones(2)}, partial)
+                elif writer == "array":
+                    np.lib.format.open_memmap(partial, "w+", np.float32, (2,)).flush()
+                else:
+                    partial.write_text("a")
+                if writer == "mode 600":
+                    partial.chmod(0o600)
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+    finally:
+        os.umask(before)
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from reclip.common.errors import ReclipError
-from reclip.config.load import load_params, validate
+from reclip.config.load import VARIABLES, load_params, validate
 from reclip.config.models import Params
+from support.paths import PACKAGE
 
 
 def test_a_valid_file_becomes_typed_settings(tmp_path: Path, tiny_params) -> None:
@@ -122,3 +124,18 @@ def test_settings_nested_without_end_are_one_sentence(tmp_path) -> None:
     path.write_text("[" * 5000)
     with pytest.raises(ReclipError, match="nested too deeply|not valid YAML"):
         load_params(path)
+
+
+def test_a_misspelt_environment_variable_is_refused(project, monkeypatch) -> None:
+    load_params("params.yaml")
+    monkeypatch.setenv("RECLIP_NOTES", "mine")
+    load_params("params.yaml")
+    monkeypatch.setenv("RECLIP_PARAM", "own.yaml")
+    words = "unknown environment variable RECLIP_PARAM; did you mean 'RECLIP_PARAMS'"
+    with pytest.raises(ReclipError, match=words):
+        load_params("params.yaml")
+
+
+def test_every_environment_variable_is_known() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in PACKAGE.glob("**/*.py")]
+    assert set(re.findall(r"\bRECLIP_[A-Z_]+", "\n".join(texts))) == set(VARIABLES)

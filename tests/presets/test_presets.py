@@ -15,7 +15,8 @@ from reclip.config.load import load_params, validate
 from reclip.config.models import DATASET_SECTIONS, ClipSettings, Params
 from reclip.pipeline.plan import Plan
 from reclip.presets import PRESETS, preset_text, write_settings
-from reclip.presets.options import changes
+from reclip.presets.options import OF_PAPER, changes, fitted_to_weights
+from support.expanded import save_expanded
 from support.paths import ROOT
 
 WHOLE = ("mini", "paper")
@@ -26,7 +27,7 @@ def preset(name: str) -> Params:
 
 
 def write_preset(name: str, path: Path, changes: dict | None = None) -> Path:
-    return write_settings(preset_text(name), path, changes)
+    return write_settings(preset_text(name), path, changes, name)
 
 
 def test_the_committed_params_are_the_embedded_default() -> None:
@@ -148,6 +149,18 @@ def test_clip_weights_from_a_file(tmp_path: Path, name: str) -> None:
     params = load_params(write_preset("paper", tmp_path / "p.yaml", given))
     assert (params.clip.pretrained, params.clip.checkpoint) == (None, str(weights))
     assert params.downloads == "/data"
+
+
+def test_the_model_of_the_paper_is_that_of_the_weights(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert preset("paper").clip.activation == OF_PAPER
+    given = changes("paper", checkpoint=save_expanded(tmp_path / "own.pt", "ViT-B-16"))
+    with pytest.raises(ReclipError, match="does not show whether it was trained with QuickGELU"):
+        fitted_to_weights(given)
+    found, (note,) = fitted_to_weights(
+        {**given, "clip.model": "ViT-B-16"} | {"clip.activation": "gelu"}
+    )
+    assert found["clip.model"] == "ViT-B-16" and note.startswith("note: activation: GELU in the")
 
 
 def test_any_setting_can_be_set(tmp_path: Path) -> None:

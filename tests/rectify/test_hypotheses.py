@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from reclip.common.errors import ReclipError
-from reclip.rectify.hypotheses import hypothesise, read_hypotheses, write_hypotheses
+from reclip.rectify.hypotheses import hypothesise, read_hypotheses, scores_of, write_hypotheses
 
 
 def classes(found: torch.Tensor) -> list[list[int]]:
@@ -54,3 +55,12 @@ def test_an_id_without_classes_has_none(tmp_path: Path) -> None:
 def test_each_id_has_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="argument 2"):
         write_hypotheses(tmp_path / "a.csv", ["x", "y"], torch.ones(1, 3, dtype=torch.bool))
+
+
+def test_scores_that_are_not_finite_name_the_photo() -> None:
+    vectors = torch.tensor([[1.0, 0.0], [float("nan"), 1.0]])
+    features = SimpleNamespace(
+        globals=lambda split: vectors, images=lambda split: [{"id": "x"}, {"id": "y"}]
+    )
+    with pytest.raises(ReclipError, match="scores of photo 'y' are not finite"):
+        scores_of(features, "train", torch.eye(2))

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from reclip.clip.dense import dense_features
-from reclip.clip.extract import centre_crop_embedding
+from reclip.clip.extract import centre_crop_embedding, require_usable
 from reclip.clip.feature_cache import FeatureCache
+from reclip.common.errors import ReclipError
 from reclip.config.models import ClipSettings, ComputeSettings, ImageSettings, ViewSettings
 from reclip.data.images import write_image
 from reclip.data.index import Item, write_dataset
@@ -110,3 +111,30 @@ def test_centre_crops_do_not_see_the_edges(cached) -> None:
     changed = photos[0].copy()
     changed[:, 20:36] = 0
     assert not torch.allclose(centre_crop_embedding(clip, changed), square)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+@pytest.mark.parametrize("tensor", ["proj", "ln_post.bias"])
+@pytest.mark.parametrize("hypothesis_image", ["whole", "centre_crop"])
+def test_features_that_are_no_numbers_are_not_cached(cached, value, tensor, hypothesis_image):
+    _, _, clip = cached()
+    with torch.no_grad():
+        clip.model.visual.get_parameter(tensor).fill_(value)
+    if (value, tensor) == (0.0, "ln_post.bias"):  # a bias of zero is no fault
+        cached(hypothesis_image=hypothesis_image)
+        return
+    words = r"CLIP's features of '.*/0\.png' are no usable numbers .* Check the CLIP weights"
+    with pytest.raises(ReclipError, match=words):
+        cached(hypothesis_image=hypothesis_image)
+
+
+def test_the_photo_whose_features_are_no_numbers_is_named() -> None:
+    tokens = torch.nn.functional.normalize(torch.ones(3, 2, 2, 4), dim=-1)
+    vectors = torch.ones(3, 4)
+    require_usable(tokens, vectors, ["a", "b", "c"])
+    tokens[1, 0, 0, 0] = float("nan")
+    with pytest.raises(ReclipError, match="features of 'b'"):
+        require_usable(tokens, vectors, ["a", "b", "c"])
+    vectors[0, 3] = float("-inf")
+    with pytest.raises(ReclipError, match="features of 'a'"):
+        require_usable(None, vectors, ["a", "b", "c"])

@@ -48,4 +48,4 @@ use rule stage as mini_clip with:
         f"{LOGS}/mini-clip.log",
     threads: 1
     params:
-        command=f"{RECLIP} pretrain --output {RESULTS}/mini-clip",
+        command=lambda _: f"{RECLIP} pretrain --output {RESULTS}/mini-clip",

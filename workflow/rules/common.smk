@@ -43,10 +43,17 @@ def needs(stage):
 
 
 def command(stage):
-    """The `reclip` command of a stage's rule, with the rule's wildcard."""
+    """Params function: the `reclip` command of a stage's rule, with the rule's wildcard.
+
+    Snakemake would expand braces in a string, such as those in the name of the settings file.
+    """
     kind = STAGES[stage].kind
-    id = "" if kind == "experiment" else f" --{kind} {{{kind}}}"
-    return f"{RECLIP} {stage}{id}"
+
+    def text(wildcards):
+        id = "" if kind == "experiment" else f" --{kind} {getattr(wildcards, kind)}"
+        return f"{RECLIP} {stage}{id}"
+
+    return text
 
 
 def gpus(stage):

@@ -3,7 +3,7 @@ rule stage:
     log:
         f"{LOGS}/stage.log",
     conda:
-        "../envs/reclip.yaml"
+        literal(f"{workflow.basedir}/workflow/envs/reclip.yaml")
     threads: PLAN.params.compute.threads
     resources:
         gpu=0,

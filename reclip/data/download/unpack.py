@@ -55,13 +55,17 @@ class _Refused(Exception):
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses sizes that would make tarfile read backwards, or a name of gigabytes."""
+    """Refuses sizes that would make tarfile read backwards, or a name of gigabytes.
+
+    It drops the recorded permissions: unpacked files get those of any new file, by the umask.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
         info = super().frombuf(buf, encoding, errors)
         if info.size < 0 or (info.type in METADATA and info.size > MAX_NAME):
             raise _Refused(f"declares {info.size} bytes for a header: do not trust it")
+        info.mode = None
         return info
 
 

@@ -82,6 +82,21 @@ def test_an_archive_of_a_folder_is_unpacked(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path / "out") == ["sub/größe.txt"]
 
 
+def test_other_users_may_read_what_was_packed_for_its_owner(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            for kind, name, mode in (("5", "sub", 0o700), ("0", "sub/a.txt", 0o600)):
+                info = tarfile.TarInfo(name)
+                info.type, info.mode = kind.encode(), mode
+                tar.addfile(info)
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out/sub").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "out/sub/a.txt").stat().st_mode & 0o777 == 0o644
+
+
 def test_an_earlier_unpacked_folder_is_replaced(tmp_path: Path) -> None:
     unpack(tar_of(tmp_path / "a.tar", {"old.txt": b"1"}), tmp_path / "out" / "unpacked")
     unpack(tar_of(tmp_path / "a.tar", {"new.txt": b"1"}), tmp_path / "out" / "unpacked")

@@ -1,0 +1,85 @@
+"""Choose CLIP's model and activation for a weights file, before settings are written.
+
+Weights of both activations, GELU and QuickGELU, have the same names and shapes. With the wrong one,
+CLIP runs and its features are only worse.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import open_clip
+from torch import Tensor
+
+from reclip.clip import architecture
+from reclip.clip.architecture import OPENAI_EXTRAS
+from reclip.common.errors import ReclipError
+from reclip.config.models import ClipSettings
+from reclip.weights.identity import weights_sha256
+from reclip.weights.releases import release_of
+from reclip.weights.state_dict import read_state_dict
+
+QUICK = "-quickgelu"
+
+
+class Chosen(NamedTuple):
+    """open_clip's name of the model, and in words its activation and the reason."""
+
+    model: str
+    said: str
+
+
+def choose_model(
+    path: str, model: str | None, activation: str | None, default: str = "default"
+) -> Chosen:
+    """Return the model of a weights file.
+
+    Known checksums decide, then the layout of OpenAI's files, then what the user said.
+
+    Args:
+        model: as the user named it. activation: `clip.activation`, if the user set it.
+        default: `clip.activation` if not.
+
+    Raises ReclipError: the file cannot be read or fits no model; or nothing tells its activation:
+        the error names both choices.
+    """
+    release = release_of(weights_sha256(path, "clip.checkpoint"))
+    state = read_state_dict(Path(path).expanduser(), "clip.checkpoint")
+    plain = _plain_name(model or (release.model if release else None), state, path)
+    quick, known = plain + QUICK, open_clip.list_models()
+    title = f"the weights are {release.title}" if release else ""
+    evidence = (
+        (release and release.quick_gelu, quick, title),
+        (release, plain, title),
+        (state.keys() >= OPENAI_EXTRAS, quick, "the file has the layout of OpenAI's own"),
+        (model and model.endswith(QUICK), quick, "the model is named so"),
+        (activation == "quick_gelu", quick, "clip.activation is set"),
+        (activation == "gelu", plain, "clip.activation is set"),
+        (quick not in known, plain, f"{plain} has no other"),
+    )
+    found = next(((name, why) for holds, name, why in evidence if holds), None)
+    if found is None:
+        raise ReclipError(
+            f"'{path}' does not show whether it was trained with QuickGELU (OpenAI's weights, "
+            f"MetaCLIP's, DFN's) or GELU (most of LAION's), and the wrong one gives worse masks: "
+            f"add `--set clip.model={quick}` or `--set clip.model={plain} --set "
+            f"clip.activation=gelu`"
+        )
+    name, why = found if found[0] in known else (plain, found[1])
+    spec = ClipSettings(model=name, checkpoint=path, activation=activation or default)
+    config = open_clip.get_model_config(name) or {}
+    _, said = architecture.activation(spec, config, {}, state, release)
+    return Chosen(name, f"activation: {said}, because {why}")
+
+
+def _plain_name(model: str | None, state: dict[str, Tensor], path: str) -> str:
+    """Return the name of the model without its activation; by the shapes if none is given."""
+    if model is None:
+        model = architecture.fitting_model(architecture.without_extras(state))
+        if model is None:
+            raise ReclipError(
+                f"'{path}' fits none of open_clip's plain ViTs: give the weights of one, such as "
+                f"ViT-B-16, or name its model"
+            )
+    return model.removesuffix(QUICK)
