@@ -42,7 +42,8 @@ def made(out: Path, info: ModelInfo, masks: Mapping[str, np.ndarray]) -> Path:
         file = out / f"masks/{number}.png"
         write_label(file, mask, count)
         write_record(out, Record(
-            photo=f"/photos/{photo}", photo_sha256="0" * 64, name=f"{number}", plain_name=f"{number}",
+            photo=f"/photos/{photo}", photo_sha256="0" * 64, name=f"{number}",
+            plain_name=f"{number}",
             height=mask.shape[0], width=mask.shape[1], mask=f"masks/{number}.png",
             mask_sha256=file_sha256(file), overlay=f"overlays/{number}.jpg",
             pixels=np.bincount(mask.ravel(), minlength=count), confidence=0.5, entropy=0.5,
