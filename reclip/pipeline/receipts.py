@@ -17,6 +17,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import canonical_json, file_sha256, read_json, write_json, write_text
 from reclip.common.text import listed
 from reclip.config import PARAMS
+from reclip.pipeline import pruning
 from reclip.pipeline.code_digest import source_name
 from reclip.pipeline.job import Job, snakemake
 
@@ -46,14 +47,11 @@ def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
 
     Args:
         outputs: every file that the job made, in its folder or beside it.
-        prune: first remove files of earlier settings from the job's own folder.
+        prune: first remove files of earlier settings from the job's own folder. Files that no
+            receipt of the job names stay.
     """
     if prune and not job.shares_folder:
-        kept = {path.resolve() for path in outputs}
-        for path in job.folder.rglob("*"):
-            hidden = path.name.startswith(".")  # a checkpoint or partial file: its owner removes it
-            if path.is_file() and path.resolve() not in kept and not hidden:
-                path.unlink()
+        pruning.prune(job, read_receipt(job.receipt), outputs)
     if "DVC_STAGE" not in os.environ:
         write_text(job.unrecorded_marker, "not recorded in DVC yet: run `reclip record`\n")
     facts = {}
@@ -61,6 +59,12 @@ def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
         name = os.path.relpath(output, job.folder)
         facts[name] = {"bytes": output.stat().st_size, "sha256": file_sha256(output)}
     write_json(job.receipt, {**job.wanted, "outputs": facts})
+    pruning.forget(job)
+
+
+def invalidate(job: Job) -> None:
+    """Delete the receipt before the stage runs; the list of its outputs is kept."""
+    pruning.replace_receipt(job, read_receipt(job.receipt))
 
 
 def recorded_outputs(job: Job) -> list[Path]:
