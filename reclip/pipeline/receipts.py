@@ -40,7 +40,9 @@ def write_plan_file(job: Job) -> None:
         write_text(job.plan_file, text)
 
 
-def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
+def finish(
+    job: Job, outputs: list[Path], *, prune: bool = True, notes: dict[str, Any] | None = None
+) -> None:
     """Write the job's receipt, with size and sha256 of each output.
 
     A stage calls this last, so a receipt means that all outputs are complete.
@@ -49,6 +51,8 @@ def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
         outputs: every file that the job made, in its folder or beside it.
         prune: first remove files of earlier settings from the job's own folder. Files that no
             receipt of the job names stay.
+        notes: what the stage found out about its outputs, under keys of their own. "warnings" is
+            a list of sentences.
     """
     if prune and not job.shares_folder:
         pruning.prune(job, read_receipt(job.receipt), outputs)
@@ -58,13 +62,28 @@ def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
     for output in sorted(outputs):
         name = os.path.relpath(output, job.folder)
         facts[name] = {"bytes": output.stat().st_size, "sha256": file_sha256(output)}
-    write_json(job.receipt, {**job.wanted, "outputs": facts})
+    write_json(job.receipt, {**(notes or {}), **job.wanted, "outputs": facts})
     pruning.forget(job)
 
 
 def invalidate(job: Job) -> None:
     """Delete the receipt before the stage runs; the list of its outputs is kept."""
     pruning.replace_receipt(job, read_receipt(job.receipt))
+
+
+def warnings(job: Job) -> list[str]:
+    """Return the warnings that the job's stage wrote into its receipt."""
+    return list((read_receipt(job.receipt) or {}).get("warnings", ()))
+
+
+def warnings_behind(job: Job) -> list[str]:
+    """Return the warnings in the receipts of a job and of all jobs before it, each once."""
+    found: set[str] = set()
+    jobs = [job]
+    for one in jobs:  # grows
+        found.update(warnings(one))
+        jobs += [other for other in one.inputs.values() if other not in jobs]
+    return sorted(found)
 
 
 def recorded_outputs(job: Job) -> list[Path]:

@@ -21,6 +21,7 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import (
     corrupted_outputs,
     read_receipt,
+    warnings,
     why_stale,
     write_plan_file,
 )
@@ -30,6 +31,8 @@ SECOND = 1_000_000_000  # ns
 
 def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
     """Yield a line for every job, in the order of the pipeline, then a line of counts.
+
+    A warning that a fresh result's receipt holds has a line of its own.
 
     verify: also compare the checksum of every output.
     """
@@ -43,6 +46,8 @@ def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
         word = "fresh" if reason is None else "stale" if job in asked else "aside"
         counts[word] += 1
         yield f"{word}  {job.name}" + (f": {reason}" if reason else "")
+        if reason is None:
+            yield from (f"warning  {said}" for said in warnings(job))
     if not counts["stale"]:
         aside = f", {counts['aside']} aside" if counts["aside"] else ""
         yield f"everything is fresh: {counts['fresh']} outputs{aside}"

@@ -54,7 +54,7 @@ BY_HAND = [
     ("prepare", "--dataset", "voc"), ("embed-text", "--dataset", "voc"),
     ("cache-features", "--dataset", "voc"), ("hypothesise", "--dataset", "voc"),
     ("rectify", "--run", "ref-pe"), ("evaluate", "--run", "ref-pe"),
-    ("tabulate", "--table", "table4"), ("plot",),
+    ("tabulate", "--table", "table4"), ("plot",), ("summarise",),
 ]  # fmt: skip
 
 
