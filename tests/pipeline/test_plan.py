@@ -137,6 +137,7 @@ def test_a_change_reaches_all_that_depends_on_it_and_nothing_else(tiny_plan) -> 
         "rectify ref-pe", "pseudo-mask ref-pe", "distill distill", "probe probe",
         "evaluate ref-pe", "evaluate distill", "evaluate probe",
         "package ref-pe", "package distill", "tabulate table4", "plot tiny", "check tiny",
+        "summarise tiny",
     }  # fmt: skip
     assert changed(tiny_plan, {"probe": {"epochs": 9}}) == {"probe probe", "evaluate probe"}
     assert changed(tiny_plan, {"tables": {"table4": {"title": "x"}}}) == {"tabulate table4"}
