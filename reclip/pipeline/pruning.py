@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,11 @@ from reclip.pipeline.job import Job
 
 MADE = ".made.json"
 """File in a job's folder: the outputs of earlier receipts, until the next receipt is written."""
+
+_OWN_FILE = re.compile(
+    r"(^|/)\.[^/]*\.(checkpoint|reclip-\d+\.partial[^/]*)$|^(unpacked|labels|\.[^/]*\.partial)/"
+)
+"""Files that stages write and no receipt names."""
 
 Facts = dict[str, dict[str, Any]]  # name to size and checksum, as in a receipt
 
@@ -71,13 +77,14 @@ def prune(job: Job, receipt: dict[str, Any] | None, outputs: Collection[Path]) -
 def unknown_files(job: Job, receipt: dict[str, Any] | None) -> list[Path]:
     """Return the files in a job's own folder that none of its receipts names.
 
-    Checkpoints and partial files, whose names are hidden, are not listed: a stage removes its own.
+    Checkpoints, partial files and an unpacked archive are a stage's own and not listed.
     """
     if job.shares_folder or not job.folder.is_dir():
         return []
     known = _remembered(job) | _outputs(receipt)
     own = {job.folder / MADE, job.receipt, *(job.folder / name for name in known)}
-    return sorted(p for p in job.folder.rglob("*") if p.is_file() and p not in own)
+    found = (p for p in job.folder.rglob("*") if p.is_file() and p not in own)
+    return sorted(p for p in found if not _OWN_FILE.search(p.relative_to(job.folder).as_posix()))
 
 
 def _remembered(job: Job) -> Facts:
