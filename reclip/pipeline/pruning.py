@@ -24,6 +24,7 @@ MADE = ".made.json"
 
 _OWN_FILE = re.compile(
     r"(^|/)\.[^/]*\.(checkpoint|reclip-\d+\.partial[^/]*)$|^(unpacked|labels|\.[^/]*\.partial)/"
+    r"|^\.(unpacked|labels)\.json$"
 )
 """Files that stages write and no receipt names."""
 
