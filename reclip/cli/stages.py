@@ -10,7 +10,7 @@ import click
 
 from reclip.cli.options import plan_option
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.receipts import require_inputs, why_stale, write_plan_file
+from reclip.pipeline.receipts import invalidate, require_inputs, why_stale, write_plan_file
 from reclip.pipeline.stages import Stage
 
 
@@ -27,7 +27,7 @@ def run_stage(plan: Plan, stage: str, id: str | None, force: bool) -> None:
         return
     require_inputs(job, plan.file)
     job.folder.mkdir(parents=True, exist_ok=True)
-    job.receipt.unlink(missing_ok=True)
+    invalidate(job)
     write_plan_file(job)
     module = importlib.import_module(job.module)
     click.echo(f"{job.name}: {reason or 'run again by --force'}")

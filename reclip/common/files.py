@@ -31,7 +31,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Raises ReclipError: the disk is full, or the file cannot be written for another reason.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.reclip-{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(path.parent.absolute())
@@ -72,8 +72,8 @@ def _clear_abandoned(folder: Path) -> None:
 
     Each folder is searched once a process, because it may hold a file for every photo.
     """
-    for path in folder.glob(".*.partial*"):
-        found = re.search(r"\.(\d+)\.partial(\.\w+)?$", path.name)
+    for path in folder.glob(".*.reclip-*.partial*"):
+        found = re.search(r"\.reclip-(\d+)\.partial(\.\w+)?$", path.name)
         if found and not _is_running(int(found[1])):
             path.unlink(missing_ok=True)
 

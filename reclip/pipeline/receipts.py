@@ -17,6 +17,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import canonical_json, file_sha256, read_json, write_json, write_text
 from reclip.common.text import listed
 from reclip.config import PARAMS
+from reclip.pipeline import pruning
 from reclip.pipeline.code_digest import source_name
 from reclip.pipeline.job import Job, snakemake
 
@@ -39,28 +40,50 @@ def write_plan_file(job: Job) -> None:
         write_text(job.plan_file, text)
 
 
-def finish(job: Job, outputs: list[Path], *, prune: bool = True) -> None:
+def finish(
+    job: Job, outputs: list[Path], *, prune: bool = True, notes: dict[str, Any] | None = None
+) -> None:
     """Write the job's receipt, with size and sha256 of each output.
 
     A stage calls this last, so a receipt means that all outputs are complete.
 
     Args:
         outputs: every file that the job made, in its folder or beside it.
-        prune: first remove files of earlier settings from the job's own folder.
+        prune: first remove files of earlier settings from the job's own folder. Files that no
+            receipt of the job names stay.
+        notes: what the stage found out about its outputs, under keys of their own. "warnings" is
+            a list of sentences.
     """
     if prune and not job.shares_folder:
-        kept = {path.resolve() for path in outputs}
-        for path in job.folder.rglob("*"):
-            hidden = path.name.startswith(".")  # a checkpoint or partial file: its owner removes it
-            if path.is_file() and path.resolve() not in kept and not hidden:
-                path.unlink()
+        pruning.prune(job, read_receipt(job.receipt), outputs)
     if "DVC_STAGE" not in os.environ:
         write_text(job.unrecorded_marker, "not recorded in DVC yet: run `reclip record`\n")
     facts = {}
     for output in sorted(outputs):
         name = os.path.relpath(output, job.folder)
         facts[name] = {"bytes": output.stat().st_size, "sha256": file_sha256(output)}
-    write_json(job.receipt, {**job.wanted, "outputs": facts})
+    write_json(job.receipt, {**(notes or {}), **job.wanted, "outputs": facts})
+    pruning.forget(job)
+
+
+def invalidate(job: Job) -> None:
+    """Delete the receipt before the stage runs; the list of its outputs is kept."""
+    pruning.replace_receipt(job, read_receipt(job.receipt))
+
+
+def warnings(job: Job) -> list[str]:
+    """Return the warnings that the job's stage wrote into its receipt."""
+    return list((read_receipt(job.receipt) or {}).get("warnings", ()))
+
+
+def warnings_behind(job: Job) -> list[str]:
+    """Return the warnings in the receipts of a job and of all jobs before it, each once."""
+    found: set[str] = set()
+    jobs = [job]
+    for one in jobs:  # grows
+        found.update(warnings(one))
+        jobs += [other for other in one.inputs.values() if other not in jobs]
+    return sorted(found)
 
 
 def recorded_outputs(job: Job) -> list[Path]:

@@ -62,9 +62,15 @@ def ids(experiment: Experiment, stage: str) -> list[str]:
     needed = {
         "plot": any(map(experiment.labelled, params.datasets)),
         "check": params.check,
-        "summarise": experiment.own_photos,
+        "summarise": rectified(experiment),
     }
     return [params.experiment] if needed[stage] else []
+
+
+def rectified(experiment: Experiment) -> list[str]:
+    """Return the rectified runs that plain `snakemake` trains."""
+    runs = experiment.params.runs.items()
+    return [r for r, s in runs if s.method == "rectify" and r not in experiment.check_only]
 
 
 @dataclass
@@ -303,7 +309,9 @@ def check(jobs: Jobs, name: str) -> Recipe:
 @recipe("summary")
 def summarise(jobs: Jobs, name: str) -> Recipe:
     experiment = jobs.experiment
-    inputs, settings = {}, {}
+    # A run may have the name of a dataset of own photos, whose jobs come below.
+    inputs = {f"training of {run}": jobs.job("rectify", run) for run in rectified(experiment)}
+    settings = {}
     for dataset, run in experiment.own_photos.items():
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
             inputs[f"{stage} {dataset}"] = jobs.job(stage, dataset)

@@ -11,18 +11,28 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from reclip.common.files import accessible
 from reclip.common.text import listed
+from reclip.pipeline import pruning
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.receipts import corrupted_outputs, why_stale, write_plan_file
+from reclip.pipeline.receipts import (
+    corrupted_outputs,
+    read_receipt,
+    warnings,
+    why_stale,
+    write_plan_file,
+)
 
 SECOND = 1_000_000_000  # ns
 
 
 def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
     """Yield a line for every job, in the order of the pipeline, then a line of counts.
+
+    A warning that a fresh result's receipt holds has a line of its own.
 
     verify: also compare the checksum of every output.
     """
@@ -36,6 +46,8 @@ def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
         word = "fresh" if reason is None else "stale" if job in asked else "aside"
         counts[word] += 1
         yield f"{word}  {job.name}" + (f": {reason}" if reason else "")
+        if reason is None:
+            yield from (f"warning  {said}" for said in warnings(job))
     if not counts["stale"]:
         aside = f", {counts['aside']} aside" if counts["aside"] else ""
         yield f"everything is fresh: {counts['fresh']} outputs{aside}"
@@ -49,8 +61,17 @@ def write_plan_files(plan: Plan) -> None:
         write_plan_file(job)
     known = {job.plan_file for job in plan.jobs}
     for path in (plan.root / "plan").glob("*/*.json"):
-        if path not in known:
+        if path not in known and _is_plan_file(path):
             path.unlink()
+
+
+def _is_plan_file(path: Path) -> bool:
+    """Return whether a file is as `write_plan_file` writes it for the job of its name."""
+    found = read_receipt(path)
+    return found is not None and (found.get("stage"), found.get("id")) == (
+        path.parent.name,
+        path.stem,
+    )
 
 
 @accessible()
@@ -62,6 +83,8 @@ def settle(plan: Plan) -> set[Job]:
     write_plan_files(plan)
     stale = {job for job in plan.jobs if why_stale(job)}
     for job in stale:
+        # Snakemake deletes the receipt before the stage runs.
+        pruning.remember(job, read_receipt(job.receipt))
         made = [path.stat().st_mtime_ns for path in job.declared if path.exists()]
         newest = max(made, default=0)
         if job.plan_file.stat().st_mtime_ns <= newest:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from reclip.common.files import write_json
+from reclip.data.download.keep import own_files_kept
 from reclip.data.download.sources import find_labels, find_photos
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
@@ -15,8 +16,9 @@ def main(job: Job) -> None:
     """Write `source.json`: the data's `root`, and for Context the place of its `labels`."""
     source = job.settings["source"]
     downloads = Path(os.path.expanduser(job.environment["downloads"]))
-    found = {"root": find_photos(source, downloads, job.folder / "unpacked")}
-    if source.kind == "context":
-        found["labels"] = find_labels(source, downloads, job.folder / "labels")
+    with own_files_kept(job.folder / "unpacked"), own_files_kept(job.folder / "labels"):
+        found = {"root": find_photos(source, downloads, job.folder / "unpacked")}
+        if source.kind == "context":
+            found["labels"] = find_labels(source, downloads, job.folder / "labels")
     write_json(job.folder / "source.json", {role: str(path) for role, path in found.items()})
     finish(job, [job.folder / "source.json"], prune=False)

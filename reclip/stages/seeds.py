@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -13,12 +14,18 @@ from reclip.training.checkpoint import Checkpoint
 from reclip.training.loop import Task, train
 
 
-def each_seed(job: Job, count: int, start: Callable[[int], Task]) -> None:
+def each_seed(
+    job: Job,
+    count: int,
+    start: Callable[[int], Task],
+    notes: Callable[[], dict[str, Any]] | None = None,
+) -> None:
     """Train the seeds of a run that are not finished; write weights, curves and the receipt.
 
     Args:
         count: number of training images.
         start: seed to the task of that seed, with its initial weights.
+        notes: called when all seeds are trained; what it returns goes into the receipt.
     """
     outputs, checkpoints = [], []
     for seed in job.settings["seeds"]:
@@ -39,6 +46,6 @@ def each_seed(job: Job, count: int, start: Callable[[int], Task]) -> None:
             checkpoint.finish()
         outputs += [path, curve]
         checkpoints.append(checkpoint)
-    finish(job, outputs)
+    finish(job, outputs, notes=notes() if notes else None)
     for checkpoint in checkpoints:
         checkpoint.path.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""Stage `summarise`: summarise the results on unlabelled photos, with advice."""
+"""Stage `summarise`: which trainings are healthy, and what was found in unlabelled photos.
+
+No label is read.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import write_json, write_text
+from reclip.common.markdown import md
 from reclip.common.tables import read_table
 from reclip.common.templates import fill
 from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS
@@ -21,13 +25,17 @@ from reclip.evaluate.advice import Found, advise, in_number
 from reclip.evaluate.findings import count_cells, count_pixels, pairs
 from reclip.pipeline.artifacts import mask_folder, seed_file, teacher_file
 from reclip.pipeline.job import Job
-from reclip.pipeline.receipts import finish
+from reclip.pipeline.receipts import finish, read_receipt
 from reclip.rectify.hypotheses import read_hypotheses, scores_of
 from reclip.rectify.model import Rectifier
 
 SHOWN_FILES = 10  # the file left-out.csv lists all photos that were left out
 
 TEMPLATE = Path(__file__).with_suffix(".md.j2")
+TRAININGS_TEMPLATE = Path(__file__).with_name("summarise.trainings.md.j2")
+
+TRAININGS = "_trainings"
+"""Key in summary.json beside the datasets, whose names begin with a letter or digit."""
 
 
 def main(job: Job) -> None:
@@ -37,14 +45,40 @@ def main(job: Job) -> None:
         dataset: summarise(job, dataset, settings, device)
         for dataset, settings in job.settings["datasets"].items()
     }
+    trained = trainings(job)
     markdown, data = job.outputs
-    texts = [
-        fill(TEMPLATE, **summary, dataset=dataset, shown_files=SHOWN_FILES, in_number=in_number)
-        for dataset, summary in summaries.items()
-    ]
+    texts = [_page(dataset, summary) for dataset, summary in summaries.items()]
+    texts.append(fill(TRAININGS_TEMPLATE, **trained))
     write_text(markdown, "\n".join(texts))
-    write_json(data, summaries)
+    write_json(data, {TRAININGS: trained, **summaries})
     finish(job, list(job.outputs))
+
+
+def _page(dataset: str, summary: dict[str, Any]) -> str:
+    """Return one dataset's summary as Markdown."""
+    names = [found["name"] for found in summary["classes"]]
+    given = {**summary, "advice": [_in_markdown(said, names) for said in summary["advice"]]}
+    return fill(TEMPLATE, **given, dataset=dataset, shown_files=SHOWN_FILES, in_number=in_number)
+
+
+def _in_markdown(sentence: str, names: list[str]) -> str:
+    """Return a sentence of the advice with its names escaped; other marks in it are meant."""
+    for name in names:
+        sentence = sentence.replace(f"'{name}'", f"'{md(name)}'")
+    return sentence
+
+
+def trainings(job: Job) -> dict[str, Any]:
+    """Return what the receipts of the rectified runs say of each training, and their warnings."""
+    receipts = [
+        read_receipt(other.receipt) or {}
+        for role, other in job.inputs.items()
+        if role.startswith("training of ")
+    ]
+    return {
+        "runs": {r["id"]: r.get("health", {}) for r in receipts},
+        "warnings": [warning for r in receipts for warning in r.get("warnings", ())],
+    }
 
 
 def summarise(
@@ -54,7 +88,7 @@ def summarise(
     folders = {
         other.stage: other.folder
         for name, other in job.inputs.items()
-        if name.split(" ", 1)[1] == dataset
+        if name == f"{other.stage} {dataset}"
     }
     data, features = DataSet(folders["prepare"]), FeatureCache(folders["cache-features"])
     items = data.items("train")

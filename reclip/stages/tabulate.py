@@ -15,9 +15,10 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_text
 from reclip.common.tables import write_table
 from reclip.common.templates import fill
+from reclip.common.text import listed
 from reclip.config.models import Cell, Row
 from reclip.pipeline.job import Job
-from reclip.pipeline.receipts import finish
+from reclip.pipeline.receipts import finish, warnings_behind
 
 COLUMNS = (
     "table", "row", "marks", "dataset", "paper", "ours", "sd", "seeds", "source", "protocol", "run"
@@ -65,10 +66,20 @@ def main(job: Job) -> None:
     values = content(job.id, table.title, cells, datasets, job.settings["experiment"])
     if job.settings["weights"]:
         values["notes"].append(" ".join(job.settings["weights"]))
+    values["notes"] += doubts(job, cells)
     write_table(job.outputs[0], COLUMNS, rows)
     for path in job.outputs[1:]:
         write_text(path, printed(values, path.suffix))
     finish(job, list(job.outputs))
+
+
+def doubts(job: Job, cells: list[Measured]) -> list[str]:
+    """Return the warnings of trainings behind measured cells, each with the rows it is about."""
+    rows: dict[str, list[str]] = {}
+    for cell in cells:
+        for warning in warnings_behind(job.inputs[cell.run]) if cell.run else ():
+            rows.setdefault(warning, []).append(f"{cell.row} ({cell.dataset})")
+    return [f"Warning on {listed(of, most=10)}: {warning}" for warning, of in rows.items()]
 
 
 def printed(values: dict[str, Any], suffix: str) -> str:

@@ -12,9 +12,16 @@ from typing import Any
 from reclip.common.files import read_json
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.receipts import warnings_behind
+from reclip.pipeline.recipes import trained
 from reclip.pipeline.stages import STAGES
 from reclip.tracking import usage
 from reclip.tracking.results import Record, readings, settings_behind, settings_of, summary
+
+WARNINGS = "warnings"
+"""Tag of a run id: the warnings of the trainings behind it, if there are any."""
+
+MAX_TAG = 4000  # letters; MLflow takes 5,000 bytes and more
 
 
 def children(plan: Plan, job: Job) -> list[Record]:
@@ -37,7 +44,7 @@ def children(plan: Plan, job: Job) -> list[Record]:
     name = f"{job.id} {title}"  # with the run id: the legend of a chart shows no parent
     found = readings(job)
     for record in found:
-        record.name, record.tags = name, dict(tags)
+        record.name, record.tags = name, record.tags | tags
         if record.seed is not None:
             record.name += f" seed {record.seed}"
             record.tags["seed"] = str(record.seed)
@@ -67,6 +74,8 @@ def parent(plan: Plan, job: Job) -> Record:
         tags = {"kind": "run", **_subject(plan, job)}
         if rows := _rows(plan, job.id):
             tags["mlflow.note.content"] = rows
+        if said := warnings_behind(trained(plan, job.id)):
+            tags[WARNINGS] = " ".join(said)[:MAX_TAG]
         found = Record(job.id, tags, settings_behind(plan, job.id))
         found.data = _data(plan.result(job.id).inputs["data"])
         if job.stage == "evaluate":

@@ -12,7 +12,7 @@ from typing import Any
 from reclip.common.files import read_json
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.receipts import recorded_outputs
+from reclip.pipeline.receipts import read_receipt, recorded_outputs
 
 SUFFIXES = (".png", ".md", ".csv", ".html", ".json")
 MAX_FILES, MAX_BYTES = 20, 2_000_000
@@ -98,8 +98,19 @@ def readings(job: Job) -> list[Record]:
     small = [p for p in shown if p.stat().st_size <= MAX_BYTES]
     curves = {int(m[1]): p for p in small if (m := re.fullmatch(r"seed-(\d+)-curve", p.stem))}
     if curves:
-        return [Record(seed=s, curves=thinned(p), files=[p]) for s, p in sorted(curves.items())]
+        found = [Record(seed=s, curves=thinned(p), files=[p]) for s, p in sorted(curves.items())]
+        return [_with_health(job, record) for record in found]
     return [Record(files=small if len(small) <= MAX_FILES else [])]
+
+
+def _with_health(job: Job, record: Record) -> Record:
+    """Add what the receipt says of a seed's training: figures as metrics, the verdict as a tag."""
+    found = (read_receipt(job.receipt) or {}).get("health", {}).get(str(record.seed))
+    if found:
+        numbers = {k: v for k, v in found.items() if isinstance(v, (int, float))}
+        record.metrics |= {f"health/{name}": value for name, value in numbers.items()}
+        record.tags["health"] = found["verdict"]
+    return record
 
 
 def _evaluation(job: Job) -> list[Record]:

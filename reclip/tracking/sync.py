@@ -169,6 +169,7 @@ def record(store: Store, parent: Record, children: list[Record]) -> None:
     if _digest_differs(above, parent):
         store.fill(above, parent)
         store.tag(above, "digest", parent.tags["digest"])
+    store.tag(above, records.WARNINGS, parent.tags.get(records.WARNINGS))  # None removes an old one
     if any(news) or above.info.status != FINISHED:
         store.end(above, parent.ended)
 

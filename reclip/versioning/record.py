@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from reclip.common.errors import ReclipError
@@ -16,7 +16,9 @@ from reclip.common.git import ignored, tracked
 from reclip.common.text import listed
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
+from reclip.pipeline.pruning import unknown_files
 from reclip.pipeline.receipts import corrupted_outputs, read_receipt, why_stale
+from reclip.pipeline.stages import STAGES
 from reclip.pipeline.staleness import write_plan_files
 from reclip.versioning import dvc
 from reclip.versioning.dvc_yaml import jobs_of_pipeline, named
@@ -83,15 +85,18 @@ def _commit(plan: Plan, jobs: list[Job], kept: list[Job]) -> None:
 
 
 def before_repro(plan: Plan) -> None:
-    """Write the plan files. Raises ReclipError: `dvc repro` would delete unrecorded results.
+    """Write the plan files.
 
     This is the first stage of dvc.yaml. It runs if settings or code differ from dvc.lock, or if a
     stage ran without DVC (Job.unrecorded_marker). DVC deletes no output before it.
+
+    Raises ReclipError: `dvc repro` would delete unrecorded results, or files of the user.
     """
     write_plan_files(plan)
     if "DVC_STAGE" not in os.environ:  # the user ran it: no other stage follows
         return
     jobs = jobs_of_pipeline(plan)
+    require_no_other_files(jobs)
     fresh = [job for job in jobs if not why_stale(job)]
     cache = dvc.cache_folder()
     unknown = [job.name for job in fresh if not dvc.cached_file(cache, job.receipt).is_file()]
@@ -102,6 +107,19 @@ def before_repro(plan: Plan) -> None:
             f"({listed(unknown)}): run `reclip record{partial}` first"
         )
     plan.jobs[0].unrecorded_marker.unlink(missing_ok=True)
+
+
+def require_no_other_files(jobs: Iterable[Job]) -> None:
+    """Raise ReclipError if a folder that DVC would replace holds files that no stage wrote there.
+
+    DVC takes the folder of a job on a dataset or run as one output, and deletes it whole.
+    """
+    whole = [job for job in jobs if STAGES[job.stage].kind in ("dataset", "run")]
+    if found := [str(p) for job in whole for p in unknown_files(job, read_receipt(job.receipt))]:
+        raise ReclipError(
+            f"DVC would delete {len(found)} files that no stage wrote ({listed(found)}): move them "
+            f"out of the results, or run `snakemake`, which keeps them"
+        )
 
 
 def restore(plan: Plan, *, remote: str | None = None) -> Iterator[str]:
@@ -117,6 +135,7 @@ def restore(plan: Plan, *, remote: str | None = None) -> Iterator[str]:
     write_plan_files(plan)
     damaged = [name for name, job in named(jobs).items() if not why_stale(job) and _damaged(job)]
     if damaged:
+        require_no_other_files(job for name, job in named(jobs).items() if name in damaged)
         dvc.attempt("checkout", "--force", *damaged)
     lost = any(why_stale(job) for job in jobs)
     # From the cache, and what it lacks from the remote.

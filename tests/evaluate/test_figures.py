@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from reclip.common.files import read_json, write_json
@@ -318,3 +320,20 @@ def test_foreign_weights_change_the_figure_of_planted_bias_alone(tmp_path: Path)
     differing = {name for name in written[0] if written[0][name] != written[1][name]}
     assert differing == {"bias.png", "bias.csv"}
     assert len((job.folder / "bias.csv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", style.FORMATS)
+def test_any_name_is_drawn_as_it_is(tmp_path: Path, suffix: str) -> None:
+    """Of classes, runs and photos: a $ begins no formula, and nothing is an error."""
+    names = ["A$$AP", "cash $ & co", "$x^2$", "50% \\frac{", "_hidden_", "a|b", "<i>", "#1"]
+    with style.applied():
+        figure = Figure()
+        ax = figure.subplots()
+        ax.set(title=names[0], xlabel=names[1], ylabel=names[3])
+        ax.set_xticks(range(len(names)), names)
+        style.note(figure, ", ".join(names))
+        style.class_legend(figure, range(len(names)), names)
+        style.save(figure, tmp_path / f"figure{suffix}")
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == names
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))

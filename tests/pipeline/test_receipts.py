@@ -125,14 +125,19 @@ def test_inputs_must_be_fresh(tmp_path: Path) -> None:
     require_inputs(one)
 
 
-def test_what_earlier_settings_left_behind_is_removed(tmp_path: Path) -> None:
+def test_only_what_an_earlier_receipt_names_is_removed(tmp_path: Path) -> None:
     one = job(tmp_path)
-    one.folder.mkdir()
-    (one.folder / "seed-9.safetensors").write_text("of earlier settings")
+    old = one.folder / "masks" / "seed-9.png"
+    old.parent.mkdir(parents=True)
+    old.write_text("of earlier settings")
+    finish(one, [old])
+    (one.folder / "mine.onnx").write_text("a person's")
     (one.folder / ".seed-1.checkpoint").write_text("of a job that goes on")
+    receipts.invalidate(one)
+    assert (one.folder / ".made.json").is_file() and old.is_file()
     make(one)
     assert sorted(p.name for p in one.folder.iterdir()) == [
-        ".seed-1.checkpoint", "out.txt", "receipt.json",
+        ".seed-1.checkpoint", "mine.onnx", "out.txt", "receipt.json",
     ]  # fmt: skip
 
 

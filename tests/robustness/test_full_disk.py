@@ -170,8 +170,8 @@ def test_a_killed_stage_leaves_nothing_and_is_made_again(good: Project) -> None:
 
 
 def test_what_another_process_is_writing_is_let_be(tmp_path: Path) -> None:
-    ours = tmp_path / ".b.1.partial.npy"  # the first process always runs
-    theirs = tmp_path / f".b.{2**22 + 1}.partial.npy"  # more than any process's number
+    ours = tmp_path / ".b.reclip-1.partial.npy"  # the first process always runs
+    theirs = tmp_path / f".b.reclip-{2**22 + 1}.partial.npy"  # more than any process's number
     named_alike = tmp_path / "b.partial.npy"
     for path in (ours, theirs, named_alike):
         path.write_text("x")

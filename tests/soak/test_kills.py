@@ -28,7 +28,7 @@ PACKAGE = "results/tiny/runs/distill/model/receipt.json"  # only the check asks 
 COMMAND = ["snakemake", "--cores", "2", "all", "tiny_check", PACKAGE]
 STAGES = (
     "prepare", "embed-text", "cache-features", "hypothesise", "rectify", "pseudo-mask", "distill",
-    "probe", "evaluate", "package", "tabulate", "plot", "check",
+    "probe", "evaluate", "package", "tabulate", "plot", "check", "summarise",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not KILLS, reason="a soak: set RECLIP_SOAK to a number of kills")

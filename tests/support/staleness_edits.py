@@ -60,7 +60,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 FOLDERS = {
     "fetch": "raw/{}", "prepare": "data/{}", "embed-text": "text/{}",
     "cache-features": "features/{}", "hypothesise": "hypotheses/{}", "package": "runs/{}/model",
-    "plot": "figures",
+    "plot": "figures", "summarise": "summary",
 }  # fmt: skip
 
 

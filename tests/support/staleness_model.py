@@ -23,6 +23,7 @@ SETTINGS = {
     "package": ["distill.alpha"],
     "tabulate": ["tables.table4.title"],
     "plot": ["compute.threads"],
+    "summarise": ["compute.threads"],
 }
 MODULES = {
     "fetch": ["reclip/stages/fetch.py"],
@@ -37,6 +38,7 @@ MODULES = {
     "package": ["reclip/stages/package.py"],
     "tabulate": ["reclip/stages/tabulate.py"],
     "plot": ["reclip/stages/plot.py"],
+    "summarise": ["reclip/stages/summarise.py"],
 }
 EVERY_STAGE_USES = ["reclip/common/files.py"]
 USED_BY_USED = {"reclip/rectify/hypotheses.py": ["reclip/data/index.py"]}  # an import's imports
@@ -48,7 +50,7 @@ NO_RESULT_USES = [
 ]
 NO_STAGE_READS = ["tracking.when", "downloads"]
 
-IN_GIT = ("evaluate", "tabulate", "plot")  # metrics, tables and figures are tracked
+IN_GIT = ("evaluate", "tabulate", "plot", "summarise")  # git tracks their results
 
 
 @dataclass
@@ -82,7 +84,8 @@ def inputs(runs: dict[str, str]) -> dict[str, list[str]]:
     found["tabulate table4"] = ["evaluate query", "evaluate ref-pe"]
     pictured = [f"evaluate {run}" for run in ("query", "ref-pe", "student") if run in runs]
     read = {job: None for run in pictured for job in (run, *found[run])}
-    return {**found, "plot tiny": list(read)}
+    trained = [f"rectify {run}" for run, method in runs.items() if method == "rectify"]
+    return {**found, "plot tiny": list(read), "summarise tiny": trained}
 
 
 def facts_read(job: str, screen: Screen) -> dict[str, object]:

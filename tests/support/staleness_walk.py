@@ -142,7 +142,7 @@ class Walk(Edits):
         job = self.random.choice(sorted(self.model.jobs))
         stale = self.model.stale()
         stage, id = job.split()
-        kind = {"tabulate": ["--table", id], "plot": []}.get(stage)
+        kind = {"tabulate": ["--table", id], "plot": [], "summarise": []}.get(stage)
         if kind is None:
             kind = ["--run" if f"/runs/{id}/" in str(receipt_of(job)) else "--dataset", id]
         said = self.project.run("reclip", stage, *kind, check=False)
@@ -222,11 +222,13 @@ class Walk(Edits):
 
 def _job(name: str) -> str:
     """The model's name of a job in Snakemake's dry run."""
-    return "plot tiny" if name == "plot" else name.replace("_", "-").replace(":", " ")
+    whole = name in ("plot", "summarise")
+    return f"{name} tiny" if whole else name.replace("_", "-").replace(":", " ")
 
 
 def _job_of_dvc(name: str) -> str:
-    return {"table4": "tabulate table4", "plot": "plot tiny"}.get(name, name.replace("@", " "))
+    named = {"table4": "tabulate table4", "plot": "plot tiny", "summarise": "summarise tiny"}
+    return named.get(name, name.replace("@", " "))
 
 
 def start_project(folder: Path, params: dict) -> Project:

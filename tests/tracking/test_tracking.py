@@ -192,7 +192,7 @@ def test_tables_figures_and_datasets_have_parents(uri: str, tracked) -> None:
     some = [plan.job(stage, "voc") for stage in ("prepare", "cache-features")]
     for job in some:
         usage.note(job)
-    assert "logged 17 of 17" in sync.sync(plan)
+    assert "logged 18 of 18" in sync.sync(plan)
     assert wrong_in(uri, plan.jobs) == []
     runs = by_name(uri)
     took = sum(note["ended"] - note["began"] for note in map(usage.read, some))
@@ -214,7 +214,7 @@ def test_a_second_sync_changes_nothing(uri: str, tracked) -> None:
     finish_all(plan)
     sync.sync(plan)
     before = [run.to_dictionary() for run in runs_in(uri)]
-    assert "logged 0 of 17" in sync.sync(plan)
+    assert "logged 0 of 18" in sync.sync(plan)
     sync.mirror(plan, plan.job("evaluate", "ref-pe"))
     assert [run.to_dictionary() for run in runs_in(uri)] == before
 
@@ -340,7 +340,7 @@ def test_a_fault_of_one_result_does_not_stop_the_others(uri: str, tracked) -> No
     finish_all(plan)
     path = plan.job("probe", "probe").folder / "seed-0-curve.csv"
     path.write_bytes(b"\xff" * path.stat().st_size)
-    with pytest.raises(ReclipError, match="logged 16 of 17 fresh .* probe probe: "):
+    with pytest.raises(ReclipError, match="logged 17 of 18 fresh .* probe probe: "):
         sync.sync(plan)
     assert wrong_in(uri, [job for job in plan.jobs if job.name != "probe probe"]) == []
 
@@ -441,9 +441,9 @@ def test_sync_stops_once_a_server_is_gone(uri: str, tracked, monkeypatch) -> Non
         raise OSError("connection lost")
 
     monkeypatch.setattr("reclip.tracking.sync.record", fail)
-    with pytest.raises(ReclipError, match="logged 0 of 17 .* then prepare voc: connection lost"):
+    with pytest.raises(ReclipError, match="logged 0 of 18 .* then prepare voc: connection lost"):
         sync.sync(plan)
-    assert len(tried) == 17  # the store answers, so the fault may concern one result
+    assert len(tried) == 18  # the store answers, so the fault may concern one result
     monkeypatch.setattr(sync, "answers", lambda uri: not tried)
     tried.clear()
     with pytest.raises(ReclipError, match="connection lost"):

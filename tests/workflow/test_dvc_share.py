@@ -10,7 +10,7 @@ import pytest
 from support.project_copy import ROOT
 from support.stand_ins import SMALL, Project, make_recorded
 
-LR = {"rectify ref-pe", "evaluate ref-pe", "tabulate table4", "plot tiny"}
+LR = {"rectify ref-pe", "evaluate ref-pe", "tabulate table4", "plot tiny", "summarise tiny"}
 UP_TO_DATE = "Data and pipelines are up to date."
 
 

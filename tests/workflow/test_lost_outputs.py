@@ -30,7 +30,8 @@ def stale(project: Project) -> set[str]:
     """What `reclip status` calls stale, as Snakemake's dry run names jobs."""
     lines = (line.split(": ")[0].split() for line in project.run("reclip", "status").splitlines())
     found = {(line[1].replace("-", "_"), line[2]) for line in lines if line[0] == "stale"}
-    return {stage if stage == "plot" else f"{stage}:{id}" for stage, id in found}
+    whole = ("plot", "summarise")
+    return {stage if stage in whole else f"{stage}:{id}" for stage, id in found}
 
 
 @pytest.mark.parametrize(

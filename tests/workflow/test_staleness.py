@@ -20,7 +20,7 @@ make(Plan.load())
 
 RECTIFY = {
     "rectify:ref-pe", "pseudo_mask:ref-pe", "distill:distill", "probe:probe", "evaluate:ref-pe",
-    "evaluate:distill", "evaluate:probe", "tabulate:table4", "plot", "all",
+    "evaluate:distill", "evaluate:probe", "tabulate:table4", "plot", "summarise", "all",
 }  # fmt: skip
 
 

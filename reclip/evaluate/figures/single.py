@@ -87,15 +87,15 @@ def require_fresh(jobs: Sequence[Job], params: str) -> None:
 def checked_output(plan: Plan, output: str) -> Path:
     """Return the path of a figure.
 
-    Raises ReclipError: an unknown format, or a path among the results, where stages delete files.
+    Raises ReclipError: an unknown format, or a path among the results, which stages overwrite.
     """
     path = Path(output)
     if path.suffix.lower() not in style.FORMATS:
         raise ReclipError(f"--output: '{output}' must end in {', '.join(style.FORMATS)}")
     if path.resolve().is_relative_to(plan.root.resolve()):
         raise ReclipError(
-            f"--output: '{output}' lies among the experiment's results, where stages delete "
-            f"unknown files: write it elsewhere"
+            f"--output: '{output}' lies among the experiment's results, which stages "
+            f"overwrite: write it elsewhere"
         )
     return path
 

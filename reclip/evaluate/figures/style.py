@@ -46,6 +46,7 @@ _RC = {
     "axes.axisbelow": True,
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.06,
+    "text.parse_math": False,  # names of classes and photos may hold a $
     "figure.titlesize": 9,
     "figure.titleweight": "bold",
     "image.interpolation": "nearest",
