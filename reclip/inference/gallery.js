@@ -165,11 +165,11 @@ function option(value, text) {
 
 at("order").append(option("name", "name"));
 if (photos.some((photo) => photo.entropy !== undefined)) {
-  at("order").append(option("entropy", "uncertainty, highest first"));
+  at("order").append(option("entropy", "uncertainty"));
   at("entropy-help").hidden = false;
 }
 const shares = element("optgroup");
-shares.label = "share of a class, largest first";
+shares.label = "share of";
 classes.forEach((one, k) => ofAll[k] > 0 && shares.append(option(`share ${k}`, one.name)));
 at("order").append(shares);
 at("order").addEventListener("change", arrange);

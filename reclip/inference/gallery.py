@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic, file_sha256
@@ -148,7 +149,11 @@ def write_gallery(
     embed = partial(_embed, colours=[c["colour"] for c in facts["classes"]], count=len(shown))
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
         stream.write(head)
-        for number, (_, (known, pictures)) in enumerate(prefetch(shown, embed, THREADS)):
+        ready = tqdm(
+            prefetch(shown, embed, THREADS),
+            desc="gallery", total=len(shown), unit="photo", disable=None,
+        )  # fmt: skip
+        for number, (_, (known, pictures)) in enumerate(ready):
             stream.write(f'<script type="text/plain" id="pictures-{number}">{pictures}</script>\n')
             facts["photos"].append(known)
         data = json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")
