@@ -10,7 +10,7 @@ from reclip.common.errors import ReclipError
 from reclip.config import PARAMS
 from reclip.device import uses_gpu
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.recipes import FIGURES
+from reclip.pipeline.recipes import FIGURES, gallery_files
 
 min_version("9.0")
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
-from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from reclip.inference.gallery import (
     write_gallery,
 )
 from reclip.inference.records import Record
+from support.gallery_content import Pictures, gallery_content
 from support.odd_photos import PHOTOS, rotated
 
 CLASSES = ["cat", "dog", "sky"]
@@ -43,21 +41,10 @@ def shown(tmp_path: Path) -> Shown:
     return Shown("photo", folder / "photo.png", folder / "mask.png", 0.25)
 
 
-def written(folder: Path, *shown: Shown) -> tuple[dict[str, Any], list[list[Image.Image | None]]]:
+def written(folder: Path, *shown: Shown) -> tuple[dict[str, Any], Pictures]:
     """Write a page; return the facts in it, and the photo and mask of each entry."""
     write_gallery(folder / "gallery.html", shown, CLASSES, COLOURS, title="a title")
-    return held(folder / "gallery.html")
-
-
-def held(page: Path) -> tuple[dict[str, Any], list[list[Image.Image | None]]]:
-    text = page.read_text(encoding="utf-8")
-    facts = re.search(r'<script type="application/json" id="facts">(.*?)</script>', text)[1]
-    pictures = re.findall(r'<script type="text/plain" id="pictures-\d+">(.*?)</script>', text)
-    return json.loads(facts), [list(map(decoded, both.split(" "))) for both in pictures]
-
-
-def decoded(text: str) -> Image.Image | None:
-    return None if text == "-" else Image.open(io.BytesIO(b64decode(text)))
+    return gallery_content(folder / "gallery.html")
 
 
 def test_the_page_holds_the_photo_the_mask_and_the_number_of_pixels(tmp_path, shown) -> None:
@@ -167,7 +154,7 @@ def test_names_are_data_whatever_is_in_them(tmp_path, shown) -> None:
     write_gallery(
         tmp_path / "gallery.html", [odd], [NAME, "dog", "sky"], COLOURS, title="</title><b>" + NAME
     )
-    facts, _ = held(tmp_path / "gallery.html")
+    facts, _ = gallery_content(tmp_path / "gallery.html")
     readable = NAME.replace("\udcff", "\ufffd")
     assert facts["photos"][0]["name"] == facts["classes"][0]["name"] == readable
     assert facts["photos"][0]["larger"] == "overlays/a%20b%23%FF.jpg"
@@ -187,7 +174,7 @@ def record(out: Path, shown: Shown) -> Record:
 def test_the_gallery_of_records_shows_each_of_them(tmp_path, shown) -> None:
     out = tmp_path / "found"
     page = gallery_of_records(out, [record(out, shown)], CLASSES, COLOURS)
-    facts, [[photo, mask]] = held(page)
+    facts, [[photo, mask]] = gallery_content(page)
     assert page == out / "gallery.html" and photo and mask
     assert facts["photos"][0]["entropy"] == 0.125
     assert facts["photos"][0]["larger"] == "overlays/photo.jpg"
