@@ -89,7 +89,7 @@ function card(photo) {
   made.append(box, bar(photo), name);
   if (photo.entropy !== undefined) made.append(element("span", "known", uncertainty(photo)));
   if (photo.note) made.append(element("span", "note", photo.note));
-  made.addEventListener("click", () => open(photo));
+  made.addEventListener("click", () => openLarge(photo));
   inView.observe(box);
   return made;
 }
@@ -196,7 +196,7 @@ for (const slider of sliders) slider.addEventListener("input", () => fade(slider
 
 let opened = null;
 
-function open(photo) {
+function openLarge(photo) {
   opened = photo;
   const place = listed.indexOf(photo);
   show(at("stage"), photo);
@@ -219,22 +219,25 @@ function open(photo) {
 
 function step(by) {
   const next = listed[listed.indexOf(opened) + by];
-  if (next) open(next);
+  if (next) openLarge(next);
+}
+
+function closeLarge() {
+  at("large").close(); // gives the focus to the photo that was opened first
+  cards.get(opened).focus();
+  cards.get(opened).scrollIntoView({ block: "nearest" });
 }
 
 at("previous").addEventListener("click", () => step(-1));
 at("next").addEventListener("click", () => step(1));
-at("close").addEventListener("click", () => at("large").close());
-at("large").addEventListener("close", () => {
-  cards.get(opened).focus();
-  cards.get(opened).scrollIntoView({ block: "nearest" });
-});
+at("close").addEventListener("click", closeLarge);
 at("large").addEventListener("keydown", (event) => {
   const act = {
     ArrowLeft: () => step(-1),
     ArrowRight: () => step(1),
     ArrowUp: () => fade(Number(sliders[0].value) + 5),
     ArrowDown: () => fade(Number(sliders[0].value) - 5),
+    Escape: closeLarge,
   }[event.key];
   if (act && !event.altKey && !event.ctrlKey && !event.metaKey) {
     event.preventDefault(); // also for the slider, which would take the arrows for itself

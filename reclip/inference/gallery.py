@@ -132,6 +132,7 @@ def write_gallery(
     page = fill(
         TEMPLATE,
         title=_utf8(title),
+        shows=f"{SHOWS:.0%}",
         style=style,
         script=script,
         style_sha256=_csp_hash(style),

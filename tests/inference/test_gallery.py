@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from reclip.inference.gallery import (
 )
 from reclip.inference.records import Record
 from support.gallery_content import Pictures, gallery_content
-from support.odd_photos import PHOTOS, rotated
+from support.odd_photos import ORIENTATION, PHOTOS, rotated
 
 CLASSES = ["cat", "dog", "sky"]
 COLOURS = [palette(3)[3 * k : 3 * k + 3] for k in range(3)]
@@ -81,6 +82,19 @@ def test_any_photo_is_shown_upright_with_its_colours(kind: str, tmp_path, shown)
     _, [[photo, mask]] = written(tmp_path, shown)
     assert photo.mode == "RGB" and photo.size == pixels.shape[1::-1] == mask.size
     assert abs(np.array(photo).mean((0, 1)) - pixels.mean((0, 1))).max() < 8
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_large_jpeg_is_decoded_small_and_upright(mode: str, tmp_path, shown) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # shown rotated clockwise: the left of the file is the top of the photo
+    dark_left = np.repeat(np.repeat(np.uint8([[20, 220]]), 1500, axis=1), 2000, axis=0)
+    photo = shown.photo.with_suffix(".jpg")
+    Image.fromarray(dark_left).convert("RGB").convert(mode).save(photo, exif=exif)
+    _, [[small, _]] = written(tmp_path, replace(shown, photo=photo))
+    assert small.size == (683, 1024)
+    grey = np.array(small.convert("L"))
+    assert abs(grey[:500] - 20.0).max() < 8 and abs(grey[524:] - 220.0).max() < 8
 
 
 def test_pictures_are_made_smaller_the_more_there_are(tmp_path, shown) -> None:
