@@ -11,7 +11,7 @@ from reclip.config import PARAMS
 from reclip.config.load import settings_file
 from reclip.device import uses_gpu
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.recipes import FIGURES
+from reclip.pipeline.recipes import FIGURES, gallery_files
 
 min_version("9.0")
 

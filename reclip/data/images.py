@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,20 +91,23 @@ def _is_raw(tags: Mapping[int, Any]) -> bool:
     return DNG_VERSION in tags or (bool(tags.get(SUBFILE_TYPE, 0) & REDUCED) and SUB_IFDS in tags)
 
 
-def read_image(path: str | Path, warn: Warn = nobody) -> np.ndarray:
+def read_image(path: str | Path, warn: Warn = nobody, side: int | None = None) -> np.ndarray:
     """Return RGB uint8 (H, W, 3), upright by its EXIF orientation; any mode, as `upright_pixels`.
 
     warn: is called with a sentence if the photo can be read but probably not as it is meant.
+    side: pixels that suffice on each side. A larger JPEG is decoded at a part of its size, sooner.
     Raises ReclipError: as `opened`, or the pixels are damaged. Damaged metadata is no reason.
     """
-    pixels, doubts = _use(path, _first_picture)
+    pixels, doubts = _use(path, partial(_first_picture, side=side))
     for doubt in doubts:
         warn(f"'{path}' {doubt}")
     return pixels
 
 
-def _first_picture(image: Image.Image) -> tuple[np.ndarray, list[str]]:
+def _first_picture(image: Image.Image, side: int | None) -> tuple[np.ndarray, list[str]]:
     more = _more_pictures(image)
+    if side is not None:
+        image.draft(image.mode, (side, side))
     pixels, doubts = upright_pixels(image)
     return pixels, more + doubts
 

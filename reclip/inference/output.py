@@ -6,6 +6,7 @@ masks/NAME.png           palette PNG: the class number of every pixel of the pho
 overlays/NAME.jpg        the photo with the colours of its classes and a legend
 areas.csv                one row for each record
 contact-sheet-1.jpg ...  thumbnails of all overlays
+gallery.html             every photo with its mask, to look at in a browser
 replaced/                pictures of other people that were in the place of a result
 """
 
@@ -21,6 +22,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import canonical_json, write_text
 from reclip.common.text import printable
 from reclip.inference.drawing import jpeg, png
+from reclip.inference.gallery import gallery_of_records
 from reclip.inference.inputs import Input, folded, other_names
 from reclip.inference.model_info import INFO, ModelInfo
 from reclip.inference.out_folder import alone, require_usable
@@ -220,4 +222,5 @@ class Output:
             self.files.put(file, content, earlier.pop(file, ""))
         for file, known in earlier.items():
             self.files.remove(file, known)
-        # The gallery of `records` belongs here.
+        if records:
+            gallery_of_records(self.folder, records, self.info.class_names, self.info.palette)

@@ -29,6 +29,7 @@ NOT_COUNTED = (
     "reclip.versioning",
     "reclip.weights.identity",
 )
+BESIDE = (".j2", ".css", ".js")  # templates, styles and scripts of a module
 COUNTED = ("reclip.pipeline.artifacts",)  # file names that one stage writes and another reads
 
 
@@ -69,14 +70,15 @@ def modules_used(module: str) -> dict[str, str]:
 
 @functools.cache
 def _parsed(module: str) -> tuple[str, frozenset[str]]:
-    """Return the digest of a module and its templates, and the modules of reclip it imports."""
+    """Return the digest of a module and of its files, and the modules of reclip it imports."""
     path = source_file(module)
     if path is None:
         raise ModuleNotFoundError(module)
     tree = ast.parse(path.read_text(encoding="utf-8"))
     text = json.dumps(canonical(tree), sort_keys=True)
-    for template in sorted(path.parent.glob(f"{path.stem}.*.j2")):  # card.md.j2 of card.py
-        text += template.read_text(encoding="utf-8")
+    for other in sorted(path.parent.glob(f"{path.stem}.*")):  # card.md.j2 of card.py
+        if other.suffix in BESIDE:
+            text += other.read_text(encoding="utf-8")
     digest = text_sha256(text)
     return digest, frozenset(_imports(tree))
 

@@ -6,7 +6,7 @@ function returns the settings that the stage may read, and the other inputs and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,13 @@ FIGURES = (
     "bias.png",
 )
 """The figures of the report, drawn by `reclip.stages.plot`."""
+
+
+def gallery_files(datasets: Collection[str]) -> dict[str, str]:
+    """Return the gallery's file name of each dataset of own photos, below the summary's folder."""
+    if len(datasets) == 1:
+        return dict.fromkeys(datasets, "gallery.html")
+    return {dataset: f"gallery-{dataset}.html" for dataset in datasets}
 
 
 class Jobs(Protocol):
@@ -322,4 +329,5 @@ def summarise(jobs: Jobs, name: str) -> Recipe:
             "hypotheses": experiment.section(dataset, "hypotheses"),
         }
     settings = {"datasets": settings, "compute": experiment.params.compute}
-    return Recipe(settings, inputs, ("summary/summary.md", "summary/summary.json"))
+    files = ("summary.md", "summary.json", *gallery_files(experiment.own_photos).values())
+    return Recipe(settings, inputs, tuple(f"summary/{file}" for file in files))

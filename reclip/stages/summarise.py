@@ -5,10 +5,12 @@ No label is read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -18,11 +20,12 @@ from reclip.common.markdown import md
 from reclip.common.tables import read_table
 from reclip.common.templates import fill
 from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS
-from reclip.data.images import read_label
+from reclip.data.images import palette, read_label
 from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.advice import Found, advise, in_number
 from reclip.evaluate.findings import count_cells, count_pixels, pairs
+from reclip.inference.gallery import Shown, write_gallery
 from reclip.pipeline.artifacts import mask_folder, seed_file, teacher_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish, read_receipt
@@ -39,18 +42,20 @@ TRAININGS = "_trainings"
 
 
 def main(job: Job) -> None:
-    """Write summary.md for people and summary.json for programs."""
+    """Write summary.md and gallery.html for people and summary.json for programs."""
     device = setup(job.settings["compute"])
     summaries = {
         dataset: summarise(job, dataset, settings, device)
         for dataset, settings in job.settings["datasets"].items()
     }
     trained = trainings(job)
-    markdown, data = job.outputs
+    markdown, data, *pages = job.outputs
     texts = [_page(dataset, summary) for dataset, summary in summaries.items()]
     texts.append(fill(TRAININGS_TEMPLATE, **trained))
     write_text(markdown, "\n".join(texts))
     write_json(data, {TRAININGS: trained, **summaries})
+    for page, (dataset, settings) in zip(pages, job.settings["datasets"].items(), strict=True):
+        show(job, dataset, settings["seed"], page)
     finish(job, list(job.outputs))
 
 
@@ -142,6 +147,25 @@ def summarise(
         ],
         "advice": advise(found),
     }
+
+
+def show(job: Job, dataset: str, seed: int, page: Path) -> None:
+    """Write one dataset's gallery: its photos with the masks that teach the student.
+
+    A photo's name is its path below the folder that holds all photos.
+    """
+    data = DataSet(job.inputs[f"prepare {dataset}"].folder)
+    masks = mask_folder(job.inputs[f"pseudo-mask {dataset}"].folder, seed)
+    items = data.items("train")
+    folder = os.path.commonpath([item.image.parent for item in items])
+    shown = [
+        Shown(item.image.relative_to(folder).as_posix(), item.image, masks / f"{item.id}.png")
+        for item in items
+    ]
+    names = [names[0] for names in data.class_names]
+    colours = np.reshape(palette(len(names))[: 3 * len(names)], (-1, 3)).tolist()
+    title = f"{dataset}: masks of {in_number(len(shown), 'photo')}"
+    write_gallery(page, shown, names, colours, title=title)
 
 
 def _logits(

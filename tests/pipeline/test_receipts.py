@@ -185,14 +185,15 @@ def test_modules_are_followed_through_imports() -> None:
     assert "reclip.distill.deeplab" not in code_digest.modules_used("reclip.stages.rectify")
 
 
-def test_a_module_s_template_is_part_of_its_digest(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("suffix", [".md.j2", ".css", ".js"])
+def test_a_module_s_template_is_part_of_its_digest(suffix, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(code_digest, "source_file", lambda module: tmp_path / "card.py")
     parsed = code_digest._parsed.__wrapped__
     (tmp_path / "card.py").write_text("x = 1\n")
     alone = parsed("card")
-    (tmp_path / "other.md.j2").write_text("text")
+    (tmp_path / f"other{suffix}").write_text("text")
     assert parsed("card") == alone
-    (tmp_path / "card.md.j2").write_text("text")
+    (tmp_path / f"card{suffix}").write_text("text")
     assert parsed("card") != alone
 
 

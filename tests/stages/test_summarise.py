@@ -11,8 +11,10 @@ import torch
 
 from reclip.evaluate.advice import Found, advise
 from reclip.evaluate.findings import Cells, Pair, count_cells, count_pixels, pairs
+from reclip.pipeline.recipes import gallery_files
 from support.at_the_shell import Project, reclip
-from support.folder_of_scenes import draw, params, source
+from support.folder_of_scenes import SIZE, draw, params, source
+from support.gallery_content import gallery_content
 
 NAMES = ["cat", "dog", "grass", "sky"]
 
@@ -172,7 +174,7 @@ def test_few_photos_are_mentioned() -> None:
 
 @pytest.fixture(scope="module")
 def summary(tmp_path_factory) -> Path:
-    """Run the stage on drawn scenes by its command; return the folder of its two files."""
+    """Run the stage on drawn scenes by its command; return the folder of its files."""
     folder = tmp_path_factory.mktemp("summary")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -204,3 +206,24 @@ def test_the_summary_names_what_was_found(summary: Path) -> None:
     assert all(f"- {sentence}" in text for sentence in data["advice"])
     assert all(f"| {c['name']} | {c['supposed_in_photos']} |" in text for c in data["classes"])
     assert "6 photos teach little" in text
+
+
+def test_the_gallery_shows_every_photo_by_its_place_with_its_mask(summary: Path) -> None:
+    facts, pictures = gallery_content(summary / "gallery.html")
+    assert [p["name"] for p in facts["photos"]] == [
+        "0.png", "1.png", "3.png", "4.png", "more/2.png", "more/5.png"
+    ]  # fmt: skip
+    assert [c["name"] for c in facts["classes"]] == ["red stripes", "blue dots", "sea"]
+    data = json.loads((summary / "summary.json").read_text(encoding="utf-8"))["voc"]
+    total = sum(p["total"] for p in facts["photos"])
+    for k, found in enumerate(data["classes"]):
+        pixels = sum(p["pixels"].get(str(k), 0) for p in facts["photos"])
+        assert found["percent_of_pixels"] == pytest.approx(100 * pixels / total, abs=0.01)
+    for photo, mask in pictures:
+        assert photo.size == mask.size == SIZE[::-1]
+    assert str(summary).encode() not in (summary / "gallery.html").read_bytes()
+
+
+def test_each_dataset_of_own_photos_has_its_gallery() -> None:
+    assert gallery_files(["pets"]) == {"pets": "gallery.html"}
+    assert gallery_files(["a", "b"]) == {"a": "gallery-a.html", "b": "gallery-b.html"}

@@ -63,6 +63,10 @@ use rule stage as summarise with:
     output:
         f"{RESULTS}/summary/summary.md",
         f"{RESULTS}/summary/summary.json",
+        [
+            f"{RESULTS}/summary/{page}"
+            for page in gallery_files(PLAN.experiment.own_photos).values()
+        ],
         f"{RESULTS}/summary/receipt.json",
     log:
         f"{LOGS}/summarise.log",
