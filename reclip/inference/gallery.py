@@ -68,8 +68,8 @@ class Shown:
 def picture_side(photos: int) -> int:
     """Return the long side of each picture in pixels: 10,000 / √photos, from 240 to 1024.
 
-    So all pictures together have about the same size, some 25 MB: up to 95 photos have 1024
-    pixels, 240 photos 645, 1,000 photos 316. Above 1,700 photos the page grows.
+    So all pictures together take some 25 MB at most: up to 95 photos have 1024 pixels, 240 photos
+    645, 1,000 photos 316. Above 1,700 photos the page grows.
     """
     return min(LARGEST, max(SMALLEST, round(TOGETHER / math.sqrt(max(1, photos)))))
 
