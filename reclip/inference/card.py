@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from reclip.common.markdown import md
 from reclip.common.templates import fill
 from reclip.config.models import ClipSettings, DistillSettings
 from reclip.inference.model_info import WEIGHTS, ModelInfo
@@ -38,7 +39,7 @@ def model_card(
         facts=facts,
         metrics=metrics,
         measured=next((s for s in seeds if s["seed"] == info.seed), None),
-        classes=[[name.replace("|", r"\|") for name in names] for names in info.classes],
+        classes=[[md(name) for name in names] for names in info.classes],
         weights=WEIGHTS,
         # A checkpoint's path would name the folders of the person who trained the model.
         trained=job.settings["trained"].model_dump(mode="json", exclude={"checkpoint"}),

@@ -19,7 +19,7 @@ from reclip.common.files import write_json, write_text
 from reclip.common.markdown import md
 from reclip.common.tables import read_table
 from reclip.common.templates import fill
-from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS
+from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS, WARNINGS, WARNINGS_COLUMNS
 from reclip.data.images import palette, read_label
 from reclip.data.index import DataSet
 from reclip.device import setup
@@ -119,8 +119,10 @@ def summarise(
         list(pairs(query.w_query.cpu().numpy(), supposed, cells)),
     )
     left_out = [row["image"] for row in read_table(folders["prepare"] / LEFT_OUT, LEFT_OUT_COLUMNS)]
+    doubts = read_table(folders["prepare"] / WARNINGS, WARNINGS_COLUMNS)
     return {
         "photos": found.photos,
+        "doubtful": [row["warning"] for row in doubts],
         "left_out": left_out,
         "left_out_why": (folders["prepare"] / LEFT_OUT).as_posix(),
         "masks": masks.as_posix(),

@@ -147,9 +147,16 @@ def mean_iou(metrics: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _per_class(iou: dict[str, float | None]) -> dict[str, float]:
-    """Return the IoUs under names that MLflow accepts and lists after the other metrics."""
-    named = {re.sub(r"[^\w .:-]+", "-", name): value for name, value in iou.items()}
-    return {f"val_iou/{name}": value for name, value in named.items() if value is not None}
+    """Return the IoUs under names that MLflow accepts and lists after the other metrics.
+
+    Names that become equal by that get their class's number as well.
+    """
+    accepted = [re.sub(r"[^\w .:-]+", "-", name) for name in iou]
+    found = {}
+    for number, (name, value) in enumerate(zip(accepted, iou.values(), strict=True)):
+        if value is not None:
+            found[f"val_iou/{name}" + f" {number}" * (accepted.count(name) > 1)] = value
+    return found
 
 
 def thinned(path: Path) -> Curves:

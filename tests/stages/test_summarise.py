@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from reclip.evaluate.advice import Found, advise
 from reclip.evaluate.findings import Cells, Pair, count_cells, count_pixels, pairs
@@ -180,6 +181,8 @@ def summary(tmp_path_factory) -> Path:
         patch.chdir(folder)
         draw(folder / "photos", 6)
         (folder / "photos/bad.jpg").write_bytes(b"no photo")
+        twelve_bits = np.arange(80 * 100, dtype=np.uint16).reshape(80, 100) % 4096
+        Image.fromarray(twelve_bits).save(folder / "photos/dark.tif")
         project = Project(params(source(classes=["red stripes", "blue dots", ["sea", "lake"]])))
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
             assert project.run(stage).code == 0
@@ -195,23 +198,24 @@ def summary(tmp_path_factory) -> Path:
 
 def test_the_summary_names_what_was_found(summary: Path) -> None:
     data = json.loads((summary / "summary.json").read_text(encoding="utf-8"))["voc"]
-    assert (data["photos"], data["left_out"]) == (6, ["photos/bad.jpg"])
+    assert (data["photos"], data["left_out"]) == (7, ["photos/bad.jpg"])
     assert [c["name"] for c in data["classes"]] == ["red stripes", "blue dots", "sea"]
     assert sum(c["percent_of_pixels"] for c in data["classes"]) == pytest.approx(100, abs=0.02)
-    assert all(0 <= c["supposed_in_photos"] <= 6 for c in data["classes"])
+    assert all(0 <= c["supposed_in_photos"] <= 7 for c in data["classes"])
     text = (summary / "summary.md").read_text(encoding="utf-8")
-    assert "6 photos were read and 1 left out" in text and "- left out: `photos/bad.jpg`" in text
+    assert "7 photos were read and 1 left out" in text and "- left out: `photos/bad.jpg`" in text
     assert f"The reason for each is in `{data['left_out_why']}`." in text
     assert data["left_out_why"].endswith("data/voc/left-out.csv")
     assert all(f"- {sentence}" in text for sentence in data["advice"])
     assert all(f"| {c['name']} | {c['supposed_in_photos']} |" in text for c in data["classes"])
-    assert "6 photos teach little" in text
+    assert "7 photos teach little" in text
+    assert "photos/dark.tif' has 16 bits" in data["doubtful"][0] and "dark.tif' has 16" in text
 
 
 def test_the_gallery_shows_every_photo_by_its_place_with_its_mask(summary: Path) -> None:
     facts, pictures = gallery_content(summary / "gallery.html")
     assert [p["name"] for p in facts["photos"]] == [
-        "0.png", "1.png", "3.png", "4.png", "more/2.png", "more/5.png"
+        "0.png", "1.png", "3.png", "4.png", "dark.tif", "more/2.png", "more/5.png"
     ]  # fmt: skip
     assert [c["name"] for c in facts["classes"]] == ["red stripes", "blue dots", "sea"]
     data = json.loads((summary / "summary.json").read_text(encoding="utf-8"))["voc"]

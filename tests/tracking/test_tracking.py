@@ -18,7 +18,7 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
 from reclip.tracking import records, sync, usage
 from reclip.tracking import server as tracking_store
-from reclip.tracking.results import flatten, readings, settings_behind, thinned
+from reclip.tracking.results import flatten, readings, settings_behind, summary, thinned
 from support.mlflow_audit import runs_in, wrong_in
 from support.mlflow_results import (
     finish_all,
@@ -134,6 +134,16 @@ def test_a_job_notes_its_resources_and_its_commit(project: Path, tiny_plan) -> N
     assert record.metrics["system/peak_memory_megabytes"] > 10
     assert record.metrics["system/cpu_utilization_percentage"] > 0
     assert record.ended - record.began == pytest.approx(record.metrics["system/seconds"], abs=30)
+
+
+def test_classes_whose_names_mlflow_writes_alike_keep_their_own_metric() -> None:
+    metrics = {
+        "classes": ["cat/dog", "cat|dog", "sea"],
+        "seeds": [{"iou": [10.0, 20.0, 30.0]}],
+        **{name: {"mean": 50.0, "sd": None} for name in ("miou", "pixel_accuracy")},
+    }
+    iou = {name: value for name, value in summary(metrics).items() if "iou/" in name}
+    assert iou == {"val_iou/cat-dog 0": 10, "val_iou/cat-dog 1": 20, "val_iou/sea": 30}
 
 
 # Runs in the store
