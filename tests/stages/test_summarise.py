@@ -181,7 +181,7 @@ def summary(tmp_path_factory) -> Path:
         patch.chdir(folder)
         draw(folder / "photos", 6)
         (folder / "photos/bad.jpg").write_bytes(b"no photo")
-        twelve_bits = np.arange(80 * 100, dtype=np.uint16).reshape(80, 100) % 4096
+        twelve_bits = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE)
         Image.fromarray(twelve_bits).save(folder / "photos/dark.tif")
         project = Project(params(source(classes=["red stripes", "blue dots", ["sea", "lake"]])))
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
