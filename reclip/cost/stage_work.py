@@ -19,6 +19,7 @@ from reclip.data.reading import whole_size, windows
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.view_batches import MEMORY
 from reclip.pipeline.plan import Plan
+from reclip.rectify.health import PHOTOS
 
 PROMPT_TOKENS = 9  # with start and end token: the mean over VOC's names and 85 templates
 TEXTS_A_BATCH = 256
@@ -190,7 +191,21 @@ def rectify(facts: Facts, run: str) -> Work:
         step += text.train
         kept += text.forward
     image = flops.rectify_image(facts.dim, classes, patches, bool(encoders))
+    kept += _health(facts, run)
     return _training(facts, run, settings, step, image + Work(read=patches * facts.token), kept)
+
+
+def _health(facts: Facts, run: str) -> Work:
+    """Return the work of judging one seed, on a sample of the training photos."""
+    dataset = facts.dataset(run)
+    # Rectified logits, the Query's, and the positional ones a second time.
+    cell = 2 * facts.rectifier(run).forward + Work(read=facts.token)
+
+    def one(photo: Photos) -> Work:
+        return sum(cells(window, facts.patch) for window in photo.windows) * cell
+
+    sampled = min(1.0, PHOTOS / facts.census[dataset].photos("train"))
+    return sampled * facts.work(one, dataset, "train")
 
 
 def pseudo_mask(facts: Facts, run: str) -> Work:

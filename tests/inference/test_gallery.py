@@ -180,6 +180,7 @@ def record(out: Path, shown: Shown) -> Record:
     write_label(out / "masks/photo.png", IDS, 3)
     return Record(
         photo=str(shown.photo), photo_sha256=file_sha256(shown.photo), name="photo",
+        plain_name="photo",
         height=6, width=40, mask="masks/photo.png", mask_sha256="", overlay="overlays/photo.jpg",
         pixels=(60, 60, 120), confidence=0.9, entropy=0.125, probabilities=(0.3, 0.3, 0.4),
     )  # fmt: skip

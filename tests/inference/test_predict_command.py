@@ -27,7 +27,7 @@ def test_output_files(here: Path, student: Path, photos: Path) -> None:
     assert said.code == 0 and said.out.startswith("2 photos segmented: see 'predictions'\n")
     assert written().keys() == {
         A, B, "overlays/a.jpg", "overlays/inner/a.jpg", "records/a.json", "records/inner/a.json",
-        "areas.csv", "contact-sheet-1.jpg", "model.json",
+        "areas.csv", "contact-sheet-1.jpg", "gallery.html", "model.json",
     }  # fmt: skip
     model = Segmenter.load(student, device="cpu")
     for row, photo, mask in zip(areas(), ("a.png", "inner/a.png"), (A, B), strict=True):
@@ -121,7 +121,7 @@ def test_a_bad_file_does_not_stop_the_rest(here: Path, student: Path, photos: Pa
     assert [line.startswith("failed: ") for line in failed] == [True, True]
     assert "bad.jpg" in failed[0] and "cut.png" in failed[1]
     assert last.startswith("error: 2 of 4 photos failed, as named above")
-    assert {A, B} < written().keys() and len(written()) == 9
+    assert {A, B} < written().keys() and len(written()) == 10
     (photos / "bad.jpg").unlink()
     (photos / "cut.png").write_bytes(whole)
     said = predict(student, photos)

@@ -189,7 +189,7 @@ def test_another_model_leaves_nothing_of_the_first(days, student, rectified) -> 
     predict(student, *days)
     assert predict(rectified, days[1], "--overwrite").code == 0
     assert [row["photo"] for row in areas()] == [str(days[1] / "IMG_1.png")]
-    assert right(rectified) and len(written()) == 6  # one photo's three files, and three of all
+    assert right(rectified) and len(written()) == 7  # one photo's three files, and four of all
 
 
 def test_a_model_s_folder_is_no_output_folder(days, student: Path, tmp_path: Path) -> None:

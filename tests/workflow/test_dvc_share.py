@@ -104,7 +104,7 @@ def test_a_reverted_setting_comes_back_without_computing(project):
 def test_record_refuses_what_is_stale_and_says_what(project):
     project.set("rectify.lr", 0.02)
     said = refused(project, "record")
-    assert "4 of 9 results are stale (rectify ref-pe: rectify.lr 0.01 → 0.02; " in said
+    assert "5 of 10 results are stale (rectify ref-pe: rectify.lr 0.01 → 0.02; " in said
     assert "run `snakemake` first" in said
 
 
@@ -128,7 +128,7 @@ def test_dvc_never_deletes_unrecorded_results(project):
     assert "no record of 1 fresh results and would delete them (rectify ref-pe)" in said
     assert "run `reclip record --partial` first" in said
     assert project.bytes() == made
-    assert "Recorded 6 of 9" in project.run("reclip", "record", "--partial")
+    assert "Recorded 6 of 10" in project.run("reclip", "record", "--partial")
     status = project.run("dvc", "status")
     assert "rectify@ref-pe" not in status and "evaluate@ref-pe" in status
     project.run("dvc", "repro")
@@ -155,7 +155,7 @@ def test_results_made_after_a_broken_repro_are_not_deleted_either(project):
     project.make_all()
     made = project.bytes()
     said = project.run("dvc", "repro", check=False)
-    assert "no record of 4 fresh results" in said and "run `reclip record` first" in said
+    assert "no record of 5 fresh results" in said and "run `reclip record` first" in said
     assert project.bytes() == made
 
 
@@ -181,7 +181,7 @@ def test_missing_remotes(clone):
     shutil.copy(ROOT / ".dvc/config", clone.folder / ".dvc/config")
     said = clone.run("reclip", "restore", check=False)
     assert "prepare voc: not made yet" in said
-    assert "9 of 9 results are not complete" in sentence(said)
+    assert "10 of 10 results are not complete" in sentence(said)
     assert "no DVC remote is set" in sentence(said)
 
 
@@ -205,7 +205,7 @@ def test_a_missing_and_a_damaged_file_are_reported(recorded, clone, tmp_path):
     damaged.write_bytes(damaged.read_bytes().swapcase())
     said = clone.run("reclip", "restore", check=False)
     assert "rectify ref-pe: " in said
-    assert "2 of 9 results are not complete" in sentence(said)
+    assert "2 of 10 results are not complete" in sentence(said)
     (line,) = [line for line in said.splitlines() if line.startswith("evaluate query")]
     assert "damaged: query.bin; DVC's copy is damaged: delete .dvc/cache/files/md5/" in line
 
