@@ -37,14 +37,17 @@ include: "workflow/rules/braces.smk"
 # The command of every rule.
 RECLIP = f"RECLIP_PARAMS={shlex.quote(SETTINGS)} python -m reclip"
 
-if PLAN.params.tracking.enabled and PLAN.params.tracking.when == "end":
+LOGS_AT_END = PLAN.params.tracking.enabled and PLAN.params.tracking.when == "end"
+if LOGS_AT_END:
     RECLIP = f"RECLIP_TRACKING_LATER=1 {RECLIP}"
 
-    onsuccess:
-        shell(literal(f"{RECLIP} sync-mlflow"))
 
-    onerror:
-        shell(literal(f"{RECLIP} sync-mlflow"))
+onsuccess:
+    end()
+
+
+onerror:
+    end()
 
 
 wildcard_constraints:

@@ -6,7 +6,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from reclip.common.files import read_json
 from reclip.data.index import DataSet
@@ -74,6 +76,10 @@ def test_from_twelve_scenes_to_a_model(tmp_path: Path, tiny_params) -> None:
     checkout: Checkout = make_checkout(tmp_path, tiny_params())
     draw(tmp_path / "scenes", 12)
     (tmp_path / "scenes/bad.jpg").write_bytes(b"no photo")
+    with Image.open(tmp_path / "scenes/0.png") as scene:
+        twelve_bits = np.asarray(scene.convert("L"), np.uint16) * 16
+    Image.fromarray(twelve_bits).save(tmp_path / "scenes/0.tif")
+    (tmp_path / "scenes/0.png").unlink()
     changes = (option for change in SMALL for option in ("--set", change))
     said = checkout.run(
         "reclip", "init", "folder", "--images", "scenes", "--classes", ", ".join(NAMES),
@@ -81,7 +87,8 @@ def test_from_twelve_scenes_to_a_model(tmp_path: Path, tiny_params) -> None:
     )  # fmt: skip
     assert "13 photos of about 56×48 pixels; 20 classes" in said
     own = ("--config", "params=own.yaml")
-    checkout.run("snakemake", "--cores", "2", *own)
+    said = checkout.run("snakemake", "--cores", "2", *own)
+    assert said.count("warning: 'scenes/0.tif' has 16 bits, but its brightest pixel has ") == 1
     results = tmp_path / "results/scenes"
     data = DataSet(results / "data/photos")
     assert (len(data.items("train")), len(data.items("val"))) == (12, 0)
@@ -94,4 +101,4 @@ def test_from_twelve_scenes_to_a_model(tmp_path: Path, tiny_params) -> None:
     assert not list(results.rglob("metrics.json")) and not (results / "tables").exists()
     assert "Nothing to be done" in checkout.run("snakemake", "-n", *own)
     status = checkout.run("reclip", "status", "--params", "own.yaml").splitlines()
-    assert {line.split()[0] for line in status[:-1]} == {"fresh", "aside"}, status
+    assert {line.split()[0] for line in status[:-1]} == {"fresh", "aside", "warning"}, status

@@ -1,6 +1,9 @@
 # What all rules share. Staleness is decided by digests before Snakemake builds its graph
 # (reclip/pipeline/receipts.py). Snakemake learns of it through file times (reclip/pipeline/staleness.py).
+import sys
+
 from reclip.cli import fork_server
+from reclip.pipeline.receipts import warnings
 from reclip.pipeline.staleness import settle
 from reclip.pipeline.stages import STAGES
 
@@ -59,3 +62,11 @@ def command(stage):
 def gpus(stage):
     """GPUs of a job. By default one such job runs at a time (profiles/default: gpu=1)."""
     return 1 if STAGES[stage].gpu and uses_gpu(PLAN.params.compute) else 0
+
+
+def end():
+    """Log the run to MLflow, and show the warnings that the jobs left in their receipts."""
+    if LOGS_AT_END:
+        shell(literal(f"{RECLIP} sync-mlflow"))
+    for said in dict.fromkeys(said for job in PLAN.jobs for said in warnings(job)):
+        print(f"warning: {said}", file=sys.stderr)
