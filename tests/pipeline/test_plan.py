@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
 from reclip.common.errors import ReclipError
+from reclip.config.load import validate
+from reclip.config.models import Params
+from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES
+from support.paths import ROOT
 
 
 def test_jobs_come_after_their_inputs(tiny_plan) -> None:
@@ -23,6 +29,31 @@ def test_no_two_jobs_write_the_same_file(tiny_plan) -> None:
     for paths in ([j.receipt for j in jobs], [j.plan_file for j in jobs]):
         assert len(set(paths)) == len(jobs)
     assert all(j.receipt.is_relative_to("results/tiny") for j in jobs)
+
+
+def function_calls(settings: dict) -> tuple[int, int]:
+    """Return the number of jobs in the plan of some settings, and of the calls that plan them."""
+    params, calls = validate(Params, settings), 0
+
+    def heard(_frame, event: str, _argument) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(heard)
+    try:
+        plan = Plan(params)
+        jobs = len(plan.default_jobs), [job.digest for job in plan.jobs]
+    finally:
+        sys.setprofile(None)
+    return len(jobs[1]), calls
+
+
+def test_the_work_of_planning_grows_with_the_number_of_jobs_and_not_its_square() -> None:
+    """Counted in calls, which no other load on the machine changes."""
+    settings = runpy.run_path(str(ROOT / "benchmarks/large_plan.py"))["settings"]
+    (few, few_calls), (many, many_calls) = (function_calls(settings(n)) for n in (4, 16))
+    assert many > 3.5 * few
+    assert many_calls / many < 1.2 * few_calls / few
 
 
 def test_overrides_are_laid_over_one_another(tiny_plan) -> None:
