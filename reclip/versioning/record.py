@@ -110,15 +110,18 @@ def before_repro(plan: Plan) -> None:
 
 
 def require_no_other_files(jobs: Iterable[Job]) -> None:
-    """Raise ReclipError if a folder that DVC would replace holds files that no stage wrote there.
+    """Raise ReclipError if a folder that DVC would replace holds files that only exist there.
 
-    DVC takes the folder of a job on a dataset or run as one output, and deletes it whole.
+    DVC takes the folder of a job on a dataset or run as one output, and deletes it whole. A file
+    that no receipt names may be a result whose receipt was lost: DVC's cache has a copy then.
     """
     whole = [job for job in jobs if STAGES[job.stage].kind in ("dataset", "run")]
-    if found := [str(p) for job in whole for p in unknown_files(job, read_receipt(job.receipt))]:
+    unknown = [p for job in whole for p in unknown_files(job, read_receipt(job.receipt))]
+    cache = dvc.cache_folder() if unknown else Path()
+    if found := [str(path) for path in unknown if not dvc.cached_file(cache, path).is_file()]:
         raise ReclipError(
-            f"DVC would delete {len(found)} files that no stage wrote ({listed(found)}): move them "
-            f"out of the results, or run `snakemake`, which keeps them"
+            f"DVC would delete {len(found)} file{'s' * (len(found) > 1)} that no stage wrote "
+            f"({listed(found)}): move them out of the results, or run `snakemake`, which keeps them"
         )
 
 

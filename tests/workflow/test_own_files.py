@@ -120,5 +120,5 @@ def test_dvc_repro_refuses_to_delete_a_person_s_file(start, tmp_path) -> None:
     project.ran()
     project.set("rectify.lr", 0.02)
     said = project.run("dvc", "repro", check=False)
-    assert "DVC would delete 1 files that no stage wrote" in said and "mine.onnx" in said
+    assert "DVC would delete 1 file that no stage wrote" in said and "mine.onnx" in said
     assert mine.is_file() and project.ran() == set()
