@@ -64,7 +64,8 @@ def create_backbone(
     try:
         backbone = timm.create_model(name, **options, **args)
     except (TypeError, AssertionError, ValueError, NotImplementedError, AttributeError) as error:
-        # timm raises one of these for an unknown argument, also for output_stride.
+        # timm has no error of its own. It raises one of these, by the model, for an argument that
+        # the model does not have, for a stride that it cannot have, and for a wrong value.
         raise ReclipError(
             f"params: 'distill.backbone': timm cannot build {name} as a dilated network with "
             f"these distill.backbone_args ({_first_line(error)}): change one of the two"

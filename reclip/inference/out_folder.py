@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,10 @@ from reclip.common.errors import ReclipError
 from reclip.common.text import printable
 from reclip.inference.model_info import INFO, WEIGHTS
 
+log = logging.getLogger(__name__)
+
 LOCK = ".reclip-predict.lock"
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def require_usable(folder: Path) -> None:
@@ -45,7 +50,13 @@ def require_usable(folder: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing results into the folder, if its file system has locks."""
+    """Keep other processes from writing results into the folder.
+
+    Some network file systems have no locks. The log says so then: every file is still replaced in
+    one step, but two processes could write the tables of the folder in turn.
+
+    Raises ReclipError: another process writes into the folder, or the lock cannot be made.
+    """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -54,8 +65,15 @@ def alone(folder: Path) -> Iterator[None]:
             f"--out: another `reclip predict` writes into '{printable(folder)}': wait until it "
             f"ends, or name another folder"
         ) from error
-    except (NotImplementedError, OSError):  # every file is replaced in one step even so
-        pass
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise ReclipError(
+                f"--out: Cannot lock '{printable(folder)}': {error.strerror}. Name another folder."
+            ) from error
+        log.warning(
+            "'%s' is on a file system without locks: run one `reclip predict` at a time",
+            printable(folder),
+        )
     try:
         yield
     finally:

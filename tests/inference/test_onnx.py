@@ -16,8 +16,7 @@ import torch
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256, write_json
-from reclip.config.models import ImageSettings
-from reclip.data.reading import Frame, Piece, Window, windows
+from reclip.data.reading import Frame, Piece, Window
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.inference import onnx_export
 from reclip.inference.model_info import read_folder
@@ -27,6 +26,7 @@ from reclip.inference.segmenter import Segmenter
 from reclip.rectify.predict import class_map as class_map_by_torch
 from reclip.rectify.predict import upsample as upsample_by_torch
 from support.at_the_shell import reclip
+from support.readings import READINGS, random_logits
 
 
 def test_masks_agree_with_the_student(exported: Path, student: Path, trained: Path) -> None:
@@ -183,28 +183,11 @@ def test_the_command_prints_the_agreement(
 
 # ---------------------------------------------------------------- upsampling without torch
 
-READINGS = {
-    "whole": (ImageSettings(), (37, 50), (37, 50)),
-    "resized": (ImageSettings(), (37, 50), (74, 61)),
-    "reduced": (ImageSettings(), (37, 50), (5, 7)),
-    "slide": (ImageSettings(protocol="slide", window=24, stride=16), (37, 50), (90, 61)),
-    "tall": (ImageSettings(protocol="slide", window=24, stride=10), (70, 13), (70, 13)),
-    "squeezed": (ImageSettings(overhang="squeezed"), (37, 50), (74, 61)),
-    "one pixel": (ImageSettings(), (1, 1), (1, 1)),
-}
-
 
 @pytest.mark.parametrize("reading", READINGS)
 def test_upsampling_without_torch_equals_torch(reading: str) -> None:
-    settings, read, size = READINGS[reading]
-    generator = torch.Generator().manual_seed(0)
-    pieces = []
-    for window in windows(read, settings):
-        cells = (-(-side // 8) for side in window[2:])
-        pieces.append(Piece(window, torch.randn(5, *cells, generator=generator)))
-    frame = Frame(8, read, size, settings.overhang)
+    pieces, arrays, frame = random_logits(reading)
     wanted = upsample_by_torch(pieces, frame).numpy()
-    arrays = [Piece(p.window, p.logits.numpy()) for p in pieces]
     found = np.stack([upsample(arrays, frame, k) for k in range(5)])
     assert found.dtype == np.float32 and np.abs(found - wanted).max() < 1e-5
     mask = class_map(arrays, frame)

@@ -8,23 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from reclip.config.models import ImageSettings
-from reclip.data.reading import Frame, Piece, Window, windows
+from reclip.data.reading import Frame, Piece, Window
 from reclip.inference import segmenter, uncertainty
 from reclip.inference.segmenter import Segmenter
 from reclip.inference.torch_backend import TorchBackend
 from reclip.inference.uncertainty import Square, mean_of, squares_by_numpy
 from reclip.rectify.predict import upsample
-
-READINGS = {
-    "whole": (ImageSettings(), (37, 50), (37, 50)),
-    "resized": (ImageSettings(), (37, 50), (74, 61)),
-    "reduced": (ImageSettings(), (37, 50), (5, 7)),
-    "slide": (ImageSettings(protocol="slide", window=24, stride=16), (37, 50), (90, 61)),
-    "tall": (ImageSettings(protocol="slide", window=24, stride=10), (70, 13), (70, 13)),
-    "squeezed": (ImageSettings(overhang="squeezed"), (37, 50), (74, 61)),
-    "one pixel": (ImageSettings(), (1, 1), (1, 1)),
-}
+from support.readings import READINGS, random_logits
 
 
 def pixel_map(squares: list[Square], size: tuple[int, int], what: str) -> np.ndarray:
@@ -41,23 +31,16 @@ def test_squares_equal_the_softmax_of_all_upsampled_logits(
     reading: str, side: int, monkeypatch
 ) -> None:
     monkeypatch.setattr(uncertainty, "SIDE", side)
-    settings, read, size = READINGS[reading]
-    generator = torch.Generator().manual_seed(0)
-    pieces = []
-    for window in windows(read, settings):
-        cells = (-(-length // 8) for length in window[2:])
-        pieces.append(Piece(window, torch.randn(5, *cells, generator=generator)))
-    frame = Frame(8, read, size, settings.overhang)
+    pieces, arrays, frame = random_logits(reading)
     likely = (3 * upsample(pieces, frame)).softmax(0).double()
     entropy = -(likely * likely.log()).sum(0) / np.log(5)
-    arrays = [Piece(piece.window, piece.logits.numpy()) for piece in pieces]
     for squares in (
         TorchBackend().squares(pieces, frame, 3.0),
         squares_by_numpy(arrays, frame, 3.0),
     ):
         found = list(squares)
-        assert np.allclose(pixel_map(found, size, "entropy"), entropy, atol=1e-5)
-        assert np.allclose(pixel_map(found, size, "confidence"), likely.amax(0), atol=1e-5)
+        assert np.allclose(pixel_map(found, frame.size, "entropy"), entropy, atol=1e-5)
+        assert np.allclose(pixel_map(found, frame.size, "confidence"), likely.amax(0), atol=1e-5)
         means = mean_of(found)
         assert np.allclose(means.probabilities, likely.mean((1, 2)), atol=1e-5)
         assert means.probabilities.sum() == pytest.approx(1, abs=1e-5)

@@ -87,7 +87,7 @@ def unpack(archive: Path, target: Path) -> None:
         partial.rename(target)
     except _Refused as error:
         raise ReclipError(f"'{archive}' {error}") from error
-    except NotImplementedError as error:  # zipfile: a compression that it cannot read
+    except NotImplementedError as error:  # zipfile knows no Deflate64, for example
         raise ReclipError(
             f"'{archive}' has an unknown compression ({error}): unpack it by other means and name "
             f"the folder as source.folder"

@@ -414,7 +414,7 @@ def test_a_size_that_only_the_server_knows_is_checked_too(
     assert "free some space" in sentence(lambda: fetch_file(remote(url, size=None), tmp_path))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this full disk")
 def test_a_full_disk_is_one_sentence(tmp_path: Path, server) -> None:
     (tmp_path / f".{NAME}.part").symlink_to("/dev/full")
     text = sentence(lambda: fetch_file(remote(server.url("/file", Reply(FILE))), tmp_path))

@@ -335,7 +335,7 @@ def test_pieces_of_a_sparse_member_are_counted_by_what_they_write(tmp_path: Path
 # The disk.
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this full disk")
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
     def open_on_full_disk(path: str, mode: str):
         return open("/dev/full" if Path(path).name == "b.txt" else path, mode)
