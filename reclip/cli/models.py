@@ -77,7 +77,7 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     click.echo(f"{done} photo{'s' * (done != 1)} segmented{earlier}: see '{printable(out)}'")
     if moved := [printable(place) for place in found.replaced]:
         click.echo(
-            f"kept pictures that somebody had put in the place of a result: {listed(moved)}",
+            f"kept files that somebody had put in the place of a result: {listed(moved)}",
             err=True,
         )
     for old, new in found.renamed:
@@ -88,6 +88,8 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
         )
     for sentence in failed:
         click.echo(f"failed: {printable(sentence)}", err=True)
+    for sentence in found.damaged:
+        click.echo(f"damaged: {printable(sentence)}", err=True)
     if done > 1:
         first = [f"{printable(record.name)} ({record.entropy:.2f})" for record in found.done]
         click.echo(f"check first, by their entropy: {', '.join(first[:CHECK_FIRST])}")
@@ -97,6 +99,8 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
             f"{len(failed)} of {total} photo{'s' * (total != 1)} failed, as named above: fix "
             f"or remove them and run again; the other photos are not segmented again"
         )
+    if found.damaged:
+        raise ReclipError("Some records are damaged, as named above: delete them and run again.")
 
 
 @click.command()

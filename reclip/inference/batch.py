@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
-from reclip.common.text import printable
+from reclip.common.text import is_utf8, printable
 from reclip.data.images import reading
 from reclip.inference.inputs import Input, find_photos
 from reclip.inference.output import output
@@ -25,7 +25,8 @@ class Outcome(NamedTuple):
     Attributes:
         done: records of the photos that are segmented, the least certain first.
         kept: how many of them were segmented by an earlier call.
-        failed: a sentence for each photo that was left out, and each damaged record.
+        failed: a sentence for each photo that was left out.
+        damaged: a sentence for each record of another photo that cannot be read.
         replaced: where pictures went that a person had put in the place of a result.
         renamed: old and new names of results whose photo shares its name with another.
     """
@@ -33,6 +34,7 @@ class Outcome(NamedTuple):
     done: list[Record]
     kept: int
     failed: list[str]
+    damaged: list[str]
     replaced: list[Path]
     renamed: list[tuple[str, str]]
 
@@ -62,13 +64,13 @@ def predict(
                 failed.append(str(error))
                 continue
             done.append(results.write(photo, photo_sha256, found))
-    failed += [
+    damaged = [
         f"'{path}' is damaged, so its photo is missing in the tables: delete it, and run again "
         f"with that photo"
         for path in results.damaged()
     ]
     done.sort(key=lambda record: (-record.entropy, record.name))
-    return Outcome(done, kept, failed, results.files.replaced, results.renamed)
+    return Outcome(done, kept, failed, damaged, results.files.replaced, results.renamed)
 
 
 def _content(photo: Input) -> str:
@@ -76,13 +78,11 @@ def _content(photo: Input) -> str:
 
     Raises ReclipError: it cannot be read, or no text can hold its path.
     """
-    try:
-        os.path.abspath(photo.path).encode()
-    except UnicodeEncodeError as error:
+    if not is_utf8(os.path.abspath(photo.path)):
         raise ReclipError(
             f"'{printable(photo.path)}' has a path that is not UTF-8, which no table can hold: "
             f"rename the file or its folder"
-        ) from error
+        )
     with reading(photo.path):
         if os.path.exists(photo.path) and not os.path.isfile(photo.path):
             raise OSError("it is no file")

@@ -29,6 +29,7 @@ from reclip.common.prefetch import prefetch
 from reclip.common.templates import fill
 from reclip.data.images import read_image, read_label
 from reclip.inference.records import Record
+from reclip.inference.segmentation import shown_size
 
 GALLERY = "gallery.html"
 SMALLEST, LARGEST, TOGETHER = 240, 1024, 10_000  # see `picture_side`
@@ -79,12 +80,8 @@ def gallery_of_records(
     records: Sequence[Record],
     class_names: Sequence[str],
     palette: Sequence[Sequence[int]],
-) -> Path:
-    """Write `gallery.html` of the records in an output folder of `reclip predict`.
-
-    A page of that name that is not ours is moved to the folder `replaced`.
-    Returns the page's path.
-    """
+) -> None:
+    """Write `gallery.html` of the records in an output folder of `reclip predict`."""
     shown = [
         Shown(
             name=record.name,
@@ -96,21 +93,14 @@ def gallery_of_records(
         )
         for record in records
     ]
-    _set_aside(out / GALLERY)
     title = f"{out.resolve().name}: masks of {len(shown):,} photo{'s' * (len(shown) != 1)}"
     write_gallery(out / GALLERY, shown, class_names, palette, title=title)
-    return out / GALLERY
 
 
-def _set_aside(page: Path) -> None:
-    """Move a page that a person put in the place of ours."""
-    if page.is_file():
-        with open(page, "rb") as stream:
-            ours = OURS in stream.read(1000)
-        if not ours:
-            place = page.parent / "replaced" / f"{page.stem}-{file_sha256(page)[:8]}{page.suffix}"
-            place.parent.mkdir(exist_ok=True)
-            os.replace(page, place)
+def is_gallery(page: Path) -> bool:
+    """Return whether a file is a page that this module wrote."""
+    with open(page, "rb") as stream:
+        return OURS in stream.read(1000)
 
 
 def write_gallery(
@@ -191,7 +181,8 @@ def _embed(one: Shown, *, colours: list[list[int]], count: int) -> tuple[dict[st
         counts = ids.histogram()  # 256 of them
         known["pixels"] = {k: counts[k] for k in range(len(colours)) if counts[k]}
         known["total"] = ids.width * ids.height
-        mask = _coloured(ids.resize(photo.size if photo else _fitted(ids.size, side), 0), colours)
+        size = photo.size if photo else shown_size(*ids.size, side)
+        mask = _coloured(ids.resize(size, Image.Resampling.NEAREST), colours)
     if photo or mask:
         known["width"], known["height"] = (photo or mask).size
     if one.entropy is not None:
@@ -217,13 +208,7 @@ def _read_photo(one: Shown, side: int) -> tuple[Image.Image | None, list[str]]:
         photo = Image.fromarray(read_image(one.photo, side=side))
     except (OSError, ReclipError):
         return None, [MISSING]
-    return photo.resize(_fitted(photo.size, side), Image.Resampling.LANCZOS, reducing_gap=2), []
-
-
-def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return a width and height with a long side of `side` pixels at most."""
-    ratio = min(1, side / max(size))
-    return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+    return photo.resize(shown_size(*photo.size, side), Image.Resampling.LANCZOS, reducing_gap=2), []
 
 
 def _coloured(ids: Image.Image, colours: list[list[int]]) -> Image.Image:

@@ -105,11 +105,6 @@ class OnnxStudent:
         for window, pixels in cuts:
             batch = np.ascontiguousarray(pixels)[None]
             logits = self.session.run([LOGITS], {IMAGE: batch})[0][0]
-            if not np.isfinite(logits).all():  # class 0 everywhere, without an error
-                raise ReclipError(
-                    "The ONNX model gives logits that are not finite: its weights are damaged. "
-                    "Export or copy it again."
-                )
             pieces.append(Piece(window, logits))
         return pieces, Frame(self.cell, size, photo.shape[:2], image.overhang)
 

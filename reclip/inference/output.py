@@ -1,4 +1,4 @@
-"""Write the results of `reclip predict` into a folder, keep those that are up to date. Its files:
+"""Write the results of `reclip predict` into a folder, and keep those that are up to date. Files:
 
 model.json               description of the model that made all results
 records/NAME.json        what was found in a photo, and the checksums of the photo and its results
@@ -7,7 +7,7 @@ overlays/NAME.jpg        the photo with the colours of its classes and a legend
 areas.csv                one row for each record
 contact-sheet-1.jpg ...  thumbnails of all overlays
 gallery.html             every photo with its mask, to look at in a browser
-replaced/                pictures of other people that were in the place of a result
+replaced/                files that somebody had put in the place of a result
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reclip.common.errors import ReclipError
-from reclip.common.files import canonical_json, write_text
+from reclip.common.files import canonical_json, file_sha256, write_text
 from reclip.common.text import printable
 from reclip.inference.drawing import jpeg, png
-from reclip.inference.gallery import gallery_of_records
+from reclip.inference.gallery import GALLERY, gallery_of_records, is_gallery
 from reclip.inference.inputs import Input, folded, other_names
 from reclip.inference.model_info import INFO, ModelInfo
 from reclip.inference.out_folder import alone, require_usable
@@ -98,6 +98,8 @@ class Output:
                 self.files.remove(record.mask, record.mask_sha256)
                 record_file(self.folder, name).unlink()
             (self.folder / AREAS).unlink(missing_ok=True)
+            self._make_room_for_gallery()
+            (self.folder / GALLERY).unlink(missing_ok=True)
             self.records = {}
         write_text(path, described)
 
@@ -138,7 +140,7 @@ class Output:
             photo=os.path.abspath(photo.path),
             photo_sha256=photo_sha256,
             name=name,
-            plain_name=self.records[name].plain_name if name in self.records else photo.name,
+            plain_name=earlier.plain_name if earlier else photo.name,
             height=height,
             width=width,
             overlay=overlay,
@@ -214,7 +216,7 @@ class Output:
         return [path for path in self._damaged if path not in written]
 
     def finish(self) -> None:
-        """Write the table and the contact sheets of all records in the folder."""
+        """Write the table, the contact sheets and the gallery of all records."""
         records = sorted(self.records.values(), key=lambda record: record.name)
         write_areas(self.folder, records, self.info.class_names)
         earlier = own_contact_sheets(self.folder)
@@ -223,4 +225,11 @@ class Output:
         for file, known in earlier.items():
             self.files.remove(file, known)
         if records:
+            self._make_room_for_gallery()
             gallery_of_records(self.folder, records, self.info.class_names, self.info.palette)
+
+    def _make_room_for_gallery(self) -> None:
+        """Set a page aside that a person put in the place of ours."""
+        page = self.folder / GALLERY
+        if page.is_file() and not is_gallery(page):
+            self.files.move_aside(GALLERY, file_sha256(page))

@@ -60,8 +60,12 @@ class OwnFiles:
         if found not in (None, known):
             with suppress(ReclipError):
                 read_image(self.folder / file)
-                place = self.folder / REPLACED / file
-                place = place.with_name(f"{place.stem}-{found[:8]}{place.suffix}")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(self.folder / file, place)
-                self.replaced.append(place)
+                self.move_aside(file, found)
+
+    def move_aside(self, file: str, sha256: str) -> None:
+        """Move a person's file to the folder `replaced`. sha256: its checksum."""
+        place = self.folder / REPLACED / file
+        place = place.with_name(f"{place.stem}-{sha256[:8]}{place.suffix}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(self.folder / file, place)
+        self.replaced.append(place)

@@ -30,7 +30,7 @@ class Record(BaseModel):
         mask: path of the mask below the output folder, with "/".
         mask_sha256: checksum of the mask's file.
         overlay: path of the overlay below the output folder, with "/".
-        overlay_sha256: checksum of the overlay's file; "" if it is not known.
+        overlay_sha256: checksum of the overlay's file.
         pixels: number of pixels of each class.
         confidence: mean over the pixels of the best class's probability.
         entropy: mean over the pixels of the entropy of the probabilities, divided by its maximum
@@ -49,7 +49,7 @@ class Record(BaseModel):
     mask: str
     mask_sha256: str
     overlay: str
-    overlay_sha256: str = ""
+    overlay_sha256: str
     pixels: tuple[int, ...]
     confidence: float
     entropy: float

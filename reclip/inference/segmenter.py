@@ -111,7 +111,7 @@ class Segmenter:
         if not all(bool((abs(piece.logits) < math.inf).all()) for piece in pieces):
             raise ReclipError(
                 f"Cannot segment a photo: run '{info.run}' gives values that are not finite. "
-                f"Train or package it again."
+                f"Train, package or export it again."
             )
         if settings is not info.image:
             pieces = without_margins(pieces, frame)

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from reclip.common.files import file_sha256, read_json, write_json
+from reclip.data.download.keep import unpacked_files
 from reclip.pipeline.job import Job
 
 MADE = ".made.json"
 """File in a job's folder: the outputs of earlier receipts, until the next receipt is written."""
 
 _OWN_FILE = re.compile(
-    r"(^|/)\.[^/]*\.(checkpoint|reclip-\d+\.partial[^/]*)$|^(unpacked|labels|\.[^/]*\.partial)/"
-    r"|^\.(unpacked|labels)\.json$"
+    r"(^|/)\.[^/]*\.(checkpoint|reclip-\d+\.partial[^/]*)$|^\.[^/]*\.partial/|^\.\w+\.json$"
 )
-"""Files that stages write and no receipt names."""
+"""Files that stages write and no receipt names, beside those that an archive brought."""
 
 Facts = dict[str, dict[str, Any]]  # name to size and checksum, as in a receipt
 
@@ -78,12 +78,12 @@ def prune(job: Job, receipt: dict[str, Any] | None, outputs: Collection[Path]) -
 def unknown_files(job: Job, receipt: dict[str, Any] | None) -> list[Path]:
     """Return the files in a job's own folder that none of its receipts names.
 
-    Checkpoints, partial files and an unpacked archive are a stage's own and not listed.
+    Checkpoints, partial files and files of an unpacked archive are a stage's own and not listed.
     """
     if job.shares_folder or not job.folder.is_dir():
         return []
     known = _remembered(job) | _outputs(receipt)
-    own = {job.folder / MADE, job.receipt, *(job.folder / name for name in known)}
+    own = {job.receipt, *(job.folder / name for name in known), *unpacked_files(job.folder)}
     found = (p for p in job.folder.rglob("*") if p.is_file() and p not in own)
     return sorted(p for p in found if not _OWN_FILE.search(p.relative_to(job.folder).as_posix()))
 

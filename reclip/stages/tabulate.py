@@ -74,7 +74,7 @@ def main(job: Job) -> None:
 
 
 def doubts(job: Job, cells: list[Measured]) -> list[str]:
-    """Return the warnings of trainings behind measured cells, each with the rows it is about."""
+    """Return the warnings of all jobs behind measured cells, each with the rows it concerns."""
     rows: dict[str, list[str]] = {}
     for cell in cells:
         for warning in warnings_behind(job.inputs[cell.run]) if cell.run else ():

@@ -19,7 +19,7 @@ from reclip.tracking import usage
 from reclip.tracking.results import Record, readings, settings_behind, settings_of, summary
 
 WARNINGS = "warnings"
-"""Tag of a run id: the warnings of the trainings behind it, if there are any."""
+"""Tag of a run id: the warnings of its training and of all jobs before it, if there are any."""
 
 MAX_TAG = 4000  # letters; MLflow takes 5,000 bytes and more
 

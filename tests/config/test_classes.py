@@ -59,7 +59,7 @@ def test_a_list_may_be_a_file(tmp_path: Path, encoding: str) -> None:
 def test_a_wrong_list_is_one_sentence(text: str, words: str) -> None:
     with pytest.raises(ReclipError, match="^--classes: ") as caught:
         parse_classes(text)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert words in str(caught.value) and "\n" not in caught.value.args[0]
 
 
 def test_a_list_that_is_no_text(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_list_of_more_than_names_is_refused_in_one_sentence(text: str, tmp_pat
     (tmp_path / "names.txt").write_text(text, encoding="utf-8-sig")
     with pytest.raises(ReclipError, match="^--classes: .*: write only names, in the") as caught:
         read_classes(str(tmp_path / "names.txt"))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in caught.value.args[0]
 
 
 @pytest.mark.parametrize(

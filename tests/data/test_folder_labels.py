@@ -170,7 +170,7 @@ def test_a_bad_pair_is_one_sentence(labelled: Path, bad: str) -> None:
     make(labelled / "0.png")
     with pytest.raises(ReclipError) as caught:
         prepared(**LABELLED)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert words in str(caught.value) and "\n" not in caught.value.args[0]
 
 
 @pytest.mark.parametrize(

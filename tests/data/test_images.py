@@ -162,7 +162,7 @@ def test_a_file_that_is_no_image_is_one_sentence(tmp_path: Path, read, kind: str
     words = "no file" if kind == "missing" else "cannot be read as an image"
     with pytest.raises(ReclipError, match=words) as caught:
         read(path)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert str(path) in str(caught.value) and "\n" not in caught.value.args[0]
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "gif", "bmp"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ from reclip.data.images import read_label
 from reclip.data.reading import Piece
 from reclip.inference import output, own_files
 from reclip.inference.batch import predict as run_predict
+from reclip.inference.gallery import is_gallery
 from reclip.inference.inputs import find_photos
 from reclip.inference.model_info import read_folder
 from reclip.inference.out_folder import LOCK
@@ -185,6 +187,24 @@ def test_a_contact_sheet_of_a_person_in_the_place_of_ours_is_kept_aside(days, st
     assert [p.read_bytes() for p in Path("predictions/replaced").rglob("*.jpg")] == [content]
 
 
+def test_a_page_of_a_person_in_the_gallery_s_place_is_kept(days, student: Path) -> None:
+    predict(student, days[0])
+    Path("predictions/gallery.html").write_text("<p>mine")
+    said = predict(student, days[1])
+    (kept,) = Path("predictions/replaced").iterdir()
+    assert kept.read_text() == "<p>mine" and kept.name in said.err
+    assert is_gallery(Path("predictions/gallery.html"))
+
+
+def test_another_model_that_fails_leaves_no_gallery_of_the_first(
+    days, student: Path, rectified: Path
+) -> None:
+    predict(student, days[0])
+    Path("bad.jpg").write_text("no photo")
+    assert predict(rectified, "bad.jpg", "--overwrite").code == 1
+    assert written().keys() == {"areas.csv", "model.json"}
+
+
 def test_another_model_leaves_nothing_of_the_first(days, student, rectified) -> None:
     predict(student, *days)
     assert predict(rectified, days[1], "--overwrite").code == 0
@@ -208,6 +228,20 @@ def test_two_commands_do_not_write_into_one_folder_at_once(days, student: Path) 
         line = one_sentence(predict(student, days[1]))
     assert "another `reclip predict` writes into 'predictions': wait until it ends" in line
     assert written() == before and predict(student, days[1]).code == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOLCK, 0), (errno.EIO, 1)])
+def test_a_folder_without_locks_is_said_and_a_broken_one_refused(
+    days, student: Path, monkeypatch, caplog, number: int, code: int
+) -> None:
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(FileLock, "acquire", fail)
+    said = predict(student, days[0])
+    assert said.code == code
+    where = caplog.text if code == 0 else said.err
+    assert ("without locks" if code == 0 else "Cannot lock 'predictions'") in where
 
 
 class Killed(BaseException):
@@ -355,10 +389,11 @@ def test_the_output_folder_may_have_a_name_that_is_not_utf_8(days, student: Path
 def test_names_that_a_file_system_takes_for_one_get_two_results(here, student: Path) -> None:
     for folder, name in (("one", "X"), ("two", "x"), ("three", "e\u0301"), ("four", "\u00e9")):
         Path(folder).mkdir()
-        Image.new("RGB", (4, 4), folder if folder == "red" else "blue").save(f"{folder}/{name}.png")
+        Image.effect_noise((64, 48), 90).convert("RGB").save(f"{folder}/{name}.png")
         assert predict(student, folder).code == 0
     names = [record.name for record in read_records(Path("predictions"))]
     assert len({name.casefold() for name in names}) == 4 and all("-" in name for name in names)
+    assert right(student)
 
 
 def test_a_class_named_photo_has_its_own_column(days, student: Path) -> None:
@@ -396,5 +431,5 @@ def test_a_model_that_gives_no_numbers_is_named(days, student: Path, monkeypatch
         return [Piece(p.window, np.full(p.logits.shape, np.inf)) for p in pieces], frame
 
     monkeypatch.setattr(model._backend, "logits", broken)
-    with pytest.raises(ReclipError, match="gives values that are not finite. Train or package"):
+    with pytest.raises(ReclipError, match="not finite. Train, package or export"):
         model(days[0] / "IMG_1.png")

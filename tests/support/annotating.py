@@ -46,6 +46,7 @@ def made(out: Path, info: ModelInfo, masks: Mapping[str, np.ndarray]) -> Path:
             plain_name=f"{number}",
             height=mask.shape[0], width=mask.shape[1], mask=f"masks/{number}.png",
             mask_sha256=file_sha256(file), overlay=f"overlays/{number}.jpg",
+            overlay_sha256="",
             pixels=np.bincount(mask.ravel(), minlength=count), confidence=0.5, entropy=0.5,
             probabilities=(1 / count,) * count,
         ))  # fmt: skip

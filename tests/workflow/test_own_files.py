@@ -111,14 +111,16 @@ def test_a_receipt_cannot_have_a_file_elsewhere_removed(start, tmp_path: Path) -
     assert all(path.is_file() for path in files)
 
 
-def test_dvc_repro_refuses_to_delete_a_person_s_file(start, tmp_path) -> None:
+@pytest.mark.parametrize("place", ["runs/ref-pe/rectify/mine.onnx", "data/voc/labels/mine.png"])
+def test_dvc_repro_refuses_to_delete_a_person_s_file(start, tmp_path, place: str) -> None:
     """DVC deletes the folder of an output before its stage runs."""
     project = start.copy(tmp_path / "project")
     project.run("reclip", "record")
-    mine = project.folder / "results/tiny/runs/ref-pe/rectify/mine.onnx"
+    mine = project.folder / "results/tiny" / place
+    mine.parent.mkdir(exist_ok=True)
     mine.write_text("mine")
     project.ran()
     project.set("rectify.lr", 0.02)
     said = project.run("dvc", "repro", check=False)
-    assert "DVC would delete 1 file that no stage wrote" in said and "mine.onnx" in said
+    assert "DVC would delete 1 file that no stage wrote" in said and mine.name in said
     assert mine.is_file() and project.ran() == set()

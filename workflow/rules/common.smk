@@ -3,7 +3,7 @@
 import sys
 
 from reclip.cli import fork_server
-from reclip.pipeline.receipts import warnings
+from reclip.pipeline.receipts import warnings, why_stale
 from reclip.pipeline.staleness import settle
 from reclip.pipeline.stages import STAGES
 
@@ -65,8 +65,9 @@ def gpus(stage):
 
 
 def end():
-    """Log the run to MLflow, and show the warnings that the jobs left in their receipts."""
+    """Log the run to MLflow if that is done at the end, and show the warnings of fresh results."""
     if LOGS_AT_END:
         shell(literal(f"{RECLIP} sync-mlflow"))
-    for said in dict.fromkeys(said for job in PLAN.jobs for said in warnings(job)):
+    fresh = [job for job in PLAN.jobs if not why_stale(job)]
+    for said in dict.fromkeys(said for job in fresh for said in warnings(job)):
         print(f"warning: {said}", file=sys.stderr)

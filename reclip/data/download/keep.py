@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reclip.common.files import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -20,6 +23,7 @@ def own_files_kept(target: Path) -> Iterator[None]:
     record = target.with_name(f".{target.name}.json")
     kept = target.with_name(f"{target.name}-kept")
     ours = set(read_json(record)) if record.is_file() else set()
+    _move(_names(kept), kept, target)  # of a run that was killed
     _move([name for name in _names(target) if name not in ours], target, kept)
     try:
         yield
@@ -28,6 +32,8 @@ def own_files_kept(target: Path) -> Iterator[None]:
         if (now := set(_names(target))) != ours:
             write_json(record, sorted(now))
         _move(_names(kept), kept, target)
+        if kept.is_dir():
+            log.warning("'%s' keeps files whose names the archive also has", kept)
 
 
 def _names(folder: Path) -> list[str]:
@@ -46,3 +52,13 @@ def _move(names: list[str], source: Path, target: Path) -> None:
             folder.rmdir()
     with suppress(OSError):
         source.rmdir()
+
+
+def unpacked_files(folder: Path) -> list[Path]:
+    """Return the files that archives brought below `folder`, by the lists of `own_files_kept`."""
+    found = []
+    for record in folder.glob(".*.json"):
+        target = folder / record.stem.removeprefix(".")
+        if target.is_dir():
+            found += [target / name for name in read_json(record)]
+    return found

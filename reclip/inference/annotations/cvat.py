@@ -10,7 +10,6 @@ CVAT takes black as "no annotation".
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -23,6 +22,7 @@ from reclip.common.errors import ReclipError
 from reclip.inference.annotations.areas import Areas
 from reclip.inference.annotations.files import Files
 from reclip.inference.annotations.results import Photo, Results
+from reclip.inference.drawing import png
 
 BACKGROUND, BLACK = "background", (0, 0, 0)
 MOST = 255  # areas of a photo: VOC has as many colours
@@ -129,7 +129,4 @@ def voc_colour(number: int) -> tuple[int, int, int]:
 
 def _png(areas: Areas, colours: list[tuple[int, int, int]]) -> bytes:
     """Return an RGB PNG with the colour of each area, and black where there is none."""
-    content = io.BytesIO()
-    pixels = np.array([BLACK, *colours], np.uint8)[areas.labels]
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
+    return png(Image.fromarray(np.array([BLACK, *colours], np.uint8)[areas.labels]))

@@ -56,3 +56,14 @@ def test_they_stay_if_the_archive_is_bad_or_the_run_is_killed(target: Path) -> N
     with own_files_kept(target):
         unpack(target, {"new.txt": "2"})
     assert found(target) == {"new.txt": "2", **MINE}
+
+
+def test_what_a_killed_run_left_aside_is_not_lost_and_collisions_are_said(target, caplog) -> None:
+    kept = target.with_name("unpacked-kept")
+    write(kept, {"sub/mine.txt": "left aside by a killed run"})
+    write(target, {"new.txt": "mine, of the archive's name"})
+    with own_files_kept(target):
+        unpack(target, {"new.txt": "of the archive"})
+    texts = [*found(target).values(), *found(kept).values()]
+    assert {"mine", "left aside by a killed run", "mine, of the archive's name"} <= set(texts)
+    assert "keeps files whose names the archive also has" in caplog.text
