@@ -8,8 +8,8 @@ from reclip.common.text import printable
 class ReclipError(Exception):
     """An error that the user can fix, as one sentence: problem, place, fix.
 
-    The command line prints the sentence and writes the traceback to a log. A path in it may hold
-    bytes that are not UTF-8: they are shown escaped.
+    The command line prints the sentence and writes the traceback to a log. It is shown on one
+    line: bytes of a path that are not UTF-8, and control characters, are escaped.
     """
 
     def __str__(self) -> str:

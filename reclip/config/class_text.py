@@ -65,7 +65,7 @@ def _odd(entry: str) -> str | None:
 def _count_up(entries: Sequence[str], form: re.Pattern[str]) -> bool:
     """Return whether every entry has a number, these count up, and the names beside them differ.
 
-    Two entries must begin with 0 or 1.
+    A list of only two entries must also begin with 0 or 1: `Boeing 737, Boeing 747` are names.
     """
     found = [form.fullmatch(entry) for entry in entries]
     if len(found) < 2 or not all(found):

@@ -68,7 +68,7 @@ def bare_names(state: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the tensors and numbers of `state` without the prefixes of wrappers.
 
     A prefix is removed as often as all names have it.
-    Raises ValueError: two tensors that differ would get one name.
+    Raises ValueError: two names become one without the prefixes.
     """
     named = {INSIDE.sub("", name): name for name, value in state.items() if _is_weight(name, value)}
     count = sum(_is_weight(name, value) for name, value in state.items())

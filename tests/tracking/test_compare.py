@@ -142,7 +142,7 @@ def test_runs_that_cannot_be_compared_give_one_sentence(
 ) -> None:
     with pytest.raises(ReclipError) as told:
         compare(plan, runs)
-    assert words in str(told.value) and "\n" not in str(told.value)
+    assert words in str(told.value) and "\n" not in told.value.args[0]
 
 
 def test_results_of_other_settings_are_refused(plan: Plan, tiny_params) -> None:
