@@ -14,6 +14,7 @@ from reclip.config.models import ImageSettings
 from reclip.distill.backbone import create_backbone
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.inference.onnx_backend import OnnxStudent
+from reclip.inference.segmenter import Segmenter
 from reclip.rectify.model import Rectifier
 
 BAD = [float("nan"), float("inf"), float("-inf")]
@@ -51,5 +52,6 @@ def test_an_onnx_model_whose_logits_are_not_finite_is_refused(value: float) -> N
     logits = np.full((1, 2, 1, 1), value, np.float32)
     student.session = SimpleNamespace(run=lambda names, inputs: [logits])
     student.cell = 8
-    with pytest.raises(ReclipError, match="logits that are not finite: its weights are damaged"):
-        student.logits(np.zeros((8, 8, 3), np.uint8), ImageSettings())
+    student.info = SimpleNamespace(run="a", palette=[(0, 0, 0)] * 2, image=ImageSettings())
+    with pytest.raises(ReclipError, match="run 'a' gives values that are not finite"):
+        Segmenter(student)(np.zeros((8, 8, 3), np.uint8))
