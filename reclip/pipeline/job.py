@@ -27,10 +27,10 @@ class Job:
     Attributes:
         stage: a key of STAGES.
         id: name of the dataset, run, table or experiment.
-        seed: of the run; None where it has none (method query) or for a job of another kind.
         folder: its output folder; the receipt lies there too.
         plan_folder: folder of all plan files of the experiment.
         settings: everything that it may read of the settings file, as models or plain values.
+        seed: of the run; None where it has none (method query) or for a job of another kind.
         inputs: the jobs whose outputs it may read, by role.
         outputs: outputs with names known in advance (absolute, or relative to the project).
         environment: values that it reads but no result depends on.
@@ -39,10 +39,10 @@ class Job:
 
     stage: str
     id: str
-    seed: int | None
     folder: Path
     plan_folder: Path
     settings: dict[str, Any]
+    seed: int | None = None
     inputs: dict[str, Job] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
