@@ -71,7 +71,9 @@ def test_a_setting_is_named_where_it_is_read_and_as_the_cause_downstream(made) -
 def test_several_inputs_with_one_cause(made) -> None:
     lines = said(made({"views": {"count": 3}}))
     text = lines["stale  distill distill seed 0"]
-    assert text.startswith("its inputs cache-features voc, hypothesise voc, pseudo-mask ref-pe seed 0")
+    assert text.startswith(
+        "its inputs cache-features voc, hypothesise voc, pseudo-mask ref-pe seed 0"
+    )
     assert text.endswith("changed, because of cache-features voc: views.count 2 → 3")
 
 
