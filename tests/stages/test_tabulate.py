@@ -9,7 +9,7 @@ import pytest
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_json
-from reclip.evaluate.metrics import summarise
+from reclip.evaluate.statistics import summarise
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
