@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+TRAINING = ("rectify", "distill", "probe")
+PREFETCHING = ("cache-features", *TRAINING)
+"""Stages that read ahead with `compute.loaders` threads."""
+
 RESIZE_FLOPS = 8
 """FLOPs of one bilinearly resized value: four neighbours, each a multiply-add."""
 
