@@ -11,7 +11,7 @@ from reclip.clip.extract import TOKENS_A_BATCH
 from reclip.clip.prompts import templates
 from reclip.config.models import OptimiserSettings, ViewSettings
 from reclip.config.sources import WorldSource
-from reclip.cost import flops
+from reclip.cost import flops, meta
 from reclip.cost.census import Census, take_census
 from reclip.cost.machines import Work
 from reclip.data.layouts.layout import SPLITS
@@ -57,7 +57,7 @@ class Facts:
         self.plan = plan
         self.experiment = plan.experiment
         self.model = plan.experiment.clip.model
-        clip = flops.meta_clip(self.model)
+        clip = meta.clip(self.model)
         self.dim, self.patch = clip.embed_dim, clip.patch_size
         self.token = self.dim * {"float16": 2, "float32": 4}[plan.experiment.clip.cache_dtype]
         self.census: dict[str, Census] = {}
