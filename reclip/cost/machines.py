@@ -95,6 +95,22 @@ GPUS = {
 }
 DEFAULT_GPU = "h100"
 
+CPU = "cpu"
+"""The name of a machine without GPUs."""
+
+
+def cpu(threads: int) -> Rates:
+    """Return rates of a job with `threads` threads on a common server's CPU; assumed, and low."""
+    return Rates(
+        matmul=15e9 * threads,
+        conv=10e9 * threads,
+        resize=30e6 * threads,
+        operations=30e3,
+        megapixels=1 / MEGAPIXEL_SECONDS,
+        read=READ_RATE / 10,
+        write=READ_RATE / 10,
+    )
+
 
 def seconds(work: Work, rates: Rates, loaders: int = 0) -> float:
     """Return the time of one job.

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -22,6 +22,7 @@ from reclip.clip.text import encode_tokens
 from reclip.config.models import DistillSettings, ImageSettings, ProbeSettings, RectifySettings
 from reclip.config.sources import ContextSource
 from reclip.cost import meta
+from reclip.cost.need import Need
 from reclip.cost.peak import live_tensors, peak
 from reclip.cost.stage_work import FLOAT, TEXTS_A_BATCH, Facts, cells
 from reclip.data.reading import Frame, Piece, whole_size, windows
@@ -39,9 +40,6 @@ from reclip.rectify.predict import class_map
 PLAIN, TORCH, NETWORKS = 0.10e9, 0.60e9, 0.85e9
 FIGURES = 0.50e9  # matplotlib and an open figure; assumed
 
-# Of a process that starts CUDA, on the host and on the GPU; assumed, nothing was measured.
-CUDA_HOST, CUDA_DEVICE = 2.5e9, 1.0e9
-
 PHOTO = 3000  # of a photo in the lists and indexes of a job
 PIECE = 600  # of a window of a photo, in the list of what to compute
 READ = 3  # of a pixel, as read
@@ -53,30 +51,6 @@ CONTEXT_LABELS = 3e9  # to read trainval_merged.json; assumed
 
 
 Trained = TypeVar("Trained", RectifySettings, DistillSettings, ProbeSettings)
-
-
-class Need(NamedTuple):
-    """Bytes that a job holds at its peak.
-
-    Attributes:
-        libraries: of the process, before it does anything.
-        host: data that stay in the CPU's memory on any device.
-        loading: weights from a file, before anything is computed.
-        computing: weights and tensors on the device that computes.
-    """
-
-    libraries: float
-    host: float = 0.0
-    loading: float = 0.0
-    computing: float = 0.0
-
-    def on_cpu(self) -> float:
-        """Return the bytes of a job that computes on the CPU."""
-        return self.libraries + self.host + max(self.loading, self.computing)
-
-    def on_gpu(self) -> tuple[float, float]:
-        """Return the bytes of a job that computes on a GPU, of the host and of the GPU."""
-        return self.libraries + CUDA_HOST + self.host + self.loading, CUDA_DEVICE + self.computing
 
 
 # Networks.
