@@ -16,7 +16,9 @@ from reclip.pipeline.receipts import invalidate, require_inputs, why_stale, writ
 from reclip.pipeline.stages import Stage
 
 
-def run_stage(plan: Plan, stage: str, id: str | None, seed: int | None, force: bool) -> None:
+def run_stage(
+    plan: Plan, stage: str, id: str | None = None, seed: int | None = None, *, force: bool = False
+) -> None:
     """Run one job, unless its output is fresh.
 
     Args:
@@ -58,7 +60,7 @@ def stage_command(stage: Stage) -> click.Command:
     @click.option("--force", is_flag=True, help="Run even if the output is up to date.")
     @plan_option
     def command(plan: Plan, force: bool, id: str | None = None, seed: int | None = None) -> None:
-        run_stage(plan, stage.name, id, seed, force)
+        run_stage(plan, stage.name, id, seed, force=force)
 
     if stage.kind == "seed":
         of = "The run's seed; a run of method query has none."

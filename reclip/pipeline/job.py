@@ -27,7 +27,6 @@ class Job:
     Attributes:
         stage: a key of STAGES.
         id: name of the dataset, run, table or experiment.
-        seed: of the run; None where it has none (method query) or for a job of another kind.
         folder: its output folder; the receipt lies there too.
         plan_folder: folder of all plan files of the experiment.
         settings: everything that it may read of the settings file, as models or plain values.
@@ -35,11 +34,11 @@ class Job:
         outputs: outputs with names known in advance (absolute, or relative to the project).
         environment: values that it reads but no result depends on.
         shares_folder: several jobs write into the folder, so the receipt's name holds the id.
+        seed: of the run; None where it has none (method query) or for a job of another kind.
     """
 
     stage: str
     id: str
-    seed: int | None
     folder: Path
     plan_folder: Path
     settings: dict[str, Any]
@@ -47,6 +46,7 @@ class Job:
     outputs: tuple[Path, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     shares_folder: bool = False
+    seed: int | None = None
 
     @property
     def module(self) -> str:
