@@ -10,8 +10,10 @@ import torch
 from reclip.pipeline.artifacts import curve_file, seed_file
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
+from reclip.training import processes
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import Task, train
+from reclip.training.loop import train
+from reclip.training.task import Task
 
 
 def each_seed(
@@ -31,21 +33,22 @@ def each_seed(
     for seed in job.settings["seeds"]:
         path, curve = seed_file(job.folder, seed), curve_file(job.folder, seed)
         checkpoint = Checkpoint(path, job.digest)
-        if not checkpoint.finished():
-            torch.manual_seed(seed)
-            train(
-                start(seed),
-                job.settings[job.stage],
-                count=count,
-                seed=seed,
-                checkpoint=checkpoint,
-                curve=curve,
-                label=f"{job.name}, seed {seed}",
-                loaders=job.settings["compute"].loaders,
-            )
-            checkpoint.finish()
+        torch.manual_seed(seed)
+        by = train(
+            start(seed),
+            job.settings[job.stage],
+            count=count,
+            seed=seed,
+            checkpoint=checkpoint,
+            curve=curve,
+            label=f"{job.name}, seed {seed}",
+            loaders=job.settings["compute"].loaders,
+        )
         outputs += [path, curve]
         checkpoints.append(checkpoint)
-    finish(job, outputs, notes=notes() if notes else None)
+    if not processes.writes():
+        return
+    found = notes() if notes else {}
+    finish(job, outputs, notes=found | ({} if by == [1] else {"processes": by}))
     for checkpoint in checkpoints:
         checkpoint.path.unlink(missing_ok=True)

@@ -9,13 +9,12 @@ import torch
 from safetensors.torch import save_file
 
 from reclip.common.errors import ReclipError
-from reclip.config.models import ComputeSettings, RectifySettings
+from reclip.config.models import RectifySettings
 from reclip.pipeline.artifacts import curve_file, seed_file
-from reclip.pipeline.job import Job
-from reclip.pipeline.receipts import why_stale
-from reclip.stages.seeds import each_seed
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import Task, batches, train
+from reclip.training.loop import batches, train
+from reclip.training.share import Share
+from reclip.training.task import Task
 
 SETTINGS = RectifySettings(epochs=4, batch=3, lr=0.05)
 COUNT = 8
@@ -42,12 +41,12 @@ def run(
     path = seed_file(folder, seed)
     steps: list[int] = []
 
-    def losses(batch) -> dict[str, torch.Tensor]:
+    def losses(batch, share: Share) -> dict[str, torch.Tensor]:
         epoch, rows = batch
         if len(steps) == stop_at:
             raise Stopped
         steps.append(epoch)
-        z = model(data[rows] + 0.1 * torch.randn(len(rows), 5, generator=noise))
+        z = model(data[rows] + 0.1 * share.exponential(data[rows]))
         return {"first": z.square().mean(), "second": 0.5 * z[:, 0].exp().mean()}
 
     train(
@@ -56,7 +55,7 @@ def run(
             lambda epoch, rows: (epoch, rows),
             losses,
             lambda partial: save_file(model.state_dict(), partial),
-            noise,
+            noise=noise,
         ),
         settings,
         count=COUNT,
@@ -141,61 +140,3 @@ def test_the_curve_has_a_line_a_step(tmp_path: Path) -> None:
     assert (step, epoch, lr) == (0, 0, 0.05)
     assert loss == pytest.approx(first + second, rel=1e-4)
     assert float(lines[-1].split(",")[2]) < 0.05 / 4  # the rate has decayed
-
-
-# A job of several seeds.
-
-
-def seeds_job(folder: Path) -> Job:
-    settings = {"seeds": (0, 1), "rectify": SETTINGS, "compute": ComputeSettings()}
-    return Job("rectify", "run", folder, folder.parent / "plan", settings)
-
-
-def each(job: Job, done: list[int], stop_at: int | None = None) -> None:
-    def start(seed: int) -> Task:
-        if seed == stop_at:
-            raise Stopped
-        done.append(seed)
-        model = torch.nn.Linear(5, 1)
-        return Task(
-            model,
-            lambda epoch, rows: torch.ones(len(rows), 5),
-            lambda batch: {"loss": model(batch).square().mean()},
-            lambda path: save_file(model.state_dict(), path),
-        )
-
-    each_seed(job, COUNT, start)
-
-
-def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
-    job, done = seeds_job(tmp_path / "run"), []
-    with pytest.raises(Stopped):
-        each(job, done, stop_at=1)
-    assert why_stale(job) == "not made yet"  # half a run has no receipt
-    each(job, done)
-    assert done == [0, 1]
-    assert why_stale(job) is None
-    assert sorted(p.name for p in job.folder.iterdir()) == [
-        "receipt.json", "seed-0-curve.csv", "seed-0.safetensors",
-        "seed-1-curve.csv", "seed-1.safetensors",
-    ]  # fmt: skip
-
-
-def test_a_finished_seed_without_weights_is_trained_again(tmp_path: Path) -> None:
-    job, done = seeds_job(tmp_path / "run"), []
-    with pytest.raises(Stopped):
-        each(job, done, stop_at=1)
-    seed_file(job.folder, 0).unlink()
-    each(job, done)
-    assert done == [0, 0, 1]
-
-
-def test_a_seed_does_not_depend_on_those_before_it(tmp_path: Path) -> None:
-    """Initial weights come from the global generator, which each seed seeds again."""
-    whole, broken = seeds_job(tmp_path / "a"), seeds_job(tmp_path / "b")
-    each(whole, [])
-    with pytest.raises(Stopped):
-        each(broken, [], stop_at=1)
-    torch.rand(5)
-    each(broken, [])
-    assert seed_file(whole.folder, 1).read_bytes() == seed_file(broken.folder, 1).read_bytes()
