@@ -93,7 +93,7 @@ def launch(name: str, arguments: list[str], processes: int) -> None:
         try:
             elastic_launch(config, sys.executable)("-m", "reclip", *arguments)
         except ChildFailedError as error:
-            raise ReclipError(_sentence(name, error.failures, processes)) from error
+            raise ReclipError(sentence(name, error.failures, processes)) from error
         except SignalException as stopped:
             if stopped.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from None
@@ -128,7 +128,7 @@ def member(compute: ComputeSettings) -> Iterator[None]:
         os._exit(1)
 
 
-def _sentence(name: str, failures: dict[int, ProcessFailure], processes: int) -> str:
+def sentence(name: str, failures: dict[int, ProcessFailure], processes: int) -> str:
     """Return in a sentence what failed first. The other failures may be its consequences."""
 
     def order(failure: ProcessFailure) -> tuple[bool, float]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from reclip.training.processes import add_up
 
 
 class SplitBatchNorm(TorchFunctionMode):
@@ -70,10 +71,10 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         own_var, own_mean = torch.var_mean(x, axes, correction=0)
     else:  # zeros with a gradient, so that this process takes part in the sums of backward
         own_var = own_mean = x.sum(axes)
-    sums = all_reduce(torch.cat([own * own_mean, own_mean.new_tensor([float(own)])]))
+    sums = add_up(torch.cat([own * own_mean, own_mean.new_tensor([float(own)])]))
     count = sums[-1].detach()
     mean = sums[:-1] / count
-    var = all_reduce(own * (own_var + (own_mean - mean).square())) / count
+    var = add_up(own * (own_var + (own_mean - mean).square())) / count
     return mean, var, count
 
 

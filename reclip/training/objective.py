@@ -26,8 +26,7 @@ class Objective:
         self.task = task
         self.losses: nn.Module = _Losses(task)
         if processes.count() > 1:
-            # Statistics of batch norms are equal in all processes, so no buffer is sent.
-            self.losses = DistributedDataParallel(self.losses, broadcast_buffers=False)
+            self.losses = DistributedDataParallel(self.losses)
             self.losses.register_comm_hook(None, _add_gradients)
 
     def backward(self, images: int, parts: Sequence[Part]) -> dict[str, Tensor]:
@@ -85,10 +84,11 @@ class _Losses(nn.Module):
         return self._losses(batch, share)
 
 
-def _add_gradients(_: None, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+def _add_gradients(_, bucket):
     """Add the gradients over processes; DistributedDataParallel alone would average them.
 
-    The loss is a mean over the whole batch already (`Share`).
+    The loss is a mean over the whole batch already (`Share`). Without annotations, because
+    DistributedDataParallel refuses those that are strings.
     """
     sent = distributed.all_reduce(bucket.buffer(), async_op=True)
     return sent.get_future().then(lambda done: done.value()[0])

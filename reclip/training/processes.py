@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 
 def count() -> int:
@@ -21,8 +23,27 @@ def writes() -> bool:
     return rank() == 0
 
 
-def add_up(values: torch.Tensor) -> torch.Tensor:
-    """Return the sum of `values` over the processes; it replaces `values`."""
-    if count() > 1:
-        distributed.all_reduce(values)
-    return values
+def add_up(values: Tensor) -> Tensor:
+    """Return the sum of `values` over the processes, with its gradient.
+
+    All processes must call this, and the backward pass through it, in the same order.
+    """
+    return _Sum.apply(values) if count() > 1 else values
+
+
+class _Sum(torch.autograd.Function):
+    """The losses of all processes depend on a sum, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return _all_reduce(values)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return _all_reduce(gradient)
+
+
+def _all_reduce(values: Tensor) -> Tensor:
+    total = values.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total

@@ -38,6 +38,8 @@ def test_shares_cut_the_noise_of_the_whole_batch() -> None:
         return Share(7, rows, generator=generator).exponential(like)
 
     whole = noise(slice(0, 7))
-    assert torch.equal(torch.cat([noise(slice(0, 3)), noise(slice(3, 3)), noise(slice(3, 7))]), whole)
+    assert torch.equal(
+        torch.cat([noise(slice(0, 3)), noise(slice(3, 3)), noise(slice(3, 7))]), whole
+    )
     today = torch.empty(7, 4, 3).exponential_(generator=torch.Generator().manual_seed(5))
     assert torch.equal(whole, today)
