@@ -70,7 +70,7 @@ def test_only_trainings_have_the_option() -> None:
 
 
 def test_the_number_of_gpus_makes_nothing_stale(tiny_plan) -> None:
-    one, two = (tiny_plan({"compute": {"gpus": n}}).job("distill", "distill") for n in (1, 2))
+    one, two = (tiny_plan({"compute": {"gpus": n}}).job("distill", "distill", 0) for n in (1, 2))
     assert one.digest == two.digest
 
 
