@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from reclip.cli.options import plan_option
+from reclip.device.hold import hold
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import invalidate, require_inputs, why_stale, write_plan_file
 from reclip.pipeline.stages import Stage
 
 
-def run_stage(plan: Plan, stage: str, id: str | None, seed: int | None, force: bool) -> None:
+def run_stage(
+    plan: Plan, stage: str, id: str | None = None, seed: int | None = None, *, force: bool = False
+) -> None:
     """Run one job, unless its output is fresh.
 
     Args:
@@ -29,14 +33,17 @@ def run_stage(plan: Plan, stage: str, id: str | None, seed: int | None, force: b
         click.echo(f"{job.name}: up to date")
         return
     require_inputs(job, plan.file)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    invalidate(job)
-    write_plan_file(job)
-    module = importlib.import_module(job.module)
-    click.echo(f"{job.name}: {reason or 'run again by --force'}")
-    began = time.monotonic()
-    module.main(job)
-    computed = time.monotonic()
+    with ExitStack() as stack:
+        if (compute := job.settings.get("compute")) is not None:  # it may compute on a GPU
+            stack.enter_context(hold(compute))
+        job.folder.mkdir(parents=True, exist_ok=True)
+        invalidate(job)
+        write_plan_file(job)
+        module = importlib.import_module(job.module)
+        click.echo(f"{job.name}: {reason or 'run again by --force'}")
+        began = time.monotonic()
+        module.main(job)
+        computed = time.monotonic()
     from reclip.tracking import sync
 
     sync.mirror(plan, job)
@@ -53,7 +60,7 @@ def stage_command(stage: Stage) -> click.Command:
     @click.option("--force", is_flag=True, help="Run even if the output is up to date.")
     @plan_option
     def command(plan: Plan, force: bool, id: str | None = None, seed: int | None = None) -> None:
-        run_stage(plan, stage.name, id, seed, force)
+        run_stage(plan, stage.name, id, seed, force=force)
 
     if stage.kind == "seed":
         of = "The run's seed; a run of method query has none."

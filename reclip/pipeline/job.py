@@ -30,11 +30,11 @@ class Job:
         folder: its output folder; the receipt lies there too.
         plan_folder: folder of all plan files of the experiment.
         settings: everything that it may read of the settings file, as models or plain values.
-        seed: of the run; None where it has none (method query) or for a job of another kind.
         inputs: the jobs whose outputs it may read, by role.
         outputs: outputs with names known in advance (absolute, or relative to the project).
         environment: values that it reads but no result depends on.
         shares_folder: several jobs write into the folder, so the receipt's name holds the id.
+        seed: of the run; None where it has none (method query) or for a job of another kind.
     """
 
     stage: str
@@ -42,11 +42,11 @@ class Job:
     folder: Path
     plan_folder: Path
     settings: dict[str, Any]
-    seed: int | None = None
     inputs: dict[str, Job] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     shares_folder: bool = False
+    seed: int | None = None
 
     @property
     def module(self) -> str:

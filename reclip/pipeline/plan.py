@@ -79,7 +79,7 @@ class Plan:
             return f"{stage} {id} has no seeds: leave out --seed {seed}"
         said = listed([str(s) for s in known], most=20)
         if seed is None:
-            return f"{stage} {id} has a job a seed ({said}): name one with --seed"
+            return f"{stage} runs one seed of '{id}' at a time: name one of {said} with --seed"
         if stage == "pseudo-mask":
             return f"no student learns from seed {seed} of '{id}', but from {said}"
         return f"run '{id}' has no seed {seed}, but {said}: add it to the run's `seeds`"

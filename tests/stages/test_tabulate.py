@@ -33,7 +33,7 @@ def write_metrics(
     job: str | None = None,
     post_processing: str = "none",
 ) -> None:
-    evaluation = plan.job("evaluate", run)
+    evaluation = plan.job("gather", run)
     write_json(
         evaluation.outputs[0],
         {
