@@ -14,13 +14,18 @@ from reclip.pipeline.receipts import invalidate, require_inputs, why_stale, writ
 from reclip.pipeline.stages import Stage
 
 
-def run_stage(plan: Plan, stage: str, id: str | None, force: bool) -> None:
+def run_stage(
+    plan: Plan, stage: str, id: str | None = None, seed: int | None = None, *, force: bool = False
+) -> None:
     """Run one job, unless its output is fresh.
 
-    id: of the dataset, run or table; None for a stage of the experiment.
+    Args:
+        id: of the dataset, run or table; None for a stage of the experiment.
+        seed: of the run; None for a stage without a job a seed, or a run without seeds.
+
     Raises ReclipError: the job does not exist, an input is stale, or the stage fails.
     """
-    job = plan.job(stage, id or plan.params.experiment)
+    job = plan.job(stage, id or plan.params.experiment, seed)
     reason = why_stale(job)
     if reason is None and not force:
         click.echo(f"{job.name}: up to date")
@@ -49,12 +54,15 @@ def stage_command(stage: Stage) -> click.Command:
     @click.command(stage.name, help=stage.help)
     @click.option("--force", is_flag=True, help="Run even if the output is up to date.")
     @plan_option
-    def command(plan: Plan, force: bool, id: str | None = None) -> None:
-        run_stage(plan, stage.name, id, force)
+    def command(plan: Plan, force: bool, id: str | None = None, seed: int | None = None) -> None:
+        run_stage(plan, stage.name, id, seed, force=force)
 
-    if stage.kind != "experiment":
-        of = f"The {stage.kind}'s name."
-        command.params.insert(0, click.Option([f"--{stage.kind}", "id"], required=True, help=of))
+    if stage.kind == "seed":
+        of = "The run's seed; a run of method query has none."
+        command.params.insert(0, click.Option(["--seed"], type=int, help=of))
+    if stage.names != "experiment":
+        of = f"The {stage.names}'s name."
+        command.params.insert(0, click.Option([f"--{stage.names}", "id"], required=True, help=of))
     return command
 
 
