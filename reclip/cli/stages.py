@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from reclip.cli.options import plan_option
+from reclip.device.hold import hold
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import invalidate, require_inputs, why_stale, write_plan_file
 from reclip.pipeline.stages import Stage
@@ -31,14 +33,17 @@ def run_stage(
         click.echo(f"{job.name}: up to date")
         return
     require_inputs(job, plan.file)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    invalidate(job)
-    write_plan_file(job)
-    module = importlib.import_module(job.module)
-    click.echo(f"{job.name}: {reason or 'run again by --force'}")
-    began = time.monotonic()
-    module.main(job)
-    computed = time.monotonic()
+    with ExitStack() as stack:
+        if (compute := job.settings.get("compute")) is not None:  # it may compute on a GPU
+            stack.enter_context(hold(compute))
+        job.folder.mkdir(parents=True, exist_ok=True)
+        invalidate(job)
+        write_plan_file(job)
+        module = importlib.import_module(job.module)
+        click.echo(f"{job.name}: {reason or 'run again by --force'}")
+        began = time.monotonic()
+        module.main(job)
+        computed = time.monotonic()
     from reclip.tracking import sync
 
     sync.mirror(plan, job)

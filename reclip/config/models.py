@@ -29,6 +29,8 @@ class ComputeSettings(Settings):
     # Threads that prefetch photos; with a GPU use 8 or more. No result depends on them, so a change
     # makes nothing stale.
     loaders: int = Field(0, ge=0, exclude=True)
+    # Jobs that may share a GPU, each on a part of it; with 1 a job has its GPU alone.
+    jobs_per_gpu: Literal[1, 2, 3, 4] = Field(1, exclude=True)
 
 
 class ClipSettings(Settings):

@@ -49,10 +49,10 @@ def test_odd_photos_give_the_metrics_of_their_pixels(tmp_path: Path, monkeypatch
         assert (item.height, item.width) == expected.shape[:2]
         assert (read_image(item.image) == expected).all(), item.id
     for name in ("features/{}/val.npy", "features/{}/val-global.npy", "hypotheses/{}/val.csv",
-                 "runs/{}/evaluate/confusion.npy"):  # fmt: skip
+                 "runs/{}/gather/confusion.npy"):  # fmt: skip
         odd, plain = ((project.results / name.format(p)).read_bytes() for p in ("odd", "plain"))
         assert odd == plain, name
-    matrix = np.load(project.results / "runs/odd/evaluate/confusion.npy")
+    matrix = np.load(project.results / "runs/odd/gather/confusion.npy")
     assert matrix.sum() == sum(
         np.prod(p.shape[:2]) - -(-np.prod(p.shape[:2]) // 21) for _, p in PHOTOS.values()
     )  # fmt: skip  (without the background)
