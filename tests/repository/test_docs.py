@@ -65,6 +65,7 @@ INSTEAD = {
     ),
     r"python benchmarks/overhead\.py": ("", "seven minutes"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
+    r"(snakemake .*profiles/slurm(?! --dry-run).*)": (r"\1 -n", "no cluster"),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
     r"dvc config --global (.*)": (r"dvc config --local \1", "settings of the user"),
@@ -310,7 +311,8 @@ def options() -> set[str]:
 
 
 OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
-                  "--local", "--global", "--no-deps"}  # fmt: skip
+                  "--local", "--global", "--no-deps", "--profile", "--workflow-profile", "--mem",
+                  "--gpus"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

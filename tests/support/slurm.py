@@ -82,9 +82,7 @@ def lacks() -> str | None:
         return None
     text = conf.read_text(encoding="utf-8")
     if not text.startswith(MARK):
-        return (
-            f"The Slurm tests would have to replace '{conf}': use a machine without Slurm"
-        )
+        return f"The Slurm tests would have to replace '{conf}': use a machine without Slurm"
     run = int(re.search(r"ClusterName=reclip(\d+)", text)[1])
     if run != os.getpid() and psutil.pid_exists(run):
         return f"The Slurm tests run already, as process {run}: wait for its end"
@@ -179,6 +177,11 @@ class Slurm:
         """Return what a command of Slurm prints; nothing if it fails."""
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
+
+    def cancel_all(self) -> None:
+        """Cancel every job, and wait for their ends."""
+        self.ask("scancel", "--user=root")
+        wait_until(lambda: not self.queue(), 60, "all jobs have ended")
 
     def set_node(self, state: str) -> None:
         command = ["scontrol", "update", "NodeName=localhost", f"State={state}", "Reason=test"]
