@@ -68,6 +68,7 @@ class Cluster:
         manifests: those of all jobs that were ever created.
         secrets: their data, by name.
         needs: memory in MB below which a container is killed.
+        mounts: a path in pods, to the path on this machine that stands for it.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class Cluster:
     manifests: list[dict] = field(default_factory=list)
     secrets: dict[str, dict] = field(default_factory=dict)
     needs: int = 0
+    mounts: dict[str, str] = field(default_factory=dict)
 
     def create(self, manifest: dict) -> tuple[int, dict]:
         """Start a job's pod, or refuse it as Kubernetes does."""
@@ -85,6 +87,8 @@ class Cluster:
         name = manifest["metadata"]["name"]
         memory = int(container["resources"]["limits"]["memory"].removesuffix("M"))
         command = [*container["command"], *container["args"]]
+        for path, here in self.mounts.items():
+            command = [word.replace(path, here) for word in command]
         if memory < self.needs:
             command = ["sh", "-c", "echo Killed; exit 137"]
         own = Path(tempfile.mkdtemp(dir=self.folder))

@@ -30,8 +30,10 @@ def installed() -> bool:
     """Return whether a share can be mounted here."""
     fuse = os.access("/dev/fuse", os.W_OK) and (os.geteuid() == 0 or shutil.which("fusermount"))
     python = [PYTHON, "-c", "import fusepy"]
-    return bool(fuse) and os.access(PYTHON, os.X_OK) and not subprocess.call(
-        python, stderr=subprocess.DEVNULL
+    return (
+        bool(fuse)
+        and os.access(PYTHON, os.X_OK)
+        and not subprocess.call(python, stderr=subprocess.DEVNULL)
     )
 
 
