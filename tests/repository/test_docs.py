@@ -66,6 +66,10 @@ INSTEAD = {
     r"python benchmarks/overhead\.py": ("", "seven minutes"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
     r"(snakemake .*profiles/slurm(?! --dry-run).*)": (r"\1 -n", "no cluster"),
+    r"reclip distill .*--gpus all": (
+        "reclip distill --help",
+        "no GPU; tests/training/test_processes.py trains in two processes",
+    ),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
     r"dvc config --global (.*)": (r"dvc config --local \1", "settings of the user"),
