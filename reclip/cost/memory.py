@@ -60,14 +60,14 @@ Trained = TypeVar("Trained", RectifySettings, DistillSettings, ProbeSettings)
 def _texts(model: str) -> int:
     clip = meta.clip(model, 2)  # a pass without gradients frees each layer
     prompt = meta.tensor(TEXTS_A_BATCH, min(PROMPT_TOKENS, clip.context_length)).long()
-    with torch.inference_mode():
+    with torch.no_grad():
         return peak(lambda: encode_tokens(clip.model, prompt, prompt[:, 0]))
 
 
 @cache
 def _features(model: str, batch: int, height: int, width: int) -> int:
     clip, images = meta.clip(model, 2), meta.tensor(batch, 3, height, width)
-    with torch.inference_mode():
+    with torch.no_grad():
         return images.nbytes + peak(lambda: dense_features(clip, images, with_global=True))
 
 
@@ -149,7 +149,7 @@ def _probe(backbone: str, arguments: str, dim: int, classes: int, crop: int, bat
 @cache
 def _student(backbone: str, arguments: str, dim: int, height: int, width: int) -> int:
     net = meta.deeplab(backbone, arguments, dim)
-    with torch.inference_mode():
+    with torch.no_grad():
         return peak(lambda: net(meta.tensor(1, 3, height, width)))
 
 
@@ -166,7 +166,7 @@ def _class_map(
         ]
         class_map(pieces, Frame(side, read, size, image.overhang))
 
-    with torch.inference_mode():
+    with torch.no_grad():
         return peak(run)
 
 
