@@ -75,7 +75,9 @@ def gpus(job: Job, machine: str | None = None) -> int:
     machine: the other machine that it runs on; None is this machine.
     """
     compute = job.settings.get("compute")
-    return int(compute is not None and uses_gpu(compute, machine))
+    if compute is None or not uses_gpu(compute, machine):
+        return 0
+    return compute.gpus if STAGES[job.stage].trains else 1
 
 
 def threads(plan: Plan, stage: str) -> int:
