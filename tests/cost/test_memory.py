@@ -66,6 +66,15 @@ def test_trainings_grow_with_their_batch_and_views_up_to_a_limit(need) -> None:
     )
 
 
+def test_processes_and_micro_batches_divide_a_batch(need) -> None:
+    for stage in ("rectify", "distill", "probe"):
+        whole = need(stage, {**MANY, stage: {"batch": 8}})
+        smaller = need(stage, {**MANY, stage: {"batch": 16, "micro_batch": 8}})
+        assert smaller.computing == whole.computing, stage
+        shared = need(stage, {**MANY, stage: {"batch": 16}, "compute": {"gpus": 2}})
+        assert shared.computing == whole.computing, stage
+
+
 def test_features_at_image_resolution_take_most(need) -> None:
     grid, image = (
         need("distill", {"distill": {"feature_resolution": name}}) for name in ("grid", "image")

@@ -70,6 +70,21 @@ def test_jobs_that_may_compute_on_a_gpu_ask_for_one(tiny_plan) -> None:
     assert not any(asked.gpus(job, "a100") for job in tiny_plan().jobs)  # compute.device: cpu
 
 
+def test_processes_share_the_images_and_each_has_its_memory(tiny_plan) -> None:
+    cost = Cost(Work(conv=1e17, steps=1), Need(1e9))
+    found = {}
+    for number in (1, 4):
+        plan = tiny_plan({"compute": {"gpus": number, "device": "cuda", "threads": 2}})
+        job = plan.job("distill", "distill", 0)
+        found[number] = resources(plan, job, {"distill distill": cost}, "h100")
+        assert asked.gpus(plan.job("evaluate", "distill", 0)) == 1
+    one, four = found[1], found[4]
+    assert (one.gpu, four.gpu) == (1, 4) and (one.threads, four.threads) == (2, 8)
+    assert four.mem_mb - 300 == pytest.approx(4 * (one.mem_mb - 300), rel=0.02)
+    assert four.gpu_memory_mb == one.gpu_memory_mb
+    assert (four.runtime - 15) == pytest.approx((one.runtime - 15) / 4, abs=1)
+
+
 def test_threads_that_read_ahead_need_cores_and_hide_the_reading(tiny_plan) -> None:
     plan = tiny_plan({"compute": {"threads": 2, "loaders": 6, "device": "cuda"}})
     assert [asked.threads(plan, stage) for stage in ("distill", "evaluate")] == [8, 2]
