@@ -13,11 +13,18 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import invalidate, require_inputs, why_stale, write_plan_file
 from reclip.pipeline.stages import Stage
 
+SHARED = ("cache-features",)
+"""Stages of which several jobs can make a share each, which the stage then completes."""
 
-def run_stage(plan: Plan, stage: str, id: str | None, force: bool) -> None:
+
+def run_stage(
+    plan: Plan, stage: str, id: str | None, force: bool, share: str | None = None
+) -> None:
     """Run one job, unless its output is fresh.
 
-    id: of the dataset, run or table; None for a stage of the experiment.
+    Args:
+        id: of the dataset, run or table; None for a stage of the experiment.
+        share: such as "2/8": make only this part of the output, without a receipt.
     Raises ReclipError: the job does not exist, an input is stale, or the stage fails.
     """
     job = plan.job(stage, id or plan.params.experiment)
@@ -26,10 +33,14 @@ def run_stage(plan: Plan, stage: str, id: str | None, force: bool) -> None:
         click.echo(f"{job.name}: up to date")
         return
     require_inputs(job, plan.file)
+    module = importlib.import_module(job.module)
+    if share:
+        click.echo(f"{job.name}: share {share}")
+        module.make_share(job, module.Share.parse(share))
+        return
     job.folder.mkdir(parents=True, exist_ok=True)
     invalidate(job)
     write_plan_file(job)
-    module = importlib.import_module(job.module)
     click.echo(f"{job.name}: {reason or 'run again by --force'}")
     began = time.monotonic()
     module.main(job)
@@ -49,12 +60,17 @@ def stage_command(stage: Stage) -> click.Command:
     @click.command(stage.name, help=stage.help)
     @click.option("--force", is_flag=True, help="Run even if the output is up to date.")
     @plan_option
-    def command(plan: Plan, force: bool, id: str | None = None) -> None:
-        run_stage(plan, stage.name, id, force)
+    def command(plan: Plan, force: bool, id: str | None = None, share: str | None = None) -> None:
+        if force and share:
+            raise click.UsageError("--share completes what is missing: leave --force away")
+        run_stage(plan, stage.name, id, force, share)
 
     if stage.kind != "experiment":
         of = f"The {stage.kind}'s name."
         command.params.insert(0, click.Option([f"--{stage.kind}", "id"], required=True, help=of))
+    if stage.name in SHARED:
+        of = "Make only a part: 2/8 is the second eighth. Without --share, the rest is made."
+        command.params.append(click.Option(["--share"], metavar="I/N", help=of))
     return command
 
 

@@ -29,6 +29,9 @@ class ComputeSettings(Settings):
     # Threads that prefetch photos; with a GPU use 8 or more. No result depends on them, so a change
     # makes nothing stale.
     loaders: int = Field(0, ge=0, exclude=True)
+    # Jobs in which Snakemake makes a dataset's features, side by side where GPUs or machines are
+    # free. No result depends on it.
+    feature_jobs: int = Field(1, gt=0, exclude=True)
 
 
 class ClipSettings(Settings):

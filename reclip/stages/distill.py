@@ -29,7 +29,7 @@ def main(job: Job) -> None:
     features = FeatureCache(job.inputs["features"].folder)
     items = data.items("train")
     hypotheses = read_hypotheses(
-        job.inputs["hypotheses"].folder / "train.csv", [i.id for i in items], data.num_classes
+        job.inputs["hypotheses"].folder / "train.csv", items.ids, data.num_classes
     )
 
     def start(seed: int) -> Task:
@@ -37,7 +37,7 @@ def main(job: Job) -> None:
         teacher = Rectifier.load(teacher_file(job.inputs["teacher"].folder, taught), device)
         masks = mask_folder(job.inputs["masks"].folder, taught)
         views = ViewBatches(items, features, lambda item: read_label(masks / f"{item.id}.png"))
-        student = build_student(teacher, features.views.shape[2], settings).to(device)
+        student = build_student(teacher, features.view_side, settings).to(device)
         noise = torch.Generator(device).manual_seed(seed)
         return Task(
             student,
