@@ -12,7 +12,6 @@ one file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,11 +117,10 @@ class ShardFolder:
 
     def remove_others(self) -> None:
         """Remove the shards of other settings; files with other names than ours stay."""
-        for folder in self.path.parent.glob("shards-*"):
-            if _FOLDER.fullmatch(folder.name) and folder != self.path:
-                for inner in folder.iterdir():
-                    if _SHARD.fullmatch(inner.name) and inner.is_dir():
-                        _remove_own(inner)
+        for folder in _folders(self.path.parent, _FOLDER):
+            if folder != self.path:
+                for inner in _folders(folder, _SHARD):
+                    _remove_own(inner)
                 _remove_own(folder)
 
 
@@ -130,12 +128,13 @@ def _mark(folder: Path) -> Path:
     return folder / ".done.checkpoint"
 
 
-def _own_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if _OWN.fullmatch(path.name) and path.is_file())
+def _folders(parent: Path, name: re.Pattern[str]) -> list[Path]:
+    return [path for path in parent.glob("*") if name.fullmatch(path.name) and path.is_dir()]
 
 
 def _remove_own(folder: Path) -> None:
-    for path in list(_own_files(folder)):
-        path.unlink()
+    for path in list(folder.iterdir()):
+        if _OWN.fullmatch(path.name) and path.is_file():
+            path.unlink()
     with suppress(OSError):  # another file is in it
         folder.rmdir()

@@ -29,8 +29,16 @@ def write_cache(
     views: ViewSettings | None = None,
     photos_a_shard: int = 2,
 ) -> list[Path]:
-    """Write random features of whole photos that are read at their own size; return the files."""
+    """Write random features of whole photos that are read at their own size; return the files.
+
+    views: if given, the training photos have views without padding, too.
+    """
     rng, written = np.random.default_rng(0), []
+
+    def save(path: Path, *shape: int) -> None:
+        save_npy(path, rng.standard_normal((*shape, dim)).astype(np.float16))
+        written.append(path)
+
     for split in ("train", "val"):
         rows = []
         for shard in cut(split, len(items.get(split, ())), photos_a_shard):
@@ -38,9 +46,13 @@ def write_cache(
             for item in items[split][shard.start : shard.stop]:
                 rows.append((item.id, item.height, item.width, offset))
                 offset += math.prod(grid_of((item.height, item.width), patch))
-            path = folder / f"shards-{DIGEST}" / shard.name / "tokens.npy"
-            save_npy(path, rng.standard_normal((offset, dim)).astype(np.float16))
-            written.append(path)
+            inside = folder / f"shards-{DIGEST}" / shard.name
+            save(inside / "tokens.npy", offset)
+            if views and split == "train":
+                side = grid_of((views.crop, views.crop), patch)[0]
+                count = views.count, shard.stop - shard.start
+                save(inside / "views.npy", *count, side, side)
+                save_npy(inside / "cells.npy", np.full((*count, 2), side, np.int16))
         written.append(folder / f"{split}.csv")
         write_table(written[-1], IMAGE_COLUMNS, rows)
     manifest = {
