@@ -103,10 +103,13 @@ class ShardFolder:
     def mark_done(self, shard: Shard) -> None:
         _mark(self.of(shard)).touch()
 
+    def share_marker(self, share: Share) -> Path:
+        """Return the file that says that a share's shards are complete; Snakemake looks for it."""
+        return self.path / f".share-{share.number}-of-{share.count}.checkpoint"
+
     def mark_share(self, share: Share) -> None:
-        """Write the file that says that a share's shards are complete; Snakemake looks for it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / f".share-{share.number}-of-{share.count}.checkpoint").touch()
+        self.share_marker(share).touch()
 
     def forget(self, shards: list[Shard]) -> None:
         """Remove the marks: from now on the cache's receipt says what is complete."""
