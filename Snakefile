@@ -53,6 +53,7 @@ onerror:
 wildcard_constraints:
     dataset="|".join(PLAN.params.datasets),
     run="|".join(PLAN.params.runs),
+    seed=r"seed-\d+|query",
     table="|".join(PLAN.params.tables) or "none",
 
 

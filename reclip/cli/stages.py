@@ -18,16 +18,24 @@ SHARED = ("cache-features",)
 
 
 def run_stage(
-    plan: Plan, stage: str, id: str | None, force: bool, share: str | None = None
+    plan: Plan,
+    stage: str,
+    id: str | None = None,
+    seed: int | None = None,
+    *,
+    force: bool = False,
+    share: str | None = None,
 ) -> None:
     """Run one job, unless its output is fresh.
 
     Args:
         id: of the dataset, run or table; None for a stage of the experiment.
+        seed: of the run; None for a stage without a job a seed, or a run without seeds.
         share: such as "2/8": make only this part of the output, without a receipt.
+
     Raises ReclipError: the job does not exist, an input is stale, or the stage fails.
     """
-    job = plan.job(stage, id or plan.params.experiment)
+    job = plan.job(stage, id or plan.params.experiment, seed)
     reason = why_stale(job)
     if reason is None and not force:
         click.echo(f"{job.name}: up to date")
@@ -60,14 +68,23 @@ def stage_command(stage: Stage) -> click.Command:
     @click.command(stage.name, help=stage.help)
     @click.option("--force", is_flag=True, help="Run even if the output is up to date.")
     @plan_option
-    def command(plan: Plan, force: bool, id: str | None = None, share: str | None = None) -> None:
+    def command(
+        plan: Plan,
+        force: bool,
+        id: str | None = None,
+        seed: int | None = None,
+        share: str | None = None,
+    ) -> None:
         if force and share:
             raise click.UsageError("--share completes what is missing: leave --force away")
-        run_stage(plan, stage.name, id, force, share)
+        run_stage(plan, stage.name, id, seed, force=force, share=share)
 
-    if stage.kind != "experiment":
-        of = f"The {stage.kind}'s name."
-        command.params.insert(0, click.Option([f"--{stage.kind}", "id"], required=True, help=of))
+    if stage.kind == "seed":
+        of = "The run's seed; a run of method query has none."
+        command.params.insert(0, click.Option(["--seed"], type=int, help=of))
+    if stage.names != "experiment":
+        of = f"The {stage.names}'s name."
+        command.params.insert(0, click.Option([f"--{stage.names}", "id"], required=True, help=of))
     if stage.name in SHARED:
         of = "Make only a part: 2/8 is the second eighth. Without --share, the rest is made."
         command.params.append(click.Option(["--share"], metavar="I/N", help=of))

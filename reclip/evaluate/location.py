@@ -28,8 +28,6 @@ class DistanceBins:
         counts: (bins,), objects in each bin.
     """
 
-    COLUMNS = ("from", "to", "objects", "miou")
-
     def __init__(self, num_classes: int, bins: int = 5) -> None:
         self.num_classes = num_classes
         self.edges = np.linspace(0.0, 1.0, bins + 1)
@@ -64,7 +62,7 @@ class DistanceBins:
         return ratio(np.where(occurs, iou, 0.0).sum(axis=0), occurs.sum(axis=0))
 
     def rows(self) -> list[tuple[str, str, int, str]]:
-        """Return a row a bin by COLUMNS: its edges, objects, and mIoU in percent or empty."""
+        """Return a row a bin: the values of DISTANCE_COLUMNS, mIoU in percent or empty."""
         bins = zip(self.edges, self.edges[1:], self.counts, self.miou_per_bin(), strict=False)
         return [
             (f"{low:.4f}", f"{high:.4f}", int(n), "" if np.isnan(miou) else f"{100 * miou:.4f}")

@@ -1,10 +1,8 @@
-"""Confusion matrix, mean intersection over union (mIoU), and a metric's summary over seeds."""
+"""Confusion matrix and mean intersection over union (mIoU)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -57,24 +55,6 @@ class ConfusionMatrix:
         """Return the share of counted pixels with the right class; NaN if none was counted."""
         total = int(self.matrix.sum())
         return int(self.matrix.trace()) / total if total else math.nan
-
-
-def summarise(values: Sequence[float]) -> dict[str, Any]:
-    """Return a metric over seeds, from at least one value.
-
-    Returns:
-        n: the number of values. mean. sd: the sample standard deviation (n - 1). low, high: the
-        ends of the 95 % interval of the mean, from Student's t with n - 1 degrees of freedom. A
-        single value has no sd and no interval (None).
-    """
-    n, mean = len(values), float(np.mean(values))
-    if n == 1:
-        return {"n": n, "mean": mean, "sd": None, "low": None, "high": None}
-    from scipy.special import stdtrit  # the same as scipy.stats.t.ppf, but imports a second faster
-
-    sd = float(np.std(values, ddof=1))
-    half = float(stdtrit(n - 1, 0.975)) * sd / math.sqrt(n)
-    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import DenoisingSettings
 from reclip.data.images import read_label
 from reclip.data.index import DataSet, Item
-from reclip.pipeline.artifacts import seed_file, teacher_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.model import Rectifier
@@ -33,22 +33,17 @@ def denoising_of(job: Job) -> DenoisingSettings:
     return job.settings["evaluate"] if job.settings["method"] in BY_CLIP else DenoisingSettings()
 
 
-def predictors(
-    job: Job, features: FeatureCache, device: torch.device
-) -> Iterator[tuple[int | None, Predictor]]:
-    """Yield each seed of an evaluate job with its predictor; seed None is the untrained CLIP."""
-    folder = job.inputs["model"].folder
-    for seed in job.settings["seeds"] or (None,):
-        if job.settings["method"] in BY_CLIP:
-            model = Rectifier.load(teacher_file(folder, seed), device)
-            given = {"denoising": denoising_of(job)}
-            yield seed, partial(predict_from_features, model, features, "val", **given)
-        else:
-            from reclip.distill.deeplab import Student  # imports timm, which takes seconds
-            from reclip.distill.predict import predict_by_student
+def predictor(job: Job, features: FeatureCache, device: torch.device) -> Predictor:
+    """Return the predictor of an evaluate job."""
+    weights = job.inputs["model"].folder / WEIGHTS_FILE
+    if job.settings["method"] in BY_CLIP:
+        model, denoising = Rectifier.load(weights, device), denoising_of(job)
+        return partial(predict_from_features, model, features, "val", denoising=denoising)
+    from reclip.distill.deeplab import Student  # imports timm, which takes seconds
+    from reclip.distill.predict import predict_by_student
 
-            predict = partial(predict_by_student, Student.load(seed_file(folder, seed)).to(device))
-            yield seed, lambda _, item, predict=predict: predict(features, item, device)
+    student = Student.load(weights).to(device)
+    return lambda _, item: predict_by_student(student, features, item, device)
 
 
 def hypotheses_and_truth(job: Job) -> tuple[torch.Tensor, torch.Tensor]:

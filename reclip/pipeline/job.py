@@ -1,4 +1,4 @@
-"""A job: one stage on one dataset, run or table, with its settings, inputs and folder."""
+"""A job: one stage on a dataset, a run's seed, a run or a table, with its settings and inputs."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Job:
         outputs: outputs with names known in advance (absolute, or relative to the project).
         environment: values that it reads but no result depends on.
         shares_folder: several jobs write into the folder, so the receipt's name holds the id.
+        seed: of the run; None where it has none (method query) or for a job of another kind.
     """
 
     stage: str
@@ -45,14 +46,34 @@ class Job:
     outputs: tuple[Path, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     shares_folder: bool = False
+    seed: int | None = None
 
     @property
     def module(self) -> str:
         return STAGES[self.stage].module
 
     @property
+    def kind(self) -> str:
+        return STAGES[self.stage].kind
+
+    @property
+    def part(self) -> str:
+        """The folder of a run's seed in that of its run; empty for a job of another kind."""
+        return seed_part(self.seed) if self.kind == "seed" else ""
+
+    @property
     def name(self) -> str:
-        return f"{self.stage} {self.id}"
+        return f"{self.stage} {self.id}" + ("" if self.seed is None else f" seed {self.seed}")
+
+    @property
+    def key(self) -> str:
+        """The job's name among those of its stage, for DVC and for files: `voc-ref/seed-0`."""
+        return "/".join(filter(None, (self.id, self.part)))
+
+    @property
+    def options(self) -> str:
+        """The options that name the job to the command of its stage, for a shell."""
+        return options_of(self.stage, self.id, self.seed)
 
     @property
     def receipt(self) -> Path:
@@ -61,7 +82,7 @@ class Job:
     @property
     def plan_file(self) -> Path:
         """The file that holds `wanted` for both front ends."""
-        return self.plan_folder / self.stage / f"{self.id}.json"
+        return self.plan_folder / self.stage / f"{self.key}.json"
 
     @property
     def declared(self) -> tuple[Path, ...]:
@@ -83,6 +104,7 @@ class Job:
         content = {
             "stage": self.stage,
             "id": self.id,
+            "seed": self.seed,
             "settings": PLAIN.dump_python(self.settings, mode="json"),
             "modules": code_digest.modules_used(self.module),
             "inputs": {role: job.digest for role, job in sorted(self.inputs.items())},
@@ -92,6 +114,23 @@ class Job:
     @property
     def digest(self) -> str:
         return self.wanted["digest"]
+
+
+def seed_part(seed: int | None) -> str:
+    """Return the name of a seed's folder; None is the run of method query, which has no seed."""
+    return "query" if seed is None else f"seed-{seed}"
+
+
+def seed_of(part: str) -> int | None:
+    """Return the seed that `seed_part` gave the name for."""
+    return None if part == "query" else int(part.removeprefix("seed-"))
+
+
+def options_of(stage: str, id: str, seed: int | None = None) -> str:
+    """Return the options of a stage's command that name one of its jobs, for a shell."""
+    named = STAGES[stage].names
+    option = "" if named == "experiment" else f" --{named} {id}"
+    return option if seed is None else f"{option} --seed {seed}"
 
 
 def snakemake(target: str | Path, params: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from reclip.common.errors import ReclipError
-from reclip.common.text import nearest
+from reclip.common.text import listed, nearest
 from reclip.config import PARAMS
 from reclip.config.checks import check_experiment, require_measured
 from reclip.config.load import load_params
@@ -36,7 +36,7 @@ class Plan:
         self.root = Path("results") / params.experiment
         self.file = str(file)
         self._ids: dict[str, list[str]] = {}
-        self._jobs: dict[tuple[str, str], Job] = {}
+        self._jobs: dict[tuple[str, str, int | None], Job] = {}
 
     @classmethod
     def load(cls, path: str | Path = PARAMS) -> Self:
@@ -44,35 +44,66 @@ class Plan:
         return cls(load_params(path), path)
 
     def ids(self, stage: str) -> list[str]:
-        """Return the ids of a stage's jobs."""
+        """Return the names that a stage has jobs for: of datasets, runs or tables."""
         if stage not in self._ids:
             self._ids[stage] = recipes.ids(self.experiment, stage)
         return self._ids[stage]
 
-    def job(self, stage: str, id: str) -> Job:
+    def seeds(self, stage: str, id: str) -> tuple[int | None, ...]:
+        """Return the seeds of the jobs of a stage on `id`; None for its one job without a seed."""
+        return recipes.seeds(self.experiment, stage, id)
+
+    def job(self, stage: str, id: str, seed: int | None = None) -> Job:
         """Return the job of `stage` on the dataset, run, table or experiment `id`.
 
+        seed: of the run, for a stage that has a job a seed.
         Raises ReclipError: there is no such job.
         """
-        if (stage, id) not in self._jobs:
+        if (stage, id, seed) not in self._jobs:
             known = self.ids(stage)
             if id not in known:
-                if stage == "evaluate" and id in self.params.runs:
+                if stage in ("evaluate", "gather") and id in self.params.runs:
                     require_measured(self.experiment, id, f"runs.{id}")
-                kind = STAGES[stage].kind
-                raise ReclipError(f"no {kind} '{id}' for {stage}{nearest(id, known)}")
-            self._jobs[stage, id] = recipes.RECIPES[stage](self, id)
-        return self._jobs[stage, id]
+                raise ReclipError(
+                    f"no {STAGES[stage].names} '{id}' for {stage}{nearest(id, known)}"
+                )
+            if seed not in self.seeds(stage, id):
+                raise ReclipError(self._no_seed(stage, id, seed))
+            self._jobs[stage, id, seed] = recipes.RECIPES[stage](self, id, seed)
+        return self._jobs[stage, id, seed]
+
+    def _no_seed(self, stage: str, id: str, seed: int | None) -> str:
+        """Return in words why a stage has no job for a seed, and what to do."""
+        known = self.seeds(stage, id)
+        if known == (None,):
+            return f"{stage} {id} has no seeds: leave out --seed {seed}"
+        said = listed([str(s) for s in known], most=20)
+        if seed is None:
+            return f"{stage} runs one seed of '{id}' at a time: name one of {said} with --seed"
+        if stage == "pseudo-mask":
+            return f"no student learns from seed {seed} of '{id}', but from {said}"
+        return f"run '{id}' has no seed {seed}, but {said}: add it to the run's `seeds`"
+
+    def jobs_of(self, stage: str, id: str) -> list[Job]:
+        """Return the jobs of a stage on `id`: one a seed, or one."""
+        return [self.job(stage, id, seed) for seed in self.seeds(stage, id)]
 
     @cached_property
     def jobs(self) -> list[Job]:
         """All jobs, each after its inputs."""
-        return [self.job(stage, id) for stage in STAGES for id in self.ids(stage)]
+        return [
+            job for stage in STAGES for id in self.ids(stage) for job in self.jobs_of(stage, id)
+        ]
 
-    def result(self, run: str) -> Job:
-        """Return a run's last job: its evaluation, or without labels the job that trains it."""
+    def trained(self, run: str) -> list[Job]:
+        """Return the jobs that hold a run's weights, a seed each."""
+        seeds = self.experiment.seeds(run) or (None,)
+        return [recipes.trained(self, run, seed) for seed in seeds]
+
+    def results(self, run: str) -> list[Job]:
+        """Return a run's last jobs: that of its metrics, or without labels those of its weights."""
         labelled = self.experiment.labelled(self.params.runs[run].dataset)
-        return self.job("evaluate", run) if labelled else recipes.trained(self, run)
+        return [self.job("gather", run)] if labelled else self.trained(run)
 
     @cached_property
     def targets(self) -> list[Job]:
@@ -81,7 +112,7 @@ class Plan:
         students = [run for run in runs if self.params.runs[run].method == "distill"]
         always = ("tabulate", "plot", "summarise")
         return [
-            *map(self.result, runs),
+            *(job for run in runs for job in self.results(run)),
             *(self.job("package", run) for run in students),
             *(self.job(stage, id) for stage in always for id in self.ids(stage)),
         ]

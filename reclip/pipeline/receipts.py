@@ -125,7 +125,7 @@ def why_stale(job: Job) -> str | None:
         # git tracks metrics, tables and figures, and may bring others without their receipts.
         lost = lost_outputs(receipt, job.folder)
         return lost or replaced_outputs(receipt, job.folder, job.outputs)
-    if (receipt.get("stage"), receipt.get("id")) != (job.stage, job.id):
+    if any(receipt.get(key) != job.wanted[key] for key in ("stage", "id", "seed")):
         return "made by another job"
     return _own_changes(receipt, job.wanted) or _input_changes(job, receipt)
 

@@ -1,7 +1,8 @@
 """One recipe a stage: the folder, inputs, settings and outputs of its jobs.
 
 A recipe names its folder and the inputs that are jobs on its dataset, as role to stage. The
-function returns the settings that the stage may read, and the other inputs and outputs.
+function returns the settings that the stage may read, and the other inputs and outputs. That of a
+stage with a job a seed also gets the seed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 from reclip.common.hashing import cached_sha256
 from reclip.config.resolve import Experiment
 from reclip.data.photos import digest_of_photos
-from reclip.pipeline.job import Job
+from reclip.pipeline.job import Job, seed_part
 from reclip.pipeline.stages import STAGES
 from reclip.weights import identity
 
@@ -49,17 +50,20 @@ class Jobs(Protocol):
     experiment: Experiment
     root: Path
 
-    def job(self, stage: str, id: str) -> Job: ...
+    def job(self, stage: str, id: str, seed: int | None = None) -> Job: ...
 
 
 def ids(experiment: Experiment, stage: str) -> list[str]:
-    """Return the ids of a stage's jobs, in the order of the settings file."""
-    params, kind = experiment.params, STAGES[stage].kind
+    """Return the names that a stage has jobs for, in the order of the settings file.
+
+    They are of datasets, runs or tables, or the experiment's own.
+    """
+    params, kind = experiment.params, STAGES[stage].names
     if stage == "fetch":
         return [d for d in params.datasets if experiment.source(d).kind not in IN_PLACE]
     if stage == "pseudo-mask":
         return [run for run in params.runs if experiment.taught_seeds(run) is not None]
-    if stage == "evaluate":
+    if stage in ("evaluate", "gather"):
         return [run for run, s in params.runs.items() if experiment.labelled(s.dataset)]
     if kind == "run":
         methods = ("rectify", "distill") if stage == "package" else (stage,)
@@ -72,6 +76,15 @@ def ids(experiment: Experiment, stage: str) -> list[str]:
         "summarise": rectified(experiment),
     }
     return [params.experiment] if needed[stage] else []
+
+
+def seeds(experiment: Experiment, stage: str, run: str) -> tuple[int | None, ...]:
+    """Return the seeds of a run that a stage has jobs for; None: one job, without a seed."""
+    if STAGES[stage].kind != "seed":
+        return (None,)
+    if stage == "pseudo-mask":
+        return experiment.taught_seeds(run) or (None,)
+    return experiment.seeds(run) or (None,)
 
 
 def rectified(experiment: Experiment) -> list[str]:
@@ -90,28 +103,32 @@ class Recipe:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
-RECIPES: dict[str, Callable[[Jobs, str], Job]] = {}
-"""By stage: a function of the plan and the id of a dataset, run, table or experiment."""
+RECIPES: dict[str, Callable[[Jobs, str, int | None], Job]] = {}
+"""By stage: a function of the plan, the id of a dataset, run, table or experiment, and the seed."""
 
 
-def recipe(folder: str, **inputs: str) -> Callable[[Callable[[Jobs, str], Recipe]], Callable]:
+def recipe(folder: str, **inputs: str) -> Callable[[Callable[..., Recipe]], Callable]:
     """Register a function as the recipe of the stage of its name.
 
     Args:
         folder: of the job below the results, with `{}` for its id. Without it, all ids share it.
+            A seed's job has a folder of its own in it.
         inputs: role to stage, of jobs on the job's dataset.
     """
 
-    def register(function: Callable[[Jobs, str], Recipe]) -> Callable:
+    def register(function: Callable[..., Recipe]) -> Callable:
         stage = STAGES[function.__name__.replace("_", "-")]
+        seeded = stage.kind == "seed"
 
-        def make(jobs: Jobs, id: str) -> Job:
-            dataset = jobs.experiment.params.runs[id].dataset if stage.kind == "run" else id
-            own = function(jobs, id)
+        def make(jobs: Jobs, id: str, seed: int | None) -> Job:
+            dataset = jobs.experiment.params.runs[id].dataset if stage.names == "run" else id
+            own = function(jobs, id, *[seed] * seeded)
+            place = jobs.root / folder.format(id)
             return Job(
                 stage=stage.name,
                 id=id,
-                folder=jobs.root / folder.format(id),
+                seed=seed,
+                folder=place / seed_part(seed) if seeded else place,
                 plan_folder=jobs.root / "plan",
                 settings=own.settings,
                 inputs={r: jobs.job(s, dataset) for r, s in inputs.items()} | own.inputs,
@@ -126,12 +143,12 @@ def recipe(folder: str, **inputs: str) -> Callable[[Callable[[Jobs, str], Recipe
     return register
 
 
-def trained(jobs: Jobs, run: str) -> Job:
-    """Return the job that holds a run's weights; for method query, the Query texts."""
+def trained(jobs: Jobs, run: str, seed: int | None) -> Job:
+    """Return the job that holds the weights of a run's seed; for method query, the Query texts."""
     settings = jobs.experiment.params.runs[run]
     if settings.method == "query":
         return jobs.job("embed-text", settings.dataset)
-    return jobs.job(settings.method, run)
+    return jobs.job(settings.method, run, seed)
 
 
 def _clip(experiment: Experiment) -> dict[str, Any]:
@@ -145,7 +162,6 @@ def _clip(experiment: Experiment) -> dict[str, Any]:
 def _run(experiment: Experiment, run: str, section: str) -> dict[str, Any]:
     return {
         section: experiment.run_section(run, section),
-        "seeds": experiment.seeds(run),
         "compute": experiment.params.compute,
     }
 
@@ -205,41 +221,47 @@ def hypothesise(jobs: Jobs, dataset: str) -> Recipe:
     text="embed-text",
     hypotheses="hypothesise",
 )
-def rectify(jobs: Jobs, run: str) -> Recipe:
+def rectify(jobs: Jobs, run: str, seed: int) -> Recipe:
     return Recipe(_clip(jobs.experiment) | _run(jobs.experiment, run, "rectify"))
 
 
 @recipe("runs/{}/pseudo-mask", data="prepare", features="cache-features")
-def pseudo_mask(jobs: Jobs, run: str) -> Recipe:
+def pseudo_mask(jobs: Jobs, run: str, seed: int | None) -> Recipe:
     settings = _run(jobs.experiment, run, "pseudo_mask")
-    settings["seeds"] = jobs.experiment.taught_seeds(run)
-    return Recipe(settings, {"teacher": trained(jobs, run)})
+    return Recipe(settings, {"teacher": trained(jobs, run, seed)})
 
 
 @recipe("runs/{}/distill", data="prepare", features="cache-features", hypotheses="hypothesise")
-def distill(jobs: Jobs, run: str) -> Recipe:
+def distill(jobs: Jobs, run: str, seed: int) -> Recipe:
     runs = jobs.experiment.params.runs
     teacher = runs[run].teacher
+    taught = seed if runs[teacher].method == "rectify" else None  # the Query has no seeds
     settings = _run(jobs.experiment, run, "distill")
-    settings["seeded_teacher"] = runs[teacher].method == "rectify"
     if sha256 := identity.backbone_sha256(settings["distill"]):
         settings["weights"] = sha256
-    inputs = {"masks": jobs.job("pseudo-mask", teacher), "teacher": trained(jobs, teacher)}
-    return Recipe(settings, inputs)
+    masks = jobs.job("pseudo-mask", teacher, taught)
+    return Recipe(settings, {"masks": masks, "teacher": trained(jobs, teacher, taught)})
 
 
 @recipe("runs/{}/probe", data="prepare", features="cache-features")
-def probe(jobs: Jobs, run: str) -> Recipe:
-    student = jobs.job("distill", jobs.experiment.params.runs[run].student)
+def probe(jobs: Jobs, run: str, seed: int) -> Recipe:
+    student = jobs.job("distill", jobs.experiment.params.runs[run].student, seed)
     return Recipe(_run(jobs.experiment, run, "probe"), {"student": student})
 
 
 @recipe("runs/{}/evaluate", data="prepare", features="cache-features", hypotheses="hypothesise")
-def evaluate(jobs: Jobs, run: str) -> Recipe:
-    own = jobs.experiment.params.runs[run]
-    settings = {"dataset": own.dataset, "method": own.method}
+def evaluate(jobs: Jobs, run: str, seed: int | None) -> Recipe:
+    settings = {"method": jobs.experiment.params.runs[run].method}
     settings |= _run(jobs.experiment, run, "evaluate")
-    return Recipe(settings, {"model": trained(jobs, run)}, (f"runs/{run}/metrics.json",))
+    return Recipe(settings, {"model": trained(jobs, run, seed)})
+
+
+@recipe("runs/{}/gather")
+def gather(jobs: Jobs, run: str) -> Recipe:
+    own, found = jobs.experiment.params.runs[run], seeds(jobs.experiment, "evaluate", run)
+    inputs = {seed_part(seed): jobs.job("evaluate", run, seed) for seed in found}
+    settings = {"dataset": own.dataset, "method": own.method, "seeds": jobs.experiment.seeds(run)}
+    return Recipe(settings, inputs, (f"runs/{run}/metrics.json",))
 
 
 @recipe("runs/{}/model", data="prepare")
@@ -252,9 +274,10 @@ def package(jobs: Jobs, run: str) -> Recipe:
         denoising = experiment.run_section(run, "evaluate").model_dump(exclude={"distance_bins"})
     else:
         weights.append(identity.describe_backbone(experiment.distill(run)))
-    inputs = {"model": trained(jobs, run)}
+    seed = experiment.seeds(run)[0]
+    inputs = {"model": trained(jobs, run, seed)}
     if experiment.labelled(own.dataset):
-        inputs["metrics"] = jobs.job("evaluate", run)
+        inputs["metrics"] = jobs.job("gather", run)
     settings = {
         "clip": experiment.clip,
         "weights": identity.checkpoint_sha256(experiment.clip),
@@ -263,7 +286,7 @@ def package(jobs: Jobs, run: str) -> Recipe:
         "photos": experiment.source(own.dataset).kind,
         "method": own.method,
         "teacher": own.teacher,
-        "seed": experiment.seeds(run)[0],
+        "seed": seed,
         "image": experiment.section(own.dataset, "image"),
         "denoising": denoising,
         "trained": experiment.run_section(run, own.method),
@@ -275,7 +298,7 @@ def package(jobs: Jobs, run: str) -> Recipe:
 @recipe("tables")
 def tabulate(jobs: Jobs, table: str) -> Recipe:
     experiment, params = jobs.experiment, jobs.experiment.params
-    inputs = {run: jobs.job("evaluate", run) for run in experiment.table_runs(table)}
+    inputs = {run: jobs.job("gather", run) for run in experiment.table_runs(table)}
     # The weights that the measured cells start from, a sentence each; a probe's are its student's.
     students = {params.runs[run].student or run for run in inputs}
     students = [experiment.distill(r) for r in students if params.runs[r].method == "distill"]
@@ -298,9 +321,11 @@ def plot(jobs: Jobs, name: str) -> Recipe:
     pictured = next(iter(compared), None)
     if params.check:
         pictured = params.runs[params.check.query].dataset
-    evaluations = [jobs.job("evaluate", run) for runs in compared.values() for run in runs.values()]
-    # The figures predict again, from the inputs of the evaluation.
+    gathered = [jobs.job("gather", run) for runs in compared.values() for run in runs.values()]
+    evaluations = [job for one in gathered for job in one.inputs.values()]
+    # The figures predict again, from the inputs of the evaluations.
     inputs = {job.name: job for one in evaluations for job in (one, *one.inputs.values())}
+    inputs |= {job.name: job for job in gathered}
     settings = {"compared": compared, "pictured": pictured}
     settings |= {"clip": experiment.clip, "compute": params.compute}
     return Recipe(settings, inputs, tuple(f"figures/{file}" for file in (*FIGURES, "bias.csv")))
@@ -309,7 +334,7 @@ def plot(jobs: Jobs, name: str) -> Recipe:
 @recipe("check")
 def check(jobs: Jobs, name: str) -> Recipe:
     settings = jobs.experiment.params.check
-    inputs = {run: jobs.job("evaluate", run) for run in settings.model_dump().values()}
+    inputs = {run: jobs.job("gather", run) for run in settings.model_dump().values()}
     return Recipe({"check": settings}, inputs, ("check/check.md",))
 
 
@@ -317,17 +342,16 @@ def check(jobs: Jobs, name: str) -> Recipe:
 def summarise(jobs: Jobs, name: str) -> Recipe:
     experiment = jobs.experiment
     # A run may have the name of a dataset of own photos, whose jobs come below.
-    inputs = {f"training of {run}": jobs.job("rectify", run) for run in rectified(experiment)}
+    trainings = [(run, s) for run in rectified(experiment) for s in experiment.seeds(run)]
+    inputs = {f"training of {run} {s}": jobs.job("rectify", run, s) for run, s in trainings}
     settings = {}
     for dataset, run in experiment.own_photos.items():
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
             inputs[f"{stage} {dataset}"] = jobs.job(stage, dataset)
         for stage in ("rectify", "pseudo-mask"):
-            inputs[f"{stage} {dataset}"] = jobs.job(stage, run)
-        settings[dataset] = {
-            "seed": experiment.taught_seeds(run)[0],
-            "hypotheses": experiment.section(dataset, "hypotheses"),
-        }
+            seed = experiment.taught_seeds(run)[0]
+            inputs[f"{stage} {dataset}"] = jobs.job(stage, run, seed)
+        settings[dataset] = {"hypotheses": experiment.section(dataset, "hypotheses")}
     settings = {"datasets": settings, "compute": experiment.params.compute}
     files = ("summary.md", "summary.json", *gallery_files(experiment.own_photos).values())
     return Recipe(settings, inputs, tuple(f"summary/{file}" for file in files))

@@ -11,7 +11,7 @@ class Stage:
 
     Attributes:
         name: of the command, the rule and the DVC stage.
-        kind: what the id of its jobs names: a "dataset", "run", "table" or "experiment".
+        kind: what its jobs are for: a "dataset", "seed" (of a run), "run", "table" or "experiment".
         help: one sentence for `reclip --help`.
         gpu: whether its jobs compute on a GPU where there is one.
     """
@@ -20,6 +20,11 @@ class Stage:
     kind: str
     help: str
     gpu: bool = False
+
+    @property
+    def names(self) -> str:
+        """What the id of its jobs names: the jobs of a run's seeds have the run's id."""
+        return "run" if self.kind == "seed" else self.kind
 
     @property
     def module(self) -> str:
@@ -33,11 +38,12 @@ _ORDERED = (
     Stage("embed-text", "dataset", "Embed the Query texts of a dataset's classes.", gpu=True),
     Stage("cache-features", "dataset", "Compute and cache CLIP's dense features.", gpu=True),
     Stage("hypothesise", "dataset", "Guess which classes each image may hold."),
-    Stage("rectify", "run", "Learn the bias of CLIP, without labels.", gpu=True),
-    Stage("pseudo-mask", "run", "Write a teacher's masks of the training images.", gpu=True),
-    Stage("distill", "run", "Train a DeepLabV2 student on those masks.", gpu=True),
-    Stage("probe", "run", "Train a linear classifier on a student's frozen features.", gpu=True),
-    Stage("evaluate", "run", "Measure a run on the val split.", gpu=True),
+    Stage("rectify", "seed", "Learn the bias of CLIP, without labels.", gpu=True),
+    Stage("pseudo-mask", "seed", "Write a teacher's masks of the training images.", gpu=True),
+    Stage("distill", "seed", "Train a DeepLabV2 student on those masks.", gpu=True),
+    Stage("probe", "seed", "Train a linear classifier on a student's frozen features.", gpu=True),
+    Stage("evaluate", "seed", "Measure a run's seed on the val split.", gpu=True),
+    Stage("gather", "run", "Gather the evaluations of a run's seeds: mean and spread."),
     Stage("package", "run", "Write a trained model and its model card."),
     Stage("tabulate", "table", "Write one of the tables."),
     Stage("plot", "experiment", "Draw the figures."),

@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from reclip.common.files import accessible
 from reclip.common.text import listed
 from reclip.pipeline import pruning
-from reclip.pipeline.job import Job
+from reclip.pipeline.job import Job, seed_part
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import (
     corrupted_outputs,
@@ -25,6 +26,7 @@ from reclip.pipeline.receipts import (
     why_stale,
     write_plan_file,
 )
+from reclip.pipeline.stages import STAGES
 
 SECOND = 1_000_000_000  # ns
 
@@ -60,18 +62,23 @@ def write_plan_files(plan: Plan) -> None:
     for job in plan.jobs:
         write_plan_file(job)
     known = {job.plan_file for job in plan.jobs}
-    for path in (plan.root / "plan").glob("*/*.json"):
-        if path not in known and _is_plan_file(path):
+    folder = plan.root / "plan"
+    for path in sorted(folder.glob("*/**/*.json")):
+        if path not in known and _is_plan_file(path.relative_to(folder), read_receipt(path)):
             path.unlink()
 
 
-def _is_plan_file(path: Path) -> bool:
-    """Return whether a file is as `write_plan_file` writes it for the job of its name."""
-    found = read_receipt(path)
-    return found is not None and (found.get("stage"), found.get("id")) == (
-        path.parent.name,
-        path.stem,
-    )
+def _is_plan_file(path: Path, found: dict[str, Any] | None) -> bool:
+    """Return whether a file's content is as `write_plan_file` writes it for the job of its name.
+
+    path: from the folder of the plan files.
+    """
+    if found is None:
+        return False
+    stage, id = str(found.get("stage")), str(found.get("id"))
+    seeded = stage in STAGES and STAGES[stage].kind == "seed"
+    part = seed_part(found.get("seed")) if seeded else ""
+    return path.with_suffix("").parts == tuple(filter(None, (stage, id, part)))
 
 
 @accessible()

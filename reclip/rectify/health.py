@@ -178,19 +178,17 @@ def _measure(
     return counts[0].numpy(), counts[1].numpy(), spreads / counts[0].sum().item()
 
 
-def notes(job_name: str, found: dict[int, Health], settings: RectifySettings) -> dict[str, Any]:
-    """Return what the receipt says: the figures of each seed, and one warning if any diverged."""
-    bad = {seed: health for seed, health in found.items() if health.signs}
+def notes(job_name: str, found: Health, settings: RectifySettings) -> dict[str, Any]:
+    """Return what the receipt says: the figures, and a warning if the training diverged."""
     warnings = []
-    if bad:
-        said = "; ".join(f"seed {seed}: {', '.join(h.signs)}" for seed, h in bad.items())
-        ends, advice = _advice(settings, list(bad.values()))
+    if found.signs:
+        said = ", ".join(found.signs)
+        ends, advice = _advice(settings, found)
         warnings = [f"{job_name} {ends}, so its masks are not to be trusted ({said}). {advice}"]
-    figures = {str(seed): asdict(h) | {"verdict": h.verdict} for seed, h in found.items()}
-    return {"health": figures, "warnings": warnings}
+    return {"health": asdict(found) | {"verdict": found.verdict}, "warnings": warnings}
 
 
-def _advice(settings: RectifySettings, bad: list[Health]) -> tuple[str, str]:
+def _advice(settings: RectifySettings, bad: Health) -> tuple[str, str]:
     """Return how the training ended, and which setting to change.
 
     On `mini`, batch 1 at lr 0.01 and batch 16 at lr 0.16 diverge; batch 1 at lr 0.0005 does not.
@@ -198,7 +196,7 @@ def _advice(settings: RectifySettings, bad: list[Health]) -> tuple[str, str]:
     times after 48.
     """
     large = settings.positional_init  # batch normalisation: the first positional logits' spread
-    if all(len(h.signs) == 1 and h.dwarfed and h.positional_spread < 2 * large for h in bad):
+    if len(bad.signs) == 1 and bad.dwarfed and bad.positional_spread < 2 * large:
         return "has not converged", (
             f"Positional logits began large: raise rectify.epochs ({settings.epochs}), or lower "
             f"rectify.positional_init ({large:g}), e.g. to {large / 20:.1g}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reclip.common.files import read_json, write_json, write_text
-from reclip.evaluate.metrics import summarise
+from reclip.evaluate.statistics import summarise
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 

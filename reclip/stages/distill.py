@@ -10,18 +10,18 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.distill.learn import build_student, load, losses
 from reclip.distill.view_batches import ViewBatches
-from reclip.pipeline.artifacts import mask_folder, teacher_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.model import Rectifier
-from reclip.stages.seeds import each_seed
+from reclip.stages.train_seed import train_seed
 from reclip.training.loop import Task
 
 
 def main(job: Job) -> None:
-    """Write `seed-<s>.safetensors` (a Student) and its training curve for each seed.
+    """Write `weights.safetensors` (a Student) and its training curve.
 
-    Seed s learns from seed s of the teacher.
+    A seed learns from the same seed of its teacher.
     """
     settings = job.settings["distill"]
     device = setup(job.settings["compute"])
@@ -32,13 +32,12 @@ def main(job: Job) -> None:
         job.inputs["hypotheses"].folder / "train.csv", items.ids, data.num_classes
     )
 
-    def start(seed: int) -> Task:
-        taught = seed if job.settings["seeded_teacher"] else None
-        teacher = Rectifier.load(teacher_file(job.inputs["teacher"].folder, taught), device)
-        masks = mask_folder(job.inputs["masks"].folder, taught)
+    def start() -> Task:
+        teacher = Rectifier.load(job.inputs["teacher"].folder / WEIGHTS_FILE, device)
+        masks = job.inputs["masks"].folder
         views = ViewBatches(items, features, lambda item: read_label(masks / f"{item.id}.png"))
         student = build_student(teacher, features.view_side, settings).to(device)
-        noise = torch.Generator(device).manual_seed(seed)
+        noise = torch.Generator(device).manual_seed(job.seed)
         return Task(
             student,
             load=lambda epoch, rows: load(views, hypotheses, epoch, rows),
@@ -47,4 +46,4 @@ def main(job: Job) -> None:
             noise=noise,
         )
 
-    each_seed(job, len(items), start)
+    train_seed(job, len(items), start)

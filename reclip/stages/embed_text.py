@@ -8,7 +8,7 @@ from reclip.clip.text import query_embeddings
 from reclip.common.files import atomic
 from reclip.data.index import DataSet
 from reclip.device import setup
-from reclip.pipeline.artifacts import QUERY_FILE
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.model import BiasModel
@@ -20,7 +20,7 @@ def main(job: Job) -> None:
     clip = load_clip(job.settings["clip"], device)
     names = DataSet(job.inputs["data"].folder).class_names
     w_query = query_embeddings(clip, names, templates(job.settings["prompts"].templates))
-    path = job.folder / QUERY_FILE
+    path = job.folder / WEIGHTS_FILE
     with atomic(path) as partial:
         BiasModel(w_query, clip.positional_embedding, clip.grid).freeze().save(partial)
     finish(job, [path])

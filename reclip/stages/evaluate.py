@@ -1,4 +1,4 @@
-"""Stage `evaluate`: measure a run on the val split, on whole images, with the last checkpoint."""
+"""Stage `evaluate`: measure a run's seed on the val split, on whole images, by its last state."""
 
 from __future__ import annotations
 
@@ -13,63 +13,50 @@ from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
-from reclip.evaluate.metrics import ConfusionMatrix, summarise
-from reclip.evaluate.predictors import denoising_of, hypotheses_and_truth, predictors
+from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.evaluate.predictors import denoising_of, hypotheses_and_truth, predictor
+from reclip.pipeline.artifacts import CONFUSION_FILE, DISTANCE_COLUMNS, DISTANCE_FILE, SCORES_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.predict import post_processing, protocol
 
 
 def main(job: Job) -> None:
-    """Write metrics.json, and for each seed the confusion matrix and the mIoU by distance."""
+    """Write the scores, the confusion matrix and the mIoU by distance from the centre."""
     settings = job.settings
     device = setup(settings["compute"])
     data = DataSet(job.inputs["data"].folder)
     features = FeatureCache(job.inputs["features"].folder)
-    items = data.items("val")
-    results, matrices, distance_rows = [], [], []
-    for seed, predict in predictors(job, features, device):
-        confusion = ConfusionMatrix(data.num_classes)
-        distance = DistanceBins(data.num_classes, settings["evaluate"].distance_bins)
-        for i, item in enumerate(tqdm(items, desc=f"evaluate {job.id}", disable=None)):
-            with torch.inference_mode():
-                predicted = predict(i, item)
-            label = read_label(item.label)
-            confusion.update(predicted, label, str(item.label))
-            distance.update(predicted, label, str(item.label))
-        results.append(
-            {
-                "seed": seed,
-                "miou": 100 * confusion.miou(),
-                "pixel_accuracy": 100 * confusion.pixel_accuracy(),
-                "iou": [None if np.isnan(v) else 100 * float(v) for v in confusion.iou()],
-            }
-        )
-        matrices.append(confusion.matrix)
-        distance_rows += [(seed, *row) for row in distance.rows()]
-    metrics = {
-        "run": job.id,
-        "dataset": settings["dataset"],
-        "method": settings["method"],
+    predict, items = predictor(job, features, device), data.items("val")
+    confusion = ConfusionMatrix(data.num_classes)
+    distance = DistanceBins(data.num_classes, settings["evaluate"].distance_bins)
+    for i, item in enumerate(tqdm(items, desc=job.name, disable=None)):
+        with torch.inference_mode():
+            predicted = predict(i, item)
+        label = read_label(item.label)
+        confusion.update(predicted, label, str(item.label))
+        distance.update(predicted, label, str(item.label))
+    scores = {
+        "seed": job.seed,
+        "miou": 100 * confusion.miou(),
+        "pixel_accuracy": 100 * confusion.pixel_accuracy(),
+        "iou": [None if np.isnan(v) else 100 * float(v) for v in confusion.iou()],
+        # The same for every seed of a run.
         "split": "val",
         "images": len(items),
         "protocol": protocol(features.image_settings),
         "post_processing": post_processing(denoising_of(job)),
         "checkpoint": "last",
         "classes": [synonyms[0] for synonyms in data.class_names],
-        "job": job.digest,
-        "seeds": results,
-        "miou": summarise([r["miou"] for r in results]),
-        "pixel_accuracy": summarise([r["pixel_accuracy"] for r in results]),
     }
     if settings["method"] == "query":
-        metrics["hypotheses"] = diagnose_hypotheses(job)
-    confusion_path, distance_path = job.folder / "confusion.npy", job.folder / "distance.csv"
-    with atomic(confusion_path) as partial:
-        np.save(partial, np.stack(matrices))
-    write_table(distance_path, ("seed", *DistanceBins.COLUMNS), distance_rows)
-    write_json(job.outputs[0], metrics)
-    finish(job, [confusion_path, distance_path, job.outputs[0]])
+        scores["hypotheses"] = diagnose_hypotheses(job)
+    paths = [job.folder / name for name in (SCORES_FILE, CONFUSION_FILE, DISTANCE_FILE)]
+    with atomic(paths[1]) as partial:
+        np.save(partial, confusion.matrix)
+    write_table(paths[2], DISTANCE_COLUMNS, distance.rows())
+    write_json(paths[0], scores)
+    finish(job, paths)
 
 
 def diagnose_hypotheses(job: Job) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.pipeline.artifacts import QUERY_FILE
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.hypotheses import hypothesise, score_shards, write_hypotheses
@@ -20,7 +20,7 @@ def main(job: Job) -> None:
     """Write `train.csv` and `val.csv`, with a row per image id."""
     settings = job.settings["hypotheses"]
     features = FeatureCache(job.inputs["features"].folder)
-    w_query = Rectifier.load(job.inputs["text"].folder / QUERY_FILE).w_query
+    w_query = Rectifier.load(job.inputs["text"].folder / WEIGHTS_FILE).w_query
     outputs = []
     for split in ("train", "val"):
         found = chain.from_iterable(

@@ -17,7 +17,7 @@ from reclip.data.reading import MEAN_STD
 from reclip.distill import OUTPUT_STRIDE
 from reclip.inference.card import model_card, sources_of
 from reclip.inference.model_info import CARD, FORMAT, INFO, WEIGHTS, ClipWeights, ModelInfo
-from reclip.pipeline.artifacts import seed_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.weights.releases import clip_release
@@ -28,7 +28,7 @@ def main(job: Job) -> None:
     data = DataSet(job.inputs["data"].folder)
     weights, info_file, card = (job.folder / name for name in (WEIGHTS, INFO, CARD))
     with atomic(weights) as partial:
-        shutil.copyfile(seed_file(job.inputs["model"].folder, job.settings["seed"]), partial)
+        shutil.copyfile(job.inputs["model"].folder / WEIGHTS_FILE, partial)
     info = describe(job, data, weights)
     write_json(info_file, info.model_dump(mode="json"))
     metrics = None

@@ -17,7 +17,7 @@ def main(job: Job) -> None:
     comparisons = {
         dataset: Comparison(
             dataset,
-            {role: Result(role, job.inputs[f"evaluate {run}"]) for role, run in roles.items()},
+            {role: Result(role, job.inputs[f"gather {run}"]) for role, run in roles.items()},
         )
         for dataset, roles in job.settings["compared"].items()
     }

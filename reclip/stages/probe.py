@@ -19,14 +19,14 @@ from reclip.data.views import resize
 from reclip.device import setup
 from reclip.distill.deeplab import SegmentationHead, Student
 from reclip.distill.view_batches import ViewBatches
-from reclip.pipeline.artifacts import seed_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
-from reclip.stages.seeds import each_seed
+from reclip.stages.train_seed import train_seed
 from reclip.training.loop import Task
 
 
 def main(job: Job) -> None:
-    """Write `seed-<s>.safetensors`, a Student with the classifier as its head, and its curve.
+    """Write `weights.safetensors`, a Student with the classifier as its head, and its curve.
 
     Raises ReclipError: the dataset has no training labels.
     """
@@ -45,8 +45,8 @@ def main(job: Job) -> None:
     def load(epoch: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         return views(epoch % features.view_count, rows)
 
-    def start(seed: int) -> Task:
-        student = Student.load(seed_file(job.inputs["student"].folder, seed))
+    def start() -> Task:
+        student = Student.load(job.inputs["student"].folder / WEIGHTS_FILE)
         student = with_classifier(student, data.num_classes).to(device)
         return Task(
             student,
@@ -55,7 +55,7 @@ def main(job: Job) -> None:
             save=student.save,
         )
 
-    each_seed(job, len(items), start)
+    train_seed(job, len(items), start)
 
 
 def with_classifier(student: Student, classes: int) -> Student:

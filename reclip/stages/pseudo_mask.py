@@ -9,7 +9,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import write_label
 from reclip.data.index import DataSet
 from reclip.device import setup
-from reclip.pipeline.artifacts import mask_folder, teacher_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.model import Rectifier
@@ -17,19 +17,18 @@ from reclip.rectify.predict import predict_from_features
 
 
 def main(job: Job) -> None:
-    """Write `<seed>/<id>.png`, a palette PNG of the photo's size with the best class per pixel."""
+    """Write `<id>.png` for each photo: a palette PNG of its size with the best class per pixel."""
     device = setup(job.settings["compute"])
     features = FeatureCache(job.inputs["features"].folder)
     data = DataSet(job.inputs["data"].folder)
     denoising = job.settings["pseudo_mask"]
     items = data.items("train")
     outputs = []
-    for seed in job.settings["seeds"] or (None,):
-        teacher = Rectifier.load(teacher_file(job.inputs["teacher"].folder, seed)).to(device)
-        for i, item in enumerate(tqdm(items, desc=f"masks of {job.id}", disable=None)):
-            with torch.inference_mode():
-                mask = predict_from_features(teacher, features, "train", i, item, denoising)
-            path = mask_folder(job.folder, seed) / f"{item.id}.png"
-            write_label(path, mask.cpu().numpy(), data.num_classes)
-            outputs.append(path)
+    teacher = Rectifier.load(job.inputs["teacher"].folder / WEIGHTS_FILE).to(device)
+    for i, item in enumerate(tqdm(items, desc=job.name, disable=None)):
+        with torch.inference_mode():
+            mask = predict_from_features(teacher, features, "train", i, item, denoising)
+        path = job.folder / f"{item.id}.png"
+        write_label(path, mask.cpu().numpy(), data.num_classes)
+        outputs.append(path)
     finish(job, outputs)

@@ -11,35 +11,35 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.clip.load import load_clip
 from reclip.data.index import DataSet
 from reclip.device import setup
-from reclip.pipeline.artifacts import QUERY_FILE, curve_file, seed_file
+from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.rectify import health
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.learn import build_model, load, losses
 from reclip.rectify.model import Rectifier
-from reclip.stages.seeds import each_seed
+from reclip.stages.train_seed import train_seed
 from reclip.training.loop import Task
 
 log = logging.getLogger(__name__)
 
 
 def main(job: Job) -> None:
-    """Write `seed-<s>.safetensors` (a Rectifier) and its training curve for each seed.
+    """Write `weights.safetensors` (a Rectifier) and its training curve.
 
-    The receipt also says for each seed whether it diverged; a warning is logged if one did.
+    The receipt also says whether the training diverged; a warning is logged if it did.
     """
     settings = job.settings["rectify"]
     device = setup(job.settings["compute"])
     clip = load_clip(job.settings["clip"], device)
     classes = DataSet(job.inputs["data"].folder).class_names
     features = FeatureCache(job.inputs["features"].folder)
-    query = Rectifier.load(job.inputs["text"].folder / QUERY_FILE, device)
+    query = Rectifier.load(job.inputs["text"].folder / WEIGHTS_FILE, device)
     ids = features.ids("train")
     hypotheses = read_hypotheses(job.inputs["hypotheses"].folder / "train.csv", ids, len(classes))
 
-    def start(seed: int) -> Task:
+    def start() -> Task:
         model = build_model(clip, classes, query.w_query, settings).to(device)
-        noise = torch.Generator(device).manual_seed(seed)
+        noise = torch.Generator(device).manual_seed(job.seed)
         return Task(
             model,
             load=lambda epoch, rows: load(features, hypotheses, epoch, rows),
@@ -50,16 +50,11 @@ def main(job: Job) -> None:
 
     def notes() -> dict[str, Any]:
         names = [synonyms[0] for synonyms in classes]
-        found = {
-            seed: health.examine(
-                seed_file(job.folder, seed), curve_file(job.folder, seed),
-                query, features, hypotheses, names,
-            )
-            for seed in job.settings["seeds"]
-        }  # fmt: skip
+        weights, curve = job.folder / WEIGHTS_FILE, job.folder / CURVE_FILE
+        found = health.examine(weights, curve, query, features, hypotheses, names)
         said = health.notes(job.name, found, settings)
         for warning in said["warnings"]:
             log.warning("%s", warning)
         return said
 
-    each_seed(job, len(ids), start, notes)
+    train_seed(job, len(ids), start, notes)

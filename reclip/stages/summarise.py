@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.common.files import write_json, write_text
+from reclip.common.files import read_json, write_json, write_text
 from reclip.common.markdown import md
 from reclip.common.tables import read_table
 from reclip.common.templates import fill
@@ -26,9 +26,9 @@ from reclip.device import setup
 from reclip.evaluate.advice import Found, advise, in_number
 from reclip.evaluate.findings import count_cells, count_pixels, pairs
 from reclip.inference.gallery import Shown, write_gallery
-from reclip.pipeline.artifacts import mask_folder, seed_file, teacher_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
-from reclip.pipeline.receipts import finish, read_receipt
+from reclip.pipeline.receipts import finish
 from reclip.rectify.hypotheses import read_hypotheses, scores_of
 from reclip.rectify.model import Rectifier
 
@@ -54,8 +54,8 @@ def main(job: Job) -> None:
     texts.append(fill(TRAININGS_TEMPLATE, **trained))
     write_text(markdown, "\n".join(texts))
     write_json(data, {TRAININGS: trained, **summaries})
-    for page, (dataset, settings) in zip(pages, job.settings["datasets"].items(), strict=True):
-        show(job, dataset, settings["seed"], page)
+    for page, dataset in zip(pages, job.settings["datasets"], strict=True):
+        show(job, dataset, page)
     finish(job, list(job.outputs))
 
 
@@ -74,16 +74,15 @@ def _in_markdown(sentence: str, names: list[str]) -> str:
 
 
 def trainings(job: Job) -> dict[str, Any]:
-    """Return what the receipts of the rectified runs say of each training, and their warnings."""
-    receipts = [
-        read_receipt(other.receipt) or {}
-        for role, other in job.inputs.items()
-        if role.startswith("training of ")
-    ]
-    return {
-        "runs": {r["id"]: r.get("health", {}) for r in receipts},
-        "warnings": [warning for r in receipts for warning in r.get("warnings", ())],
-    }
+    """Return what the receipts of the rectified runs say of each seed, and their warnings."""
+    runs: dict[str, dict[str, Any]] = {}
+    said = []
+    for role, other in job.inputs.items():
+        if role.startswith("training of "):
+            receipt = read_json(other.receipt)
+            runs.setdefault(other.id, {})[str(other.seed)] = receipt["health"]
+            said += receipt["warnings"]
+    return {"runs": runs, "warnings": said}
 
 
 def summarise(
@@ -97,13 +96,13 @@ def summarise(
     }
     data, features = DataSet(folders["prepare"]), FeatureCache(folders["cache-features"])
     items = data.items("train")
-    query = Rectifier.load(teacher_file(folders["embed-text"], None), device)
-    weights = seed_file(folders["rectify"], settings["seed"])
-    rectified = Rectifier.load(weights, device)
+    query, rectified = (
+        Rectifier.load(folders[stage] / WEIGHTS_FILE, device) for stage in ("embed-text", "rectify")
+    )
     supposed = read_hypotheses(
         folders["hypothesise"] / "train.csv", [item.id for item in items], data.num_classes
     ).numpy()
-    masks = mask_folder(folders["pseudo-mask"], settings["seed"])
+    masks = folders["pseudo-mask"]
     pixels, shown = count_pixels(
         (read_label(masks / f"{item.id}.png") for item in items), data.num_classes
     )
@@ -151,13 +150,13 @@ def summarise(
     }
 
 
-def show(job: Job, dataset: str, seed: int, page: Path) -> None:
+def show(job: Job, dataset: str, page: Path) -> None:
     """Write one dataset's gallery: its photos with the masks that teach the student.
 
     A photo's name is its path below the folder that holds all photos.
     """
     data = DataSet(job.inputs[f"prepare {dataset}"].folder)
-    masks = mask_folder(job.inputs[f"pseudo-mask {dataset}"].folder, seed)
+    masks = job.inputs[f"pseudo-mask {dataset}"].folder
     items = data.items("train")
     folder = os.path.commonpath([item.image.parent for item in items])
     shown = [

@@ -40,7 +40,7 @@ def compare(plan: Plan, runs: Sequence[str], top: int = 10) -> str:
 
 
 def _fresh_metrics(plan: Plan, runs: list[str]) -> dict[str, dict[str, Any]]:
-    jobs = {run: plan.job("evaluate", run) for run in runs}
+    jobs = {run: plan.job("gather", run) for run in runs}
     reasons = {job: reason for job in jobs.values() if (reason := why_stale(job))}
     if reasons:
         job, reason = next(iter(reasons.items()))

@@ -1,7 +1,7 @@
 """Describe a job to MLflow: names, tags, parameters, metrics. This module does not import MLflow.
 
-A record becomes one run of MLflow: a child for each seed of a job, below a parent for the run id,
-dataset or experiment of the job.
+A record becomes one run of MLflow: a child for each job, below a parent for the run id, dataset or
+experiment of the job.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from reclip.common.files import read_json
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import warnings_behind
-from reclip.pipeline.recipes import trained
 from reclip.pipeline.stages import STAGES
 from reclip.tracking import usage
 from reclip.tracking.results import Record, readings, settings_behind, settings_of, summary
@@ -24,49 +23,45 @@ WARNINGS = "warnings"
 MAX_TAG = 4000  # letters; MLflow takes 5,000 bytes and more
 
 
-def children(plan: Plan, job: Job) -> list[Record]:
-    """Return a record for each seed of a finished job, or one record for a job without seeds."""
-    kind = STAGES[job.stage].kind
+def child(plan: Plan, job: Job) -> Record:
+    """Return the record of a finished job."""
     took = usage.read(job)
-    option = "" if kind == "experiment" else f" --{kind} {job.id}"
     tags = {
         "kind": "stage",
         "job": job.name,
         "stage": job.stage,
         "digest": job.digest,
         **_subject(plan, job),
-        "mlflow.source.name": f"reclip {job.stage}{option}",  # shown in the column `Source`
+        "mlflow.source.name": f"reclip {job.stage}{job.options}",  # shown in the column `Source`
         "mlflow.source.type": "LOCAL",
     }
     if took and took["commit"]:
         tags["mlflow.source.git.commit"] = took["commit"]
     title = job.settings["table"].title if job.stage == "tabulate" else job.stage
-    name = f"{job.id} {title}"  # with the run id: the legend of a chart shows no parent
-    found = readings(job)
-    for record in found:
-        record.name, record.tags = name, record.tags | tags
-        if record.seed is not None:
-            record.name += f" seed {record.seed}"
-            record.tags["seed"] = str(record.seed)
-        if kind in ("dataset", "run"):
-            record.params = settings_of(job)
-        record.metrics |= _load(took)
-        record.files.append(job.receipt)
-        record.data = _data(job.inputs.get("data"))
-        record.split = "val" if job.stage == "evaluate" else "train"
-        if took:
-            whole = took["began"], took["ended"]
-            record.began, record.ended = took["seeds"].get(str(record.seed), whole)
-    return found
+    record = readings(job)
+    record.name = f"{job.id} {title}"  # with the run id: the legend of a chart shows no parent
+    record.tags |= tags
+    if job.seed is not None:
+        record.name += f" seed {job.seed}"
+        record.tags["seed"] = str(job.seed)
+    if STAGES[job.stage].names in ("dataset", "run"):
+        record.params = settings_of(job)
+    record.metrics |= _load(took)
+    record.files.append(job.receipt)
+    record.data = _data(job.inputs.get("data"))
+    record.split = "val" if job.stage == "evaluate" else "train"
+    if took:
+        record.began, record.ended = took["began"], took["ended"]
+    return record
 
 
 def parent(plan: Plan, job: Job) -> Record:
-    """Return the parent of a job's records: its run id, its dataset, or all tables and figures.
+    """Return the parent of a job's record: its run id, its dataset, or all tables and figures.
 
     The parent of a run id has all settings behind the run and, after its evaluation, the metrics
     to compare.
     """
-    kind = STAGES[job.stage].kind
+    kind = STAGES[job.stage].names
     if kind == "dataset":
         tags = {"kind": "data", "dataset": job.id}
         found = Record(f"data {job.id}", tags, data=_data(plan.job("prepare", job.id)))
@@ -74,11 +69,11 @@ def parent(plan: Plan, job: Job) -> Record:
         tags = {"kind": "run", **_subject(plan, job)}
         if rows := _rows(plan, job.id):
             tags["mlflow.note.content"] = rows
-        if said := warnings_behind(trained(plan, job.id)):
+        if said := sorted({s for one in plan.trained(job.id) for s in warnings_behind(one)}):
             tags[WARNINGS] = " ".join(said)[:MAX_TAG]
         found = Record(job.id, tags, settings_behind(plan, job.id))
-        found.data = _data(plan.result(job.id).inputs["data"])
-        if job.stage == "evaluate":
+        found.data = _data(plan.job("prepare", plan.params.runs[job.id].dataset))
+        if job.stage == "gather":
             found.tags["digest"] = job.digest
             found.metrics, found.files = summary(read_json(job.outputs[0])), [job.outputs[0]]
     else:
@@ -88,7 +83,7 @@ def parent(plan: Plan, job: Job) -> Record:
 
 
 def _subject(plan: Plan, job: Job) -> dict[str, str]:
-    kind = STAGES[job.stage].kind
+    kind = STAGES[job.stage].names
     if kind == "run":
         given = plan.params.runs[job.id]
         return {"run": job.id, "dataset": given.dataset, "method": given.method}
@@ -113,7 +108,7 @@ def _total_time(plan: Plan, job: Job) -> tuple[float | None, float | None]:
     """
 
     def group(job: Job) -> tuple[str, str] | None:
-        kind = STAGES[job.stage].kind
+        kind = STAGES[job.stage].names
         return (kind, job.id) if kind in ("dataset", "run") else None
 
     alike = [other for other in plan.jobs if group(other) == group(job)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reclip.common.files import read_json
+from reclip.pipeline.artifacts import CURVE_FILE, SCORES_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import read_receipt, recorded_outputs
@@ -23,7 +24,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 @dataclass
 class Record:
-    """One run of MLflow: the results of one seed or job, which `reclip.tracking.records` describes.
+    """One run of MLflow: the results of a job, which `reclip.tracking.records` describes.
 
     Attributes:
         seed: None: of a job without seeds, or of a parent.
@@ -57,9 +58,8 @@ def flatten(data: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 def settings_of(job: Job) -> dict[str, Any]:
     """Return the settings that one job reads, without empty ones."""
-    # `hypothesis_image` repeats hypotheses.image, and `seeded_teacher` follows from the teacher.
-    repeated = ("hypothesis_image", "seeded_teacher")
-    said = {k: v for k, v in job.wanted["settings"].items() if k not in repeated}
+    # `hypothesis_image` repeats hypotheses.image.
+    said = {k: v for k, v in job.wanted["settings"].items() if k != "hypothesis_image"}
     if (sha256 := said.pop("weights", None)) and isinstance(sha256, str):
         # A student has the weights of a backbone beside those of CLIP.
         said["backbone_sha256" if job.stage == "distill" else "clip_sha256"] = sha256[:12]
@@ -80,49 +80,40 @@ def settings_behind(plan: Plan, run: str) -> dict[str, Any]:
     given = plan.params.runs[run]
     found = {"dataset": given.dataset, "method": given.method}
     found |= {role: named for role in ("teacher", "student") if (named := getattr(given, role))}
-    jobs = [plan.result(run)]
+    if seeds := plan.experiment.seeds(run):
+        found["seeds"] = list(seeds)
+    jobs = plan.results(run)
     for job in jobs:  # grows: breadth first, so nearer jobs come first
         found = {**settings_of(job), **found}
         jobs += [other for other in job.inputs.values() if other not in jobs]
     return dict(sorted(found.items()))
 
 
-def readings(job: Job) -> list[Record]:
-    """Return the metrics, curves and small files of a finished job, a record for each seed.
+def readings(job: Job) -> Record:
+    """Return the metrics, curves and small files of a finished job.
 
     Beyond MAX_FILES files, none is listed.
     """
-    if job.stage == "evaluate":
-        return _evaluation(job)
     shown = [p for p in recorded_outputs(job) if p.suffix in SUFFIXES and p.is_file()]
     small = [p for p in shown if p.stat().st_size <= MAX_BYTES]
-    curves = {int(m[1]): p for p in small if (m := re.fullmatch(r"seed-(\d+)-curve", p.stem))}
-    if curves:
-        found = [Record(seed=s, curves=thinned(p), files=[p]) for s, p in sorted(curves.items())]
-        return [_with_health(job, record) for record in found]
-    return [Record(files=small if len(small) <= MAX_FILES else [])]
-
-
-def _with_health(job: Job, record: Record) -> Record:
-    """Add what the receipt says of a seed's training: figures as metrics, the verdict as a tag."""
-    found = (read_receipt(job.receipt) or {}).get("health", {}).get(str(record.seed))
-    if found:
+    record = Record(seed=job.seed, files=small if len(small) <= MAX_FILES else [])
+    if job.stage == "evaluate":
+        record.metrics = _scores(read_json(job.folder / SCORES_FILE))
+    if job.folder / CURVE_FILE in small:
+        record.curves = thinned(job.folder / CURVE_FILE)
+    # What the receipt says of a training: figures as metrics, the verdict as a tag.
+    if found := (read_receipt(job.receipt) or {}).get("health"):
         numbers = {k: v for k, v in found.items() if isinstance(v, (int, float))}
         record.metrics |= {f"health/{name}": value for name, value in numbers.items()}
         record.tags["health"] = found["verdict"]
     return record
 
 
-def _evaluation(job: Job) -> list[Record]:
-    metrics = read_json(job.outputs[0])
-    files = [p for p in (job.outputs[0], job.folder / "distance.csv") if p.is_file()]
-    shared = {f"hypotheses/{name}": v for name, v in metrics.get("hypotheses", {}).items()}
-    found = []
-    for result in metrics["seeds"]:
-        values = {name: result[name] for name in ("miou", "pixel_accuracy")} | shared
-        values |= _per_class(dict(zip(metrics["classes"], result["iou"], strict=True)))
-        found.append(Record(seed=result["seed"], metrics=values, files=list(files)))
-    return found
+def _scores(scores: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics of a seed's evaluation."""
+    found = {name: scores[name] for name in ("miou", "pixel_accuracy")}
+    found |= {f"hypotheses/{name}": v for name, v in scores.get("hypotheses", {}).items()}
+    return found | _per_class(dict(zip(scores["classes"], scores["iou"], strict=True)))
 
 
 def summary(metrics: dict[str, Any]) -> dict[str, float]:

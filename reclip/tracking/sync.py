@@ -3,8 +3,8 @@
 The files are the truth, and a fault here never costs a result. Records are read back from a job's
 files, so `reclip sync-mlflow` logs later what failed at once, and resumes an interrupted upload.
 
-A child is identified by its digest and seed, a parent by its run id or dataset. A run of MLflow is
-set FINISHED last, so any other status means an interrupted upload.
+A child is identified by its digest, a parent by its run id or dataset. A run of MLflow is set
+FINISHED last, so any other status means an interrupted upload.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def mirror(plan: Plan, job: Job) -> None:
     try:
         usage.note(job)
         if not os.environ.get(LATER):
-            children, parent = records.children(plan, job), records.parent(plan, job)
+            child, parent = records.child(plan, job), records.parent(plan, job)
             with _opened(plan, JOB_SECONDS) as store:
-                record(store, parent, children)
+                record(store, parent, child)
     except Exception as error:  # anything that MLflow, its server or its database raises
         where, why = without_password(store_uri(plan)), _sentence(error)
         log.warning(
@@ -95,10 +95,10 @@ def sync(plan: Plan) -> str:
     logged, faults = 0, []
     for job in fresh:
         try:
-            children, parent = records.children(plan, job), records.parent(plan, job)
-            if not is_logged(parent, children, runs):
+            child, parent = records.child(plan, job), records.parent(plan, job)
+            if not is_logged(parent, child, runs):
                 with lock(uri):
-                    record(store, parent, children)
+                    record(store, parent, child)
                 logged += 1
         except Exception as error:
             faults.append(f"{job.name}: {_sentence(error)}")
@@ -137,40 +137,38 @@ def _sentence(error: Exception) -> str:
     return text[:200].rstrip(" ).:") or type(error).__name__
 
 
-def is_logged(parent: Record, children: list[Record], runs: list[Run]) -> bool:
+def is_logged(parent: Record, child: Record, runs: list[Run]) -> bool:
     """Return whether `runs` has all of it, so `record` would change nothing."""
     wanted = [parent.tags.get(name) for name in WHO]
     above = [run for run in runs if [run.data.tags.get(name) for name in WHO] == wanted]
     if len(above) != 1 or not _is_complete(above[0], parent) or _digest_differs(above[0], parent):
         return False
-    found = {
-        (run.data.tags.get("digest"), run.data.tags.get("seed"))
-        for run in runs
-        if run.data.tags.get(PARENT) == above[0].info.run_id
+    return any(
+        run.data.tags.get("digest") == child.tags["digest"]
+        and run.data.tags.get(PARENT) == above[0].info.run_id
         and run.info.status == FINISHED
         and "superseded" not in run.data.tags
-    }
-    return all((child.tags["digest"], child.tags.get("seed")) in found for child in children)
+        for run in runs
+    )
 
 
-def record(store: Store, parent: Record, children: list[Record]) -> None:
-    """Log a job's records below the parent. Runs of its earlier settings become superseded."""
+def record(store: Store, parent: Record, child: Record) -> None:
+    """Log a job's record below the parent. Runs of its earlier settings become superseded."""
     above = _log_parent(store, parent)
-    job, digest = children[0].tags["job"], children[0].tags["digest"]
+    job, digest = child.tags["job"], child.tags["digest"]
     same, others = [], []
     for run in store.runs(job=job):
         (same if run.data.tags.get("digest") == digest else others).append(run)
     for run in others:
         store.tag(run, "superseded", "yes")
-    for child in children:
-        child.tags[PARENT] = above.info.run_id
-    news = [_log_child(store, child, same) for child in children]
+    child.tags[PARENT] = above.info.run_id
+    news = _log_child(store, child, same)
     # The digest says whose metrics the parent has, so it is set after them.
     if _digest_differs(above, parent):
         store.fill(above, parent)
         store.tag(above, "digest", parent.tags["digest"])
     store.tag(above, records.WARNINGS, parent.tags.get(records.WARNINGS))  # None removes an old one
-    if any(news) or above.info.status != FINISHED:
+    if news or above.info.status != FINISHED:
         store.end(above, parent.ended)
 
 
@@ -210,8 +208,7 @@ def _log_child(store: Store, child: Record, runs: list[Run]) -> bool:
 
     runs: the runs of its digest. If two machines created the same child, one of both stays.
     """
-    mine = [run for run in runs if run.data.tags.get("seed") == child.tags.get("seed")]
-    mine.sort(key=lambda run: run.info.status != FINISHED)
+    mine = sorted(runs, key=lambda run: run.info.status != FINISHED)
     for run in mine[1:]:
         store.delete(run)
     run = mine[0] if mine else store.create(child)

@@ -21,7 +21,7 @@ MEGABYTE = 2**20
 
 
 def _file(job: Job) -> Path:
-    return Path("logs") / job.plan_folder.parent.name / "usage" / job.stage / f"{job.id}.json"
+    return Path("logs") / job.plan_folder.parent.name / "usage" / job.stage / f"{job.key}.json"
 
 
 def note(job: Job) -> None:
@@ -35,7 +35,6 @@ def note(job: Job) -> None:
         "commit": git("rev-parse", "--verify", "--quiet", "HEAD").stdout.strip() or None,
         "began": began,
         "ended": ended,
-        "seeds": _seeds(job, began),
         "cpu_seconds": spent.ru_utime + spent.ru_stime,
         "peak_memory_megabytes": peak / MEGABYTE,
     }
@@ -43,17 +42,6 @@ def note(job: Job) -> None:
     if torch and torch.cuda.is_initialized():
         found["gpu_peak_memory_megabytes"] = torch.cuda.max_memory_allocated() / MEGABYTE
     write_json(_file(job), found)
-
-
-def _seeds(job: Job, began: float) -> dict[str, list[float]]:
-    """Return start and end of each seed, without seeds that an earlier process trained."""
-    ends = {p.stem.split("-")[1]: p.stat().st_mtime for p in job.folder.glob("seed-*-curve.csv")}
-    found = {}
-    for seed, ended in sorted(ends.items(), key=lambda item: item[1]):
-        if ended > began:
-            found[seed] = [began, ended]
-            began = ended
-    return found
 
 
 def read(job: Job) -> dict[str, Any] | None:

@@ -18,10 +18,9 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.pruning import unknown_files
 from reclip.pipeline.receipts import corrupted_outputs, read_receipt, why_stale
-from reclip.pipeline.stages import STAGES
 from reclip.pipeline.staleness import write_plan_files
 from reclip.versioning import dvc
-from reclip.versioning.dvc_yaml import jobs_of_pipeline, named
+from reclip.versioning.dvc_yaml import WHOLE, jobs_of_pipeline, named
 
 LOCK = Path("dvc.lock")
 SECRET = re.compile(
@@ -112,10 +111,10 @@ def before_repro(plan: Plan) -> None:
 def require_no_other_files(jobs: Iterable[Job]) -> None:
     """Raise ReclipError if a folder that DVC would replace holds files that only exist there.
 
-    DVC takes the folder of a job on a dataset or run as one output, and deletes it whole. A file
-    that no receipt names may be a result whose receipt was lost: DVC's cache has a copy then.
+    A file that no receipt names may be a result whose receipt was lost: DVC's cache has a copy
+    then.
     """
-    whole = [job for job in jobs if STAGES[job.stage].kind in ("dataset", "run")]
+    whole = [job for job in jobs if job.kind in WHOLE]
     unknown = [p for job in whole for p in unknown_files(job, read_receipt(job.receipt))]
     cache = dvc.cache_folder() if unknown else Path()
     if found := [str(path) for path in unknown if not dvc.cached_file(cache, path).is_file()]:

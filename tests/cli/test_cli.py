@@ -55,7 +55,10 @@ def test_every_stage_is_a_command() -> None:
         (["rectify", "--run", "ref-ep"], "no run 'ref-ep' for rectify; did you mean 'ref-pe'?"),
         (["fetch", "--dataset", "voc"], "no dataset 'voc' for fetch; there are none"),
         (["status", "--params", "nowhere.yaml"], "no settings file 'nowhere.yaml'"),
-        (["rectify", "--run", "ref-pe"], "rectify ref-pe needs prepare voc, which is stale"),
+        (
+            ["rectify", "--run", "ref-pe", "--seed", "0"],
+            "rectify ref-pe seed 0 needs prepare voc, which is stale",
+        ),
         (["init", "mini"], "'params.yaml' already exists"),
         (["init", "voc", "--output", "x.yaml", "--archive", "no.tar"], "no archive 'no.tar'"),
     ],
@@ -109,7 +112,7 @@ def test_status_says_why(project: Path) -> None:
     reclip("prepare", "--dataset", "voc")
     lines = reclip("status").stdout.splitlines()
     assert "fresh  prepare voc" in lines
-    assert "stale  rectify ref-pe: not made yet" in lines
+    assert "stale  rectify ref-pe seed 0: not made yet" in lines
     words = [line.split()[0] for line in lines[:-1]]
     assert lines[-1] == f"{words.count('stale')} stale, 1 fresh, 3 aside"
     text = (project / "params.yaml").read_text().replace("val: 4", "val: 5")
@@ -130,4 +133,4 @@ def test_params_may_be_named_by_the_environment(project: Path) -> None:
     (project / "params.yaml").rename(project / "other.yaml")
     before = "import os\nos.environ['RECLIP_PARAMS'] = 'other.yaml'"
     assert reclip("plan", before=before).returncode == 0
-    assert (project / "results/tiny/plan/rectify/ref-pe.json").is_file()
+    assert (project / "results/tiny/plan/rectify/ref-pe/seed-0.json").is_file()

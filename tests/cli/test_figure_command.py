@@ -25,7 +25,7 @@ from reclip.evaluate.figures import style
 from reclip.evaluate.figures.by_class import most_confused
 from reclip.evaluate.figures.heatmaps import Logits
 from reclip.evaluate.figures.single import class_ids, confusion, distance, heatmaps
-from reclip.pipeline.artifacts import seed_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.rectify.model import PositionalNet, Rectifier
@@ -38,7 +38,7 @@ PARAMS = "params.yaml"
 
 def evaluate(plan: Plan, run: str) -> None:
     """Have the run evaluated: cats and birds are confused, the more so by Query."""
-    job = plan.job("evaluate", run)
+    job = plan.job("gather", run)
     seeds = job.settings["seeds"] or (None,)
     wrong = 60 if run == "query" else 10
     matrix = np.diag([100, 90, 80, 70])
@@ -75,16 +75,15 @@ def train(plan: Plan, run: str) -> None:
     files = write_dataset(prepared.folder, facts, items["train"], val, labelled=labelled)
     finish(prepared, [*files, *prepared.folder.glob("*.png")])
     finish(cached, write_cache(cached.folder, items, dim=5))
-    job = plan.job("rectify", run)
-    job.folder.mkdir(parents=True, exist_ok=True)
     w_query, w_reference = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
     net = PositionalNet(3, 4, (2,))
     positional = (
         (net, torch.ones(1 + 6, 3), (2, 3)) if plan.experiment.rectify(run).positional else ()
     )
-    for seed in job.settings["seeds"]:
-        Rectifier(w_query, w_reference, *positional).save(seed_file(job.folder, seed))
-    finish(job, list(job.folder.glob("*.safetensors")))
+    for job in plan.trained(run):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        Rectifier(w_query, w_reference, *positional).save(job.folder / WEIGHTS_FILE)
+        finish(job, [job.folder / WEIGHTS_FILE])
 
 
 @pytest.fixture

@@ -171,4 +171,4 @@ def test_records_hold_nothing_of_the_environment(project: Path, tiny_plan, monke
     monkeypatch.setenv("MLFLOW_TRACKING_URI", ADDRESS)
     plan = tiny_plan()
     job = finish_evaluation(plan.job("evaluate", "query"))
-    assert "hush" not in repr([records.parent(plan, job), *records.children(plan, job)])
+    assert "hush" not in repr([records.parent(plan, job), records.child(plan, job)])

@@ -193,7 +193,7 @@ def test_without_labels_nothing_is_evaluated() -> None:
     }  # fmt: skip
     assert {job.stage for job in plan.jobs} == wanted
     made = {job.name for job in plan.default_jobs}
-    assert {"rectify rectified", "distill distilled", "summarise tiny"} <= made
+    assert {"rectify rectified seed 0", "distill distilled seed 0", "summarise tiny"} <= made
     stages = yaml.safe_load(pipeline_text(plan))["stages"]
     assert stages.keys() == {job.stage for job in plan.default_jobs} | {"plan"}
     assert "results/tiny/summary/summary.md" in str(stages["summarise"]["outs"])
@@ -201,8 +201,8 @@ def test_without_labels_nothing_is_evaluated() -> None:
 
 def test_with_labels_there_are_metrics_too(labelled: Path) -> None:
     plan = Plan(validate(Params, params(source(**LABELLED))))
-    assert {"evaluate", "plot", "summarise"} <= {job.stage for job in plan.jobs}
-    assert "evaluate distilled" in {job.name for job in plan.default_jobs}
+    assert {"evaluate", "gather", "plot", "summarise"} <= {job.stage for job in plan.jobs}
+    assert "gather distilled" in {job.name for job in plan.default_jobs}
 
 
 def test_one_photo_goes_through_every_stage() -> None:
@@ -216,7 +216,7 @@ def test_one_photo_goes_through_every_stage() -> None:
     assert reclip("summarise").code == 0
     (mask,) = project.results.glob("runs/rectified/pseudo-mask/seed-0/*.png")
     assert read_label(mask).shape == (48, 56)
-    curve = (project.results / "runs/distilled/distill/seed-0-curve.csv").read_text()
+    curve = (project.results / "runs/distilled/distill/seed-0/curve.csv").read_text()
     assert "nan" not in curve
 
 
@@ -225,10 +225,10 @@ def test_labels_lead_to_metrics(labelled: Path) -> None:
     given = params(source(**LABELLED))
     given["runs"] = {"query": {"dataset": "voc", "method": "query"}}
     project = Project(given)
-    project.succeed("prepare", "embed-text", "cache-features", "hypothesise", "evaluate")
+    project.succeed("prepare", "embed-text", "cache-features", "hypothesise", "evaluate", "gather")
     metrics = read_json(project.results / "runs/query/metrics.json")
     assert (metrics["images"], metrics["split"]) == (3, "val")
-    confusion = np.load(project.results / "runs/query/evaluate/confusion.npy")
+    confusion = np.load(project.results / "runs/query/gather/confusion.npy")
     assert confusion.sum() == sum((read_label(p) != 255).sum() for p in labelled.rglob("*.png"))
 
 

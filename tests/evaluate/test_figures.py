@@ -39,14 +39,14 @@ from reclip.evaluate.figures.by_class import draw_classes, shares
 from reclip.evaluate.figures.comparison import Comparison, Result, evenly_spaced, row_shares
 from reclip.evaluate.figures.curves import epoch_means
 from reclip.evaluate.figures.heatmaps import most_changed
-from reclip.pipeline.artifacts import curve_file, seed_file
+from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.recipes import FIGURES
 from reclip.presets import preset_text
 from reclip.rectify.hypotheses import write_hypotheses
 from reclip.rectify.model import PositionalNet, Rectifier
-from reclip.stages import evaluate, plot
+from reclip.stages import evaluate, gather, plot
 from support.fake_cache import write_cache
 
 
@@ -78,13 +78,15 @@ def test_curves_are_averaged_by_epoch() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_curves_of_any_number_of_steps_are_drawn(tmp_path: Path, steps: int) -> None:
-    model = Job("rectify", "run", tmp_path, tmp_path, {})
     columns = ("step", "epoch", "lr", "loss", "contrastive")
     rows = [(step, 0, 0.01, 3.0 - step, 3.0 - step) for step in range(steps)]
+    evaluations = {}
     for seed in (0, 1):
-        write_table(curve_file(tmp_path, seed), columns, rows)
-    evaluation = Job("evaluate", "run", tmp_path, tmp_path, {"seeds": (0, 1)}, {"model": model})
-    result = Result("rectified", evaluation)
+        model = Job("rectify", "run", tmp_path / f"{seed}", tmp_path, {}, seed=seed)
+        write_table(model.folder / CURVE_FILE, columns, rows)
+        inputs = {"model": model}
+        evaluations[str(seed)] = Job("evaluate", "run", tmp_path, tmp_path, {}, inputs, seed=seed)
+    result = Result("rectified", Job("gather", "run", tmp_path, tmp_path, {}, evaluations))
     epochs, losses = result.curves
     assert epochs.tolist() == [0] * steps
     assert losses.tolist() == [[3.0 - step for step in range(steps)]] * 2
@@ -225,35 +227,40 @@ def experiment(folder: Path, world: bool, roles: dict[str, str]) -> Job:
     for role, run in roles.items():
         method, seeds = {"query": ("query", ()), "rectified": ("rectify", (0, 1))}[role]
         stage = "embed-text" if method == "query" else method
-        model = Job(stage, run, folder / run, folder, {})
-        model.folder.mkdir()
+        evaluations = {}
         for seed in seeds or (None,):
+            model = Job(stage, run, folder / run / f"{stage}-{seed}", folder, {}, seed=seed)
+            model.folder.mkdir(parents=True)
             generator = torch.Generator().manual_seed(seed or 0)
             w_query, w_reference = torch.randn(2, data.num_classes, DIM, generator=generator)
-            if seed is None:
-                Rectifier(w_query).save(model.folder / "query.safetensors")
-                continue
-            embedding = torch.randn(1 + 9, 4, generator=generator)
-            net = PositionalNet(4, data.num_classes, (3,))
-            rectifier = Rectifier(w_query, w_reference, net, embedding, (3, 3))
-            rectifier.save(seed_file(model.folder, seed))
-            rows = [(step, step // 2, 0.01, 3.0 - step, 3.0 - step) for step in range(4)]
-            columns = ("step", "epoch", "lr", "loss", "contrastive")
-            write_table(curve_file(model.folder, seed), columns, rows)
-        evaluation = Job(
-            "evaluate", run, folder / run / "evaluate", folder,
-            {
-                "dataset": "voc", "method": method, "seeds": seeds, "compute": compute,
-                "evaluate": EvaluateSettings(),
-            },
-            inputs={
-                "data": before["prepare"], "features": before["cache-features"], "model": model,
-                "hypotheses": before["hypothesise"],
-            },
+            rectifier = Rectifier(w_query)
+            if seed is not None:
+                embedding = torch.randn(1 + 9, 4, generator=generator)
+                net = PositionalNet(4, data.num_classes, (3,))
+                rectifier = Rectifier(w_query, w_reference, net, embedding, (3, 3))
+                rows = [(step, step // 2, 0.01, 3.0 - step, 3.0 - step) for step in range(4)]
+                columns = ("step", "epoch", "lr", "loss", "contrastive")
+                write_table(model.folder / CURVE_FILE, columns, rows)
+            rectifier.save(model.folder / WEIGHTS_FILE)
+            evaluation = Job(
+                "evaluate", run, folder / run / f"evaluate-{seed}", folder,
+                {"method": method, "compute": compute, "evaluate": EvaluateSettings()},
+                inputs={
+                    "data": before["prepare"], "features": before["cache-features"],
+                    "model": model, "hypotheses": before["hypothesise"],
+                },
+                seed=seed,
+            )  # fmt: skip
+            evaluate.main(evaluation)
+            evaluations[str(seed)] = evaluation
+        gathered = Job(
+            "gather", run, folder / run / "gather", folder,
+            {"dataset": "voc", "method": method, "seeds": seeds},
+            inputs=evaluations,
             outputs=(folder / run / "metrics.json",),
         )  # fmt: skip
-        evaluate.main(evaluation)
-        inputs[evaluation.name] = evaluation
+        gather.main(gathered)
+        inputs[gathered.name] = gathered
     outputs = tuple(folder / "figures" / name for name in (*FIGURES, "bias.csv"))
     settings = {
         "compared": {"voc": roles} if roles else {},

@@ -10,7 +10,8 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import RectifySettings
-from reclip.evaluate.metrics import ConfusionMatrix, summarise
+from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.evaluate.statistics import summarise
 from reclip.training.loop import make_sgd, poly_lr
 
 

@@ -24,8 +24,8 @@ from reclip.common.files import read_json
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.evaluate.metrics import ConfusionMatrix
-from reclip.evaluate.predictors import predictors
-from reclip.pipeline.artifacts import QUERY_FILE, seed_file
+from reclip.evaluate.predictors import predictor
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.rectify.learn import build_model
@@ -71,16 +71,16 @@ def write_archive(path: Path, val: list[str], train: list[str]) -> None:
 
 def write_seeded_rectifier(plan: Plan, run: str) -> None:
     """Write the outputs of stage rectify, with the seeded Reference and positional net."""
-    job = plan.job("rectify", run)
+    job = plan.job("rectify", run, 0)
     clip = load_clip(plan.experiment.clip)
     names = DataSet(job.inputs["data"].folder).class_names
-    w_query = Rectifier.load(job.inputs["text"].folder / QUERY_FILE).w_query
+    w_query = Rectifier.load(job.inputs["text"].folder / WEIGHTS_FILE).w_query
     model = build_model(clip, names, w_query, job.settings["rectify"])
     model.reference.prompt.data = torch.from_numpy(seeded.prompt())
     net = {name: torch.from_numpy(t) for name, t in seeded.positional_net().items()}
     model.positional.load_state_dict(net, strict=False)
     job.folder.mkdir(parents=True)
-    path = seed_file(job.folder, 0)
+    path = job.folder / WEIGHTS_FILE
     model.freeze().save(path)
     finish(job, [path])
 
@@ -97,20 +97,21 @@ def ran(photo, expected, tmp_path_factory):
         write_archive(Path("voc.tar"), expected["miou5"]["ids"], ["2007_000032"])
         plan = Plan.load()
         for stage in ("fetch", "prepare", "embed-text", "cache-features", "hypothesise"):
-            run_stage(plan, stage, "voc", False)
+            run_stage(plan, stage, "voc")
         for run in MAPS:
             write_seeded_rectifier(plan, run)
-            run_stage(plan, "evaluate", run, False)
+            run_stage(plan, "evaluate", run, 0)
+            run_stage(plan, "gather", run)
         yield plan
 
 
 @pytest.mark.parametrize("run", MAPS)
 def test_maps_at_the_photos_size(ran, expected, run) -> None:
-    job = ran.job("evaluate", run)
+    job = ran.job("evaluate", run, 0)
     features = FeatureCache(job.inputs["features"].folder)
     items = DataSet(job.inputs["data"].folder).items("val")
     number = [item.id for item in items].index(expected["photo"]["id"])
-    ((_, predict),) = predictors(job, features, torch.device("cpu"))
+    predict = predictor(job, features, torch.device("cpu"))
     with torch.inference_mode():
         ours = predict(number, items[number]).numpy()
     theirs = np.asarray(Image.open(DATA / MAPS[run]))

@@ -22,10 +22,12 @@ CHANGES = {
 STAGES = (
     *[(stage, "--dataset", "voc") for stage in
       ("prepare", "embed-text", "cache-features", "hypothesise")],
-    ("rectify", "--run", "ref-pe"),
-    ("pseudo-mask", "--run", "ref-pe"),
-    ("distill", "--run", "distill"),
-    *[(stage, "--run", run) for run in ("ref-pe", "distill") for stage in ("evaluate", "package")],
+    *[("rectify", "--run", "ref-pe", "--seed", seed) for seed in "01"],
+    ("pseudo-mask", "--run", "ref-pe", "--seed", "0"),
+    ("distill", "--run", "distill", "--seed", "0"),
+    *[("evaluate", "--run", "ref-pe", "--seed", seed) for seed in "01"],
+    ("evaluate", "--run", "distill", "--seed", "0"),
+    *[(stage, "--run", run) for run in ("ref-pe", "distill") for stage in ("gather", "package")],
 )  # fmt: skip
 
 

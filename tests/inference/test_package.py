@@ -24,7 +24,7 @@ FILES = {"model.safetensors", "model.json", "README.md", "receipt.json"}
 def test_the_weights_are_from_the_first_seed(trained: Path, student: Path, rectified: Path) -> None:
     for folder, stage in ((student, "distill"), (rectified, "rectify")):
         assert {path.name for path in folder.iterdir()} == FILES
-        first = folder.parent / stage / "seed-0.safetensors"
+        first = folder.parent / stage / "seed-0/weights.safetensors"
         assert (folder / "model.safetensors").read_bytes() == first.read_bytes()
     Student.load(student / "model.safetensors")
     Rectifier.load(rectified / "model.safetensors")
@@ -35,7 +35,7 @@ def test_the_description_of_a_student(student: Path) -> None:
     assert (info.kind, info.run, info.experiment, info.seed) == ("student", "distill", "tiny", 0)
     assert info.class_names[0] == "red stripes" and len(info.palette) == len(info.classes) == 20
     assert (info.stride, info.logit_scale, info.clip) == (8, 30.0, None)
-    trained = read_json(student.parent / "distill/receipt.json")
+    trained = read_json(student.parent / "distill/seed-0/receipt.json")
     assert info.digest == trained["digest"]
 
 

@@ -49,8 +49,8 @@ def evaluated(trained: Path, monkeypatch):
     results = Path("results/tiny")
     features = FeatureCache(results / "features/voc")
     items = DataSet(results / "data/voc").items("val")
-    student = Student.load(results / "runs/distill/distill/seed-0.safetensors")
-    rectifier = Rectifier.load(results / "runs/ref-pe/rectify/seed-0.safetensors")
+    student = Student.load(results / "runs/distill/distill/seed-0/weights.safetensors")
+    rectifier = Rectifier.load(results / "runs/ref-pe/rectify/seed-0/weights.safetensors")
     plain = DenoisingSettings()
     with torch.inference_mode():
         return [
@@ -90,7 +90,7 @@ def test_image_settings_work_as_in_the_evaluation(
     item = DataSet(Path("results/tiny/data/voc")).items("val")[0]
     features = FeatureCache(Path("results/tiny/features/voc"))
     features.image_settings = ImageSettings(**changes)
-    weights = student.parent / "distill/seed-0.safetensors"
+    weights = student.parent / "distill/seed-0/weights.safetensors"
     with torch.inference_mode():
         wanted = predict_by_student(Student.load(weights), features, item, CPU).numpy()
     assert (with_image(student, **changes)(item.image).mask == wanted).all()

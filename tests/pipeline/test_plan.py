@@ -139,17 +139,59 @@ def test_check_compares_one_line_of_teaching(tiny_plan) -> None:
 
 def test_an_unknown_job_is_one_sentence(tiny_plan) -> None:
     with pytest.raises(ReclipError, match="no run 'ref-ep' for rectify; did you mean 'ref-pe'"):
-        tiny_plan().job("rectify", "ref-ep")
+        tiny_plan().job("rectify", "ref-ep", 0)
     with pytest.raises(ReclipError, match="no dataset 'voc' for fetch; there are none"):
         tiny_plan().job("fetch", "voc")
+
+
+@pytest.mark.parametrize(
+    ("stage", "run", "seed", "words"),
+    [
+        (
+            "rectify",
+            "ref-pe",
+            7,
+            "run 'ref-pe' has no seed 7, but 0, 1: add it to the run's `seeds`",
+        ),
+        (
+            "rectify",
+            "ref-pe",
+            None,
+            "rectify runs one seed of 'ref-pe' at a time: name one of 0, 1 with --seed",
+        ),
+        ("evaluate", "query", 0, "evaluate query has no seeds: leave out --seed 0"),
+        ("pseudo-mask", "ref-pe", 1, "no student learns from seed 1 of 'ref-pe', but from 0"),
+        ("gather", "ref-pe", 0, "gather ref-pe has no seeds: leave out --seed 0"),
+    ],
+)
+def test_an_unknown_seed_is_one_sentence(tiny_plan, stage, run, seed, words) -> None:
+    with pytest.raises(ReclipError) as caught:
+        tiny_plan().job(stage, run, seed)
+    assert str(caught.value) == words
+
+
+def test_an_added_seed_changes_no_job_of_another(tiny_plan) -> None:
+    more = {"seeds": {"rectify": [0, 1, 3], "distill": [0, 3], "probe": [0, 3]}}
+    own = {
+        f"{stage} 3" for stage in (
+            "rectify ref-pe seed", "pseudo-mask ref-pe seed", "distill distill seed",
+            "probe probe seed", "evaluate ref-pe seed", "evaluate distill seed",
+            "evaluate probe seed",
+        )
+    }  # fmt: skip
+    show = {
+        "gather ref-pe", "gather distill", "gather probe", "package ref-pe", "package distill",
+        "tabulate table4", "plot tiny", "check tiny", "summarise tiny",
+    }  # fmt: skip
+    assert changed(tiny_plan, more) == own | show
 
 
 def test_training_jobs_can_name_no_label_file(tiny_plan) -> None:
     """Of the dataset they get the folder whose train index has no labels; none gets `val`."""
     plan = tiny_plan()
     for stage, id in (("rectify", "ref-pe"), ("pseudo-mask", "ref-pe"), ("distill", "distill")):
-        text = repr(plan.job(stage, id).wanted["settings"])
-        assert "label" not in text and "evaluate" not in plan.job(stage, id).inputs
+        job = plan.job(stage, id, 0)
+        assert "label" not in repr(job.wanted["settings"]) and "evaluate" not in job.inputs
 
 
 # Staleness: a change reaches those jobs that read the setting, and no other.
@@ -168,12 +210,16 @@ def test_a_digest_is_a_function_of_the_settings(tiny_plan) -> None:
 
 def test_a_change_reaches_all_that_depends_on_it_and_nothing_else(tiny_plan) -> None:
     assert changed(tiny_plan, {"runs": {"ref-pe": {"rectify": {"lr": 0.5}}}}) == {
-        "rectify ref-pe", "pseudo-mask ref-pe", "distill distill", "probe probe",
-        "evaluate ref-pe", "evaluate distill", "evaluate probe",
+        "rectify ref-pe seed 0", "rectify ref-pe seed 1", "pseudo-mask ref-pe seed 0",
+        "distill distill seed 0", "probe probe seed 0",
+        "evaluate ref-pe seed 0", "evaluate ref-pe seed 1", "evaluate distill seed 0",
+        "evaluate probe seed 0", "gather ref-pe", "gather distill", "gather probe",
         "package ref-pe", "package distill", "tabulate table4", "plot tiny", "check tiny",
         "summarise tiny",
     }  # fmt: skip
-    assert changed(tiny_plan, {"probe": {"epochs": 9}}) == {"probe probe", "evaluate probe"}
+    assert changed(tiny_plan, {"probe": {"epochs": 9}}) == {
+        "probe probe seed 0", "evaluate probe seed 0", "gather probe",
+    }  # fmt: skip
     assert changed(tiny_plan, {"tables": {"table4": {"title": "x"}}}) == {"tabulate table4"}
 
 
@@ -200,7 +246,7 @@ def test_weights_count_by_content(tiny_plan, tmp_path: Path) -> None:
         file.write_bytes(content + content * len(digests))  # another size: no clock is involved
         plan = tiny_plan({"clip": {"checkpoint": str(file)}, "distill": {"checkpoint": str(file)}})
         digests.append(
-            (plan.job("embed-text", "voc").digest, plan.job("distill", "distill").wanted)
+            (plan.job("embed-text", "voc").digest, plan.job("distill", "distill", 0).wanted)
         )
     assert digests[0][0] != digests[1][0]
     settings = [wanted["settings"] for _, wanted in digests]
@@ -218,11 +264,14 @@ def test_pseudo_masks_are_made_for_the_seeds_that_teach(tiny_plan) -> None:
     plan = tiny_plan({"runs": {"distill": {"seeds": [1]}, "probe": {"seeds": [1]}}})
     assert plan.experiment.taught_seeds("ref-pe") == (1,)
     assert plan.experiment.taught_seeds("query") is None
+    assert [job.name for job in plan.jobs_of("pseudo-mask", "ref-pe")] == [
+        "pseudo-mask ref-pe seed 1"
+    ]
     assert plan.ids("pseudo-mask") == ["ref-pe"]
     taught = tiny_plan({"runs": {"distill": {"teacher": "query", "distill": {"head": "query"}}},
                         "check": None})  # fmt: skip
     assert taught.experiment.taught_seeds("query") == ()
-    assert taught.job("distill", "distill").inputs["teacher"].name == "embed-text voc"
+    assert taught.job("distill", "distill", 0).inputs["teacher"].name == "embed-text voc"
 
 
 def test_another_archive_under_the_same_name_makes_the_data_stale(project, tiny_plan) -> None:

@@ -151,7 +151,7 @@ def test_a_receipt_holds_no_time_and_no_machine(tmp_path: Path) -> None:
     assert texts[0] == texts[1]
     receipt = json.loads(texts[0])
     assert set(receipt) == {
-        "stage", "id", "settings", "modules", "inputs", "digest", "outputs",
+        "stage", "id", "seed", "settings", "modules", "inputs", "digest", "outputs",
     }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def test_plan_files_of_stale_jobs_are_newer_than_their_outputs(project, tiny_pla
     assert settle(tiny_plan()) == set()
     changed = tiny_plan({"rectify": {"lr": 0.02}})
     stale = {job.name for job in settle(changed)}
-    assert len(stale) == 13 and stale <= looks_stale(changed)
+    assert len(stale) == 18 and stale <= looks_stale(changed)
     assert settle(tiny_plan()) == set()
 
 
@@ -47,13 +47,24 @@ def test_results_keep_their_times(project, tiny_plan) -> None:
 
 def test_plan_files_of_jobs_that_are_no_more_are_removed(project, tiny_plan) -> None:
     write_plan_files(tiny_plan())
-    gone = tiny_plan().job("probe", "probe").plan_file
+    gone = tiny_plan().job("probe", "probe", 0).plan_file
     note = tiny_plan().jobs[0].unrecorded_marker
     note.touch()
     assert gone.is_file()
     write_plan_files(tiny_plan({"runs": {"probe": None}}))
     assert not gone.exists()
     assert note.exists()
+
+
+def test_plan_files_of_seeds_that_are_no_more_are_removed(project, tiny_plan) -> None:
+    write_plan_files(tiny_plan({"seeds": {"rectify": [0, 3]}}))
+    gone = tiny_plan({"seeds": {"rectify": [0, 3]}}).job("rectify", "ref-pe", 3).plan_file
+    mine = gone.with_name("notes.json")
+    mine.write_text('{"digest": "of a person", "stage": "rectify", "id": "ref-pe", "seed": 3}')
+    assert gone.is_file()
+    write_plan_files(tiny_plan())
+    assert not gone.exists() and mine.is_file()
+    assert tiny_plan().job("rectify", "ref-pe", 1).plan_file.is_file()
 
 
 def test_dvc_is_told_of_results_made_without_it(project, tiny_plan, monkeypatch) -> None:
@@ -69,7 +80,7 @@ def test_dvc_is_told_of_results_made_without_it(project, tiny_plan, monkeypatch)
 def test_anothers_files_are_said_in_a_sentence(project, tiny_plan, monkeypatch) -> None:
     make(tiny_plan())
     changed = tiny_plan({"rectify": {"lr": 0.02}})
-    os.utime(changed.job("rectify", "ref-pe").receipt, (4_000_000_000,) * 2)
+    os.utime(changed.job("rectify", "ref-pe", 0).receipt, (4_000_000_000,) * 2)
 
     def refuse(path: Path, **kwargs: object) -> None:
         raise PermissionError(1, "Operation not permitted", str(path))

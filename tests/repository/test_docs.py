@@ -77,7 +77,7 @@ IN_PROCESS = tuple(
 RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-check-ref-pe",
         "voc-check-distill")  # fmt: skip
 
-EVALUATE = '''
+GATHER = '''
 import numpy as np
 from pathlib import Path
 from reclip.common.tables import write_table
@@ -135,7 +135,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Make `mini`, reduced, as after `snakemake` and `reclip record`; pages share it."""
     folder = tmp_path_factory.mktemp("docs") / "project"
     project = replace(make_project(folder, reduced()), forked=True)
-    (folder / "reclip/stages/evaluate.py").write_text(EVALUATE)
+    (folder / "reclip/stages/gather.py").write_text(GATHER)
     for run in RUNS:
         path = ROOT / f"results/mini/runs/{run}/metrics.json"
         if path.exists():
@@ -361,7 +361,7 @@ def test_the_page_of_file_formats_names_every_stage_and_column() -> None:
         *read_json(ROOT / "results/mini/runs/voc-query/metrics.json"),
     ):
         assert f"`{key}`" in text, key
-    written = {*STAGES} - {"check", "plot", "tabulate", "summarise", "evaluate", "distill", "probe"}
+    written = {*STAGES} - {"check", "plot", "tabulate", "summarise", "gather", "distill", "probe"}
     for stage in written:
         assert re.search(rf": {stage}$|\({stage}\)", text, re.M), stage
 

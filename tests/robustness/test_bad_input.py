@@ -141,7 +141,7 @@ def test_a_student_of_another_architecture(good: Project) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, "other.pt")
     good.change(merged(good.params, {"distill": {"checkpoint": "other.pt"}}))
     lost = good.refuse("distill", "'other.pt' does not fit timm's test_resnet", id="student")
-    assert lost == {good.results / "runs/student/distill/receipt.json"}
+    assert lost == {good.results / "runs/student/distill/seed-0/receipt.json"}
     good.change(small(ARCHIVE, runs=runs))
     assert good.run("distill", id="student").code == 0
     assert good.files() == before

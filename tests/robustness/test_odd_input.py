@@ -50,11 +50,11 @@ def test_odd_photos_give_the_metrics_of_their_pixels(tmp_path: Path, monkeypatch
         assert (read_image(item.image) == expected).all(), item.id
     shard = "features/{}/shards-*/val-00000"
     for name in (f"{shard}/tokens.npy", f"{shard}/global.npy", "hypotheses/{}/val.csv",
-                 "runs/{}/evaluate/confusion.npy"):  # fmt: skip
+                 "runs/{}/gather/confusion.npy"):  # fmt: skip
         found = [project.results.glob(name.format(place)) for place in ("odd", "plain")]
         (odd,), (plain,) = ([path.read_bytes() for path in paths] for paths in found)
         assert odd == plain, name
-    matrix = np.load(project.results / "runs/odd/evaluate/confusion.npy")
+    matrix = np.load(project.results / "runs/odd/gather/confusion.npy")
     assert matrix.sum() == sum(
         np.prod(p.shape[:2]) - -(-np.prod(p.shape[:2]) // 21) for _, p in PHOTOS.values()
     )  # fmt: skip  (without the background)

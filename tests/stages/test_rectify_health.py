@@ -49,36 +49,42 @@ def made(tmp_path_factory) -> tuple[Plan, Path, list[str]]:
         plan = Plan(validate(Params, params))
         logging.getLogger("reclip.stages.rectify").addHandler(handler)
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
-            run_stage(plan, stage, "voc", False)
+            run_stage(plan, stage, "voc")
         for run in ("ref-pe", "bad"):
-            run_stage(plan, "rectify", run, False)
-        run_stage(plan, "summarise", None, False)
+            for seed in (0, 1):
+                run_stage(plan, "rectify", run, seed)
+        run_stage(plan, "summarise")
     logging.getLogger("reclip.stages.rectify").removeHandler(handler)
     return plan, folder, heard
 
 
-def test_a_diverging_run_logs_one_warning_and_a_healthy_one_none(made) -> None:
-    _, _, (warning,) = made
-    assert warning.startswith("rectify bad diverged") and "Lower rectify.lr (0.3)" in warning
+def test_each_diverging_seed_logs_a_warning_and_a_healthy_one_none(made) -> None:
+    _, _, warnings = made
+    for seed, warning in zip((0, 1), warnings, strict=True):
+        assert warning.startswith(f"rectify bad seed {seed} diverged")
+        assert "Lower rectify.lr (0.3)" in warning
 
 
 def test_the_receipt_has_the_warning_and_the_figures_and_no_other_digest(made, monkeypatch) -> None:
-    plan, folder, (warning,) = made
+    plan, folder, warnings = made
     monkeypatch.chdir(folder)
-    bad, good = (read_json(plan.job("rectify", run).receipt) for run in ("bad", "ref-pe"))
-    assert bad["warnings"] == [warning] and good["warnings"] == []
-    assert set(bad["health"]) == {"0", "1"}
-    assert all(seed["verdict"] == "healthy" for seed in good["health"].values())
-    assert bad["digest"] == plan.job("rectify", "bad").digest
-    assert f"warning  {warning}" in list(report(plan))
+    for seed, warning in enumerate(warnings):
+        bad, good = (read_json(plan.job("rectify", r, seed).receipt) for r in ("bad", "ref-pe"))
+        assert bad["warnings"] == [warning] and good["warnings"] == []
+        assert (bad["health"]["verdict"] == "healthy", good["health"]["verdict"]) == (
+            False,
+            "healthy",
+        )
+        assert bad["digest"] == plan.job("rectify", "bad", seed).digest
+        assert f"warning  {warning}" in list(report(plan))
 
 
 def test_the_summary_has_every_training(made, monkeypatch) -> None:
-    plan, folder, (warning,) = made
+    plan, folder, warnings = made
     monkeypatch.chdir(folder)
     markdown, data = plan.job("summarise", "tiny").outputs
     text, found = markdown.read_text(encoding="utf-8"), read_json(data)["_trainings"]
-    assert found["warnings"] == [warning] and text.count("**Warning**") == 1
+    assert found["warnings"] == warnings and text.count("**Warning**") == 2
     assert {run: set(seeds) for run, seeds in found["runs"].items()} == {
         "bad": {"0", "1"}, "ref-pe": {"0", "1"},
     }  # fmt: skip
@@ -86,23 +92,22 @@ def test_the_summary_has_every_training(made, monkeypatch) -> None:
 
 
 def test_mlflow_gets_the_figures_of_each_seed_and_the_warning_of_the_run(made, monkeypatch) -> None:
-    plan, folder, (warning,) = made
+    plan, folder, warnings = made
     monkeypatch.chdir(folder)
-    for run, tag in (("bad", warning), ("ref-pe", None)):
-        job = plan.job("rectify", run)
-        first, second = records.children(plan, job)
-        for record in (first, second):
+    for run, tag in (("bad", " ".join(warnings)), ("ref-pe", None)):
+        for job in plan.trained(run):
+            record = records.child(plan, job)
             assert {"health/loss_start", "health/positional", "health/share"} <= set(record.metrics)
-        assert (first.tags["health"] == "healthy") == (tag is None)
-        assert records.parent(plan, job).tags.get("warnings") == tag
+            assert (record.tags["health"] == "healthy") == (tag is None)
+            assert records.parent(plan, job).tags.get("warnings") == tag
 
 
 def test_a_table_names_the_rows_that_rest_on_a_diverged_run(made, monkeypatch) -> None:
-    plan, folder, (warning,) = made
+    plan, folder, warnings = made
     monkeypatch.chdir(folder)
     cells = [
         tabulate.Measured(row, {}, "voc", None, run)
         for row, run in (("Good", "ref-pe"), ("Bad", "bad"))
     ]
     said = tabulate.doubts(plan.job("tabulate", "table4"), cells)
-    assert said == [f"Warning on Bad (voc): {warning}"]
+    assert said == [f"Warning on Bad (voc): {warning}" for warning in warnings]

@@ -9,7 +9,7 @@ import pytest
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_json
-from reclip.evaluate.metrics import summarise
+from reclip.evaluate.statistics import summarise
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
@@ -33,7 +33,7 @@ def write_metrics(
     job: str | None = None,
     post_processing: str = "none",
 ) -> None:
-    evaluation = plan.job("evaluate", run)
+    evaluation = plan.job("gather", run)
     write_json(
         evaluation.outputs[0],
         {

@@ -23,7 +23,7 @@ from support.tiny_voc import make_voc
 
 LOG = Path("logs/reclip-errors.log")
 TO_FEATURES = ("fetch", "prepare", "embed-text", "cache-features")
-TO_METRICS = (*TO_FEATURES, "hypothesise", "evaluate")
+TO_METRICS = (*TO_FEATURES, "hypothesise", "evaluate", "gather")
 
 
 def small(source: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -70,10 +70,17 @@ class Project:
         Path("params.yaml").write_text(text, encoding="utf-8")
 
     def run(self, stage: str, *options: str, id: str | None = None) -> Said:
-        """A stage on the only dataset, or the only run; forced, as after a changed file."""
-        kind = STAGES[stage].kind
-        id = id or next(iter(self.params[f"{kind}s"]))
-        return reclip(stage, f"--{kind}", id, "--force", *options)
+        """A stage on the only dataset, or the first seed of the only run; forced, as after a
+        changed file."""
+        names = STAGES[stage].names
+        id = id or next(iter(self.params[f"{names}s"]))
+        if STAGES[stage].kind == "seed" and (seeds := self._seeds(id)):
+            options = ("--seed", f"{seeds[0]}", *options)
+        return reclip(stage, f"--{names}", id, "--force", *options)
+
+    def _seeds(self, run: str) -> list[int]:
+        given = self.params["runs"][run]
+        return given.get("seeds") or self.params["seeds"].get(given["method"], [])
 
     def change(self, params: dict[str, Any]) -> None:
         self.params = params

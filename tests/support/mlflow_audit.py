@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from reclip.common.files import read_json
+from reclip.pipeline.artifacts import SCORES_FILE
 from reclip.pipeline.job import Job
 from support.mlflow_results import STEPS, curve
 
@@ -35,20 +36,14 @@ def wrong_in(uri: str, jobs: list[Job], experiment: str = "tiny") -> list[str]:
     ids = {row.info.run_id for row in rows}
     for job in jobs:
         mine = below[job.digest]
-        seeds = Counter(run.data.tags.get("seed") for run in mine)
-        if seeds != Counter(_seeds(job)):
-            found.append(f"{job.name} has {dict(seeds)}, not {_seeds(job)}")
+        seeds = [run.data.tags.get("seed") for run in mine]
+        if seeds != [None if job.seed is None else str(job.seed)]:
+            found.append(f"{job.name} has children of the seeds {seeds}")
         for run in mine:
             if run.data.tags.get("mlflow.parentRunId") not in ids:
                 found.append(f"{run.info.run_name} is below nothing")
             found += [f"{run.info.run_name}: {what}" for what in _wrong_values(client, run, job)]
     return found
-
-
-def _seeds(job: Job) -> list[str | None]:
-    if job.stage in ("rectify", "distill", "probe", "evaluate"):
-        return [str(seed) for seed in job.settings["seeds"]] or [None]
-    return [None]
 
 
 def _wrong_values(client: MlflowClient, run: Run, job: Job) -> list[str]:
@@ -65,9 +60,8 @@ def _wrong_values(client: MlflowClient, run: Run, job: Job) -> list[str]:
         return [] if abs(mean - sum(losses) / STEPS) < 0.02 else [f"its mean loss is {mean}"]
     if job.stage != "evaluate":
         return []
-    seed = run.data.tags.get("seed")
-    results = {str(r["seed"]): r for r in read_json(job.outputs[0])["seeds"]}[str(seed)]
-    want = {"miou": results["miou"], "pixel_accuracy": 80.0, "val_iou/red dots": results["iou"][0]}
+    scores = read_json(job.folder / SCORES_FILE)
+    want = {"miou": scores["miou"], "pixel_accuracy": 80.0, "val_iou/red dots": scores["iou"][0]}
     got = {
         name: [m.value for m in client.get_metric_history(run.info.run_id, name)] for name in want
     }

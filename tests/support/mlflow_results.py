@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from reclip.common.files import write_json, write_text
+from reclip.pipeline.artifacts import (
+    CONFUSION_FILE,
+    CURVE_FILE,
+    DISTANCE_COLUMNS,
+    DISTANCE_FILE,
+    SCORES_FILE,
+    WEIGHTS_FILE,
+)
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
+from reclip.stages import gather
 
 STEPS = 250
 CLASSES = ["red dots", "tv/monitor", "nowhere"]
@@ -30,30 +41,36 @@ def finish_with(job: Job, files: dict[str, str]) -> Job:
 
 
 def finish_training(job: Job) -> Job:
-    files = {f"seed-{seed}.safetensors": "weights" for seed in job.settings["seeds"]}
-    return finish_with(
-        job, files | {f"seed-{s}-curve.csv": curve(s) for s in job.settings["seeds"]}
-    )
+    return finish_with(job, {WEIGHTS_FILE: "weights", CURVE_FILE: curve(job.seed)})
+
+
+def finish_trainings(plan: Plan, run: str) -> list[Job]:
+    return [finish_training(job) for job in plan.trained(run)]
 
 
 def finish_evaluation(job: Job, miou: float = 60.0) -> Job:
-    seeds = job.settings["seeds"] or (None,)
-    results = [
-        {"seed": s, "miou": miou + k, "pixel_accuracy": 80.0, "iou": [50.123 + k, 70.0, None]}
-        for k, s in enumerate(seeds)
-    ]
-    mean = miou + (len(seeds) - 1) / 2
-    sd = None if len(seeds) == 1 else 0.70710678
-    metrics = {
+    k = job.seed or 0
+    scores = {
+        "seed": job.seed,
+        "miou": miou + k,
+        "pixel_accuracy": 80.0,
+        "iou": [50.123 + k, 70.0, None],
         "classes": CLASSES,
-        "seeds": results,
-        "job": job.digest,
-        "miou": {"mean": mean, "sd": sd},
-        "pixel_accuracy": {"mean": 80.0, "sd": None if sd is None else 0.0},
     }
-    write_json(job.outputs[0], metrics)
-    write_text(job.folder / "distance.csv", "seed,from\n")
-    finish(job, [job.outputs[0], job.folder / "distance.csv"])
+    distance = ",".join(DISTANCE_COLUMNS) + "\n0,1,2,50\n"
+    write_text(job.folder / DISTANCE_FILE, distance)
+    np.save(job.folder / CONFUSION_FILE, np.eye(3, dtype=int))
+    write_json(job.folder / SCORES_FILE, scores)
+    finish(job, [job.folder / name for name in (SCORES_FILE, CONFUSION_FILE, DISTANCE_FILE)])
+    return job
+
+
+def finish_metrics(plan: Plan, run: str, miou: float = 60.0) -> Job:
+    """Finish the evaluations of a run's seeds, and gather them as the stage does."""
+    for job in plan.jobs_of("evaluate", run):
+        finish_evaluation(job, miou)
+    job = plan.job("gather", run)
+    gather.main(job)
     return job
 
 
@@ -64,6 +81,8 @@ def finish_all(plan: Plan) -> None:
             finish_training(job)
         elif job.stage == "evaluate":
             finish_evaluation(job)
+        elif job.stage == "gather":
+            gather.main(job)
         elif job.outputs:
             for path in job.outputs:
                 write_text(path, job.name)

@@ -1,4 +1,4 @@
-"""Log one job in a process: `python mlflow_worker.py STAGE ID`, or all jobs: `sync`.
+"""Log one job in a process: `python mlflow_worker.py STAGE ID [SEED]`, or all jobs: `sync`.
 
 The process waits for the file `go`, or WORKER_GO, so that several start at once.
 WORKER_STOPS_AT=N: at the N-th batch it creates the file `stopped-<stage>-<id>` and is killed.
@@ -66,7 +66,8 @@ def main() -> None:
     if sys.argv[1] == "sync":
         print(sync.sync(plan))
     else:
-        sync.mirror(plan, plan.job(*sys.argv[1:]))
+        stage, id, *seed = sys.argv[1:]
+        sync.mirror(plan, plan.job(stage, id, *map(int, seed)))
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ def main(job):
     outputs = list(job.outputs)
     if job.stage not in ("tabulate", "plot", "check", "summarise"):
         outputs.append(job.folder / f"{{job.id}}.bin")
-    for seed in job.settings.get("seeds") or ():
-        outputs.append(job.folder / f"seed-{{seed}}-curve.csv")
+    if job.stage in ("rectify", "distill", "probe"):
+        outputs.append(job.folder / "curve.csv")
     if job.stage == "check":
         outputs.append(job.folder / "check.json")
     for path in outputs:

@@ -19,8 +19,8 @@ CLASSES = {"cat": (10.0, 40.0), "dog": (50.0, 45.0), "bird": (30.0, 31.0), "nowh
 
 
 def evaluate(plan: Plan, run: str, miou: float, sd: float | None, iou: dict) -> None:
-    """Write an evaluation: each seed has these IoUs, the second and later ones 2 points more."""
-    job = plan.job("evaluate", run)
+    """Write a run's metrics: each seed has these IoUs, the second and later ones 2 points more."""
+    job = plan.job("gather", run)
     seeds = job.settings["seeds"] or (None,)
     results = [
         {"seed": s, "iou": [v if v is None or k == 0 else v + 2 for v in iou.values()]}
@@ -129,10 +129,10 @@ def test_the_settings_of_a_teacher_differ_too(project: Path, tiny_params) -> Non
     [
         (["query"], "name two runs or more"),
         (["query", "query"], "name two runs or more"),
-        (["query", "ref-p"], "no run 'ref-p' for evaluate; did you mean 'ref-pe'?"),
+        (["query", "ref-p"], "no run 'ref-p' for gather; did you mean 'ref-pe'?"),
         (
             ["query", "probe"],
-            "evaluate probe is stale (not made yet): "
+            "gather probe is stale (not made yet): "
             "run `snakemake results/tiny/runs/probe/metrics.json`",
         ),
     ],
@@ -152,7 +152,7 @@ def test_results_of_other_settings_are_refused(plan: Plan, tiny_params) -> None:
     with pytest.raises(ReclipError) as told:
         compare(Plan.load("other.yaml"), ["query", "ref-pe", "distill"])
     said = str(told.value)
-    assert said.startswith("evaluate ref-pe is stale (")
+    assert said.startswith("gather ref-pe is stale (")
     assert "), and 1 more: run `snakemake " in said
     targets = [f"results/tiny/runs/{run}/metrics.json" for run in ("ref-pe", "distill")]
     assert said.endswith(f"{' '.join(targets)} --config params=other.yaml`")

@@ -22,8 +22,9 @@ from support.paths import TESTS
 
 WORKER = TESTS / "support/mlflow_worker.py"
 EIGHT = [
-    ("prepare", "voc"), ("embed-text", "voc"), ("cache-features", "voc"), ("rectify", "ref-pe"),
-    ("evaluate", "ref-pe"), ("evaluate", "query"), ("distill", "distill"), ("tabulate", "table4"),
+    ("prepare", "voc"), ("embed-text", "voc"), ("cache-features", "voc"),
+    ("rectify", "ref-pe", "0"), ("gather", "ref-pe"), ("evaluate", "query"),
+    ("distill", "distill", "0"), ("tabulate", "table4"),
 ]  # fmt: skip
 
 
@@ -81,8 +82,8 @@ def said(processes: list[subprocess.Popen]) -> list[str]:
     return found
 
 
-def jobs_of(plan: Plan, names: list[tuple[str, str]]) -> list:
-    return [plan.job(*name) for name in names]
+def jobs_of(plan: Plan, names: list[tuple[str, ...]]) -> list:
+    return [plan.job(stage, id, *map(int, seed)) for stage, id, *seed in names]
 
 
 def test_eight_jobs_end_at_once_and_the_store_does_not_exist(tracked, project: Path) -> None:
@@ -113,13 +114,13 @@ def test_an_upload_killed_between_two_metrics_is_resumed(tracked, project: Path)
     uri = f"sqlite:///{project}/new.db"
     plan = tracked(uri)
     Path("go").touch()
-    # The row's parameters are a batch, five are each seed's: in the middle of the second's loss.
-    said([start("rectify", "ref-pe", WORKER_STOPS_AT="9", WORKER_BATCH="40")])
+    # The row's parameters are a batch, and so are the seed's: in the middle of its loss.
+    said([start("rectify", "ref-pe", "1", WORKER_STOPS_AT="4", WORKER_BATCH="40")])
     broken = [run for run in runs_in(uri) if run.info.status != "FINISHED"]
     assert {run.info.run_name for run in broken} == {"ref-pe", "ref-pe rectify seed 1"}
     (child,) = [run for run in broken if run.data.tags.get("seed")]
     assert child.data.metrics["loss"] > 5.0  # of an early step
-    assert len(wrong_in(uri, [plan.job("rectify", "ref-pe")])) == 3
+    assert len(wrong_in(uri, [plan.job("rectify", "ref-pe", 1)])) == 3
     shutil.rmtree("logs/tiny/usage")  # as after `dvc pull`: every time differs
 
     two = [start("sync") for _ in range(2)]
@@ -128,9 +129,9 @@ def test_an_upload_killed_between_two_metrics_is_resumed(tracked, project: Path)
     assert wrong_in(uri, plan.jobs) == []
     assert child.info.run_id in {run.info.run_id for run in runs_in(uri)}
     counts = [int(text.split("logged ")[1].split()[0]) for text in texts]
-    assert sum(counts) >= 18  # each may find results that the other just logged
+    assert sum(counts) >= 24  # each may find results that the other just logged
     before = len(runs_in(uri))
-    assert "logged 0 of 18" in sync.sync(plan)
+    assert "logged 0 of 24" in sync.sync(plan)
     assert len(runs_in(uri)) == before
 
 
@@ -147,7 +148,7 @@ def test_jobs_log_to_a_server_at_once(server, tracked) -> None:
 def test_a_server_that_dies_while_jobs_log_and_comes_back(server, tracked) -> None:
     uri = server.uri
     plan = tracked(uri)
-    names = [name for name in EIGHT if name[0] in ("prepare", "rectify", "evaluate")]
+    names = [name for name in EIGHT if name[0] in ("prepare", "rectify", "gather", "evaluate")]
     first, *late = names
     jobs = [start(*first, WORKER_STOPS_AT="1", WORKER_WAITS_FOR="killed")]
     jobs += [start(*name, WORKER_GO="go-late") for name in late]
@@ -162,9 +163,10 @@ def test_a_server_that_dies_while_jobs_log_and_comes_back(server, tracked) -> No
     assert all(job.returncode == 0 for job in jobs)
     for name, text in zip(names, texts, strict=True):
         (line,) = text.splitlines()
-        assert line.startswith(f"tracking: {' '.join(name)} was not logged to {uri}"), text
+        (job,) = jobs_of(plan, [name])
+        assert line.startswith(f"tracking: {job.name} was not logged to {uri}"), text
 
     server.start()
     server.wait()
-    assert f"logged 18 of 18 fresh results to {uri}" in sync.sync(plan)
+    assert f"logged 24 of 24 fresh results to {uri}" in sync.sync(plan)
     assert wrong_in(uri, plan.jobs) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -23,7 +22,9 @@ from support.mlflow_audit import runs_in, wrong_in
 from support.mlflow_results import (
     finish_all,
     finish_evaluation,
+    finish_metrics,
     finish_training,
+    finish_trainings,
     finish_with,
     write_params,
 )
@@ -105,31 +106,28 @@ def test_a_students_settings_are_its_own_and_those_of_its_teacher(tiny_plan) -> 
 
 def test_many_files_are_not_listed_one_by_one(project: Path, tiny_plan) -> None:
     many = finish_with(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
-    assert [one.files for one in readings(many)] == [[]]
+    assert readings(many).files == []
     few = finish_with(tiny_plan().job("plot", "tiny"), {"a.png": "x", "b.npy": "x"})
-    assert [p.name for p in readings(few)[0].files] == ["a.png"]
+    assert [p.name for p in readings(few).files] == ["a.png"]
 
 
 def test_a_job_notes_its_resources_and_its_commit(project: Path, tiny_plan) -> None:
-    job = tiny_plan().job("rectify", "ref-pe")
+    job = tiny_plan().job("rectify", "ref-pe", 1)
     began = time.time()
     finish_training(job)
-    old = began - 1e6  # a seed that was complete before this process started
-    os.utime(job.folder / "seed-0-curve.csv", (old, old))
     usage.note(job)
     note = usage.read(job)
     assert note["began"] < began < note["ended"] and note["commit"] is None
     assert note["cpu_seconds"] > 0 and 10 < note["peak_memory_megabytes"] < 1e5
-    assert list(note["seeds"]) == ["1"]
-    assert note["seeds"]["1"] == [note["began"], pytest.approx(time.time(), abs=30)]
-    # A note of other settings does not count for this job.
-    assert usage.read(tiny_plan({"rectify": {"lr": 0.5}}).job("rectify", "ref-pe")) is None
+    # A note of other settings or of another seed does not count for this job.
+    assert usage.read(tiny_plan({"rectify": {"lr": 0.5}}).job("rectify", "ref-pe", 1)) is None
+    assert usage.read(tiny_plan().job("rectify", "ref-pe", 0)) is None
 
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run([*git, *command], check=True)
     usage.note(job)
-    record = records.children(tiny_plan(), job)[1]
+    record = records.child(tiny_plan(), job)
     assert len(record.tags["mlflow.source.git.commit"]) == 40
     assert record.metrics["system/peak_memory_megabytes"] > 10
     assert record.metrics["system/cpu_utilization_percentage"] > 0
@@ -151,14 +149,15 @@ def test_classes_whose_names_mlflow_writes_alike_keep_their_own_metric() -> None
 
 def test_a_run_id_is_a_parent_with_its_stages_and_seeds_below(uri: str, tracked) -> None:
     plan = tracked()
-    training = finish_training(plan.job("rectify", "ref-pe"))
-    evaluation = finish_evaluation(plan.job("evaluate", "ref-pe"))
-    for job in (training, evaluation):
+    trainings = finish_trainings(plan, "ref-pe")
+    gathered = finish_metrics(plan, "ref-pe")
+    jobs = [*trainings, *gathered.inputs.values(), gathered]
+    for job in jobs:
         sync.mirror(plan, job)
     runs = by_name(uri)
     stages = [f"ref-pe {stage} seed {k}" for stage in ("rectify", "evaluate") for k in (0, 1)]
-    assert set(runs) == {"ref-pe", *stages}
-    assert wrong_in(uri, [training, evaluation]) == []
+    assert set(runs) == {"ref-pe", *stages, "ref-pe gather"}
+    assert wrong_in(uri, jobs) == []
 
     row = runs["ref-pe"].data  # sorted and compared by this
     assert row.metrics == {
@@ -167,7 +166,7 @@ def test_a_run_id_is_a_parent_with_its_stages_and_seeds_below(uri: str, tracked)
     }  # fmt: skip
     want = {"dataset": "voc", "rectify.lr": "0.01", "rectify.learn_query": "false"}
     assert want.items() <= row.params.items()
-    took = [usage.read(job) for job in (training, evaluation)]
+    took = [usage.read(job) for job in jobs]
     whole = runs["ref-pe"].info.end_time - runs["ref-pe"].info.start_time
     assert whole == pytest.approx(1000 * sum(t["ended"] - t["began"] for t in took), abs=10)
     assert row.tags["mlflow.note.content"] == "table4: Query + Reference + PE (voc)"
@@ -175,8 +174,8 @@ def test_a_run_id_is_a_parent_with_its_stages_and_seeds_below(uri: str, tracked)
     child = runs["ref-pe rectify seed 1"]
     want = {
         "kind": "stage", "run": "ref-pe", "dataset": "voc", "method": "rectify", "seed": "1",
-        "stage": "rectify", "digest": training.digest,
-        "mlflow.source.name": "reclip rectify --run ref-pe",
+        "stage": "rectify", "digest": trainings[1].digest,
+        "mlflow.source.name": "reclip rectify --run ref-pe --seed 1",
         "mlflow.parentRunId": runs["ref-pe"].info.run_id,
     }  # fmt: skip
     assert want.items() <= child.data.tags.items()
@@ -191,7 +190,7 @@ def test_a_run_id_is_a_parent_with_its_stages_and_seeds_below(uri: str, tracked)
         assert [tag.value for tag in used.tags] == [split]
     client = MlflowClient(tracking_uri=uri)
     listed = [f.path for f in client.list_artifacts(child.info.run_id)]
-    assert listed == ["receipt.json", "seed-1-curve.csv"]
+    assert listed == ["curve.csv", "receipt.json"]
     points = client.get_metric_history(child.info.run_id, "loss")
     assert points[0].timestamp <= points[-1].timestamp == child.info.end_time
 
@@ -202,7 +201,7 @@ def test_tables_figures_and_datasets_have_parents(uri: str, tracked) -> None:
     some = [plan.job(stage, "voc") for stage in ("prepare", "cache-features")]
     for job in some:
         usage.note(job)
-    assert "logged 18 of 18" in sync.sync(plan)
+    assert "logged 24 of 24" in sync.sync(plan)
     assert wrong_in(uri, plan.jobs) == []
     runs = by_name(uri)
     took = sum(note["ended"] - note["began"] for note in map(usage.read, some))
@@ -224,47 +223,47 @@ def test_a_second_sync_changes_nothing(uri: str, tracked) -> None:
     finish_all(plan)
     sync.sync(plan)
     before = [run.to_dictionary() for run in runs_in(uri)]
-    assert "logged 0 of 18" in sync.sync(plan)
-    sync.mirror(plan, plan.job("evaluate", "ref-pe"))
+    assert "logged 0 of 24" in sync.sync(plan)
+    sync.mirror(plan, plan.job("gather", "ref-pe"))
     assert [run.to_dictionary() for run in runs_in(uri)] == before
 
 
 def test_changed_settings_are_new_runs_and_a_revert_finds_the_old_ones(uri: str, tracked) -> None:
     plan = tracked()
-    finish_training(plan.job("rectify", "ref-pe"))
-    finish_evaluation(plan.job("evaluate", "ref-pe"))
+    finish_trainings(plan, "ref-pe")
+    finish_metrics(plan, "ref-pe")
     sync.sync(plan)
     first = by_name(uri)
 
     changed = tracked({"rectify": {"lr": 0.5}})
-    finish_training(changed.job("rectify", "ref-pe"))
+    finish_trainings(changed, "ref-pe")
     sync.sync(changed)
     (row,) = [run for run in runs_in(uri) if run.data.tags["kind"] == "run"]
     assert row.data.params["rectify.lr"] == "0.5"
     assert "miou" not in row.data.metrics  # these settings have not been evaluated
-    finish_evaluation(changed.job("evaluate", "ref-pe"), miou=70.0)
+    finish_metrics(changed, "ref-pe", miou=70.0)
     sync.sync(changed)
     (row,) = [run for run in runs_in(uri) if run.data.tags["kind"] == "run"]
     assert row.data.metrics["miou"] == 70.5
     children = [run for run in runs_in(uri) if run.data.tags["kind"] == "stage"]
-    assert len(children) == 8
+    assert len(children) == 10
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {row.info.run_id}
     old = {run.info.run_id for run in children if run.data.tags.get("superseded")}
-    assert old == {run.info.run_id for run in first.values() if "seed" in run.data.tags}
+    assert old == {run.info.run_id for run in first.values() if "stage" in run.data.tags}
     again = MlflowClient(tracking_uri=uri).get_run(first["ref-pe rectify seed 0"].info.run_id)
-    assert again.data.tags["digest"] == plan.job("rectify", "ref-pe").digest
+    assert again.data.tags["digest"] == plan.job("rectify", "ref-pe", 0).digest
 
     plan = tracked()
-    finish_training(plan.job("rectify", "ref-pe"))
-    finish_evaluation(plan.job("evaluate", "ref-pe"))
+    finish_trainings(plan, "ref-pe")
+    finish_metrics(plan, "ref-pe")
     sync.sync(plan)
     runs = runs_in(uri)
     (row,) = [run for run in runs if run.data.tags["kind"] == "run"]
     assert (row.data.params["rectify.lr"], row.data.metrics["miou"]) == ("0.01", 60.5)
-    now = {run.info.run_id for run in runs if "seed" in run.data.tags} - {
+    now = {run.info.run_id for run in runs if "stage" in run.data.tags} - {
         run.info.run_id for run in runs if run.data.tags.get("superseded")
     }
-    assert now == old and len(runs) == 9
+    assert now == old and len(runs) == 11
 
 
 def test_the_settings_of_a_dataset_can_be_reverted_too(uri: str, tracked) -> None:
@@ -282,10 +281,10 @@ def test_the_settings_of_a_dataset_can_be_reverted_too(uri: str, tracked) -> Non
 def test_a_new_value_at_the_same_settings_replaces_the_parents_value(uri: str, tracked) -> None:
     """The code or the inputs of the evaluation changed: only the digest shows it."""
     plan = tracked()
-    sync.mirror(plan, finish_evaluation(plan.job("evaluate", "query")))
-    job = plan.job("evaluate", "query")
+    sync.mirror(plan, finish_metrics(plan, "query"))
+    job = plan.job("gather", "query")
     job.wanted["digest"] = "0" * 64
-    sync.mirror(plan, finish_evaluation(job, miou=66.0))
+    sync.mirror(plan, finish_metrics(plan, "query", miou=66.0))
     runs = runs_in(uri)
     (row,) = [run for run in runs if run.data.tags["kind"] == "run"]
     assert (row.data.metrics["miou"], len(runs)) == (66.0, 3)
@@ -298,7 +297,7 @@ def test_a_new_value_at_the_same_settings_replaces_the_parents_value(uri: str, t
 
 def test_an_interrupted_parent_is_resumed(uri: str, tracked) -> None:
     plan = tracked()
-    job = finish_training(plan.job("rectify", "ref-pe"))
+    job = finish_training(plan.job("rectify", "ref-pe", 0))
     client = MlflowClient(tracking_uri=uri)
     tags = {"kind": "run", "run": "ref-pe", "dataset": "voc"}
     begun = client.create_run(client.create_experiment("tiny"), tags=tags, run_name="ref-pe")
@@ -327,7 +326,7 @@ def test_sync_repairs_duplicates_deletions_and_interrupted_runs(uri: str, tracke
     assert wrong_in(uri, plan.jobs) != []
     sync.sync(plan)
     for stage in ("probe", "evaluate"):
-        sync.mirror(plan, plan.job(stage, "probe"))
+        sync.mirror(plan, plan.job(stage, "probe", 0))
     assert wrong_in(uri, plan.jobs) == []
     by_name(uri)
 
@@ -348,11 +347,12 @@ def test_a_fault_of_the_store_is_a_warning(tracked, project: Path, caplog) -> No
 def test_a_fault_of_one_result_does_not_stop_the_others(uri: str, tracked) -> None:
     plan = tracked()
     finish_all(plan)
-    path = plan.job("probe", "probe").folder / "seed-0-curve.csv"
+    path = plan.job("probe", "probe", 0).folder / "curve.csv"
     path.write_bytes(b"\xff" * path.stat().st_size)
-    with pytest.raises(ReclipError, match="logged 17 of 18 fresh .* probe probe: "):
+    with pytest.raises(ReclipError, match="logged 23 of 24 fresh .* probe probe seed 0: "):
         sync.sync(plan)
-    assert wrong_in(uri, [job for job in plan.jobs if job.name != "probe probe"]) == []
+    others = [job for job in plan.jobs if job.name != "probe probe seed 0"]
+    assert wrong_in(uri, others) == []
 
 
 def test_a_deleted_experiment_is_reported(uri: str, tracked) -> None:
@@ -446,14 +446,14 @@ def test_sync_stops_once_a_server_is_gone(uri: str, tracked, monkeypatch) -> Non
     finish_all(plan)
     tried = []
 
-    def fail(store, parent, children):
+    def fail(store, parent, child):
         tried.append(parent.name)
         raise OSError("connection lost")
 
     monkeypatch.setattr("reclip.tracking.sync.record", fail)
-    with pytest.raises(ReclipError, match="logged 0 of 18 .* then prepare voc: connection lost"):
+    with pytest.raises(ReclipError, match="logged 0 of 24 .* then prepare voc: connection lost"):
         sync.sync(plan)
-    assert len(tried) == 18  # the store answers, so the fault may concern one result
+    assert len(tried) == 24  # the store answers, so the fault may concern one result
     monkeypatch.setattr(sync, "answers", lambda uri: not tried)
     tried.clear()
     with pytest.raises(ReclipError, match="connection lost"):

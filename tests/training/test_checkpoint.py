@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import ComputeSettings, RectifySettings
-from reclip.pipeline.artifacts import curve_file, seed_file
+from reclip.pipeline.artifacts import CURVE_FILE as CURVE
+from reclip.pipeline.artifacts import WEIGHTS_FILE as WEIGHTS
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
-from reclip.stages.seeds import each_seed
+from reclip.stages.train_seed import train_seed
 from reclip.training.checkpoint import Checkpoint
 from reclip.training.loop import Task, batches, train
 
@@ -39,7 +40,7 @@ def run(
     model = torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.BatchNorm1d(4))
     data = torch.randn(COUNT, 5, generator=torch.Generator().manual_seed(9))
     noise = torch.Generator().manual_seed(seed)
-    path = seed_file(folder, seed)
+    path = folder / f"{seed}" / WEIGHTS
     steps: list[int] = []
 
     def losses(batch) -> dict[str, torch.Tensor]:
@@ -62,7 +63,7 @@ def run(
         count=COUNT,
         seed=seed,
         checkpoint=Checkpoint(path, digest, every_seconds=0),
-        curve=curve_file(folder, seed),
+        curve=(folder / f"{seed}" / CURVE),
         label="test",
         loaders=loaders,
     )
@@ -70,7 +71,7 @@ def run(
 
 
 def made(folder: Path) -> list[bytes]:
-    return [seed_file(folder, 0).read_bytes(), curve_file(folder, 0).read_bytes()]
+    return [(folder / f"{0}" / WEIGHTS).read_bytes(), (folder / f"{0}" / CURVE).read_bytes()]
 
 
 def test_prefetching_changes_nothing(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, stop_at: int) ->
     assert len(run(whole)) == STEPS
     with pytest.raises(Stopped):
         run(broken, stop_at=stop_at)
-    assert not seed_file(broken, 0).exists()
+    assert not (broken / f"{0}" / WEIGHTS).exists()
     assert len(run(broken)) == STEPS - stop_at  # it resumed
     assert made(broken) == made(whole)
 
@@ -100,7 +101,7 @@ def test_a_run_depends_on_its_seed(tmp_path: Path) -> None:
     run(tmp_path / "b", seed=0)
     run(tmp_path / "b", seed=1)
     assert made(tmp_path / "a") == made(tmp_path / "b")
-    one, other = (seed_file(tmp_path / "b", s).read_bytes() for s in (0, 1))
+    one, other = ((tmp_path / "b" / f"{s}" / WEIGHTS).read_bytes() for s in (0, 1))
     assert one != other
 
 
@@ -134,7 +135,7 @@ def test_every_epoch_visits_every_image_once_in_a_new_order() -> None:
 
 def test_the_curve_has_a_line_a_step(tmp_path: Path) -> None:
     run(tmp_path)
-    lines = curve_file(tmp_path, 0).read_text().splitlines()
+    lines = (tmp_path / f"{0}" / CURVE).read_text().splitlines()
     assert lines[0] == "step,epoch,lr,loss,first,second"
     assert len(lines) == STEPS + 1
     step, epoch, lr, loss, first, second = map(float, lines[1].split(","))
@@ -143,59 +144,60 @@ def test_the_curve_has_a_line_a_step(tmp_path: Path) -> None:
     assert float(lines[-1].split(",")[2]) < 0.05 / 4  # the rate has decayed
 
 
-# A job of several seeds.
+# The job of a seed.
 
 
-def seeds_job(folder: Path) -> Job:
-    settings = {"seeds": (0, 1), "rectify": SETTINGS, "compute": ComputeSettings()}
-    return Job("rectify", "run", folder, folder.parent / "plan", settings)
+def seed_job(folder: Path, seed: int = 0) -> Job:
+    settings = {"rectify": SETTINGS, "compute": ComputeSettings()}
+    return Job(
+        "rectify", "run", folder / f"seed-{seed}", folder.parent / "plan", settings, seed=seed
+    )
 
 
-def each(job: Job, done: list[int], stop_at: int | None = None) -> None:
-    def start(seed: int) -> Task:
-        if seed == stop_at:
-            raise Stopped
-        done.append(seed)
+def train_job(job: Job, stop_at: int | None = None) -> list[int]:
+    """Train; return the number of images in each step."""
+    steps: list[int] = []
+
+    def start() -> Task:
         model = torch.nn.Linear(5, 1)
+
+        def losses(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+            if len(steps) == stop_at:
+                raise Stopped
+            steps.append(len(batch))
+            return {"loss": model(batch).square().mean()}
+
         return Task(
             model,
             lambda epoch, rows: torch.ones(len(rows), 5),
-            lambda batch: {"loss": model(batch).square().mean()},
+            losses,
             lambda path: save_file(model.state_dict(), path),
         )
 
-    each_seed(job, COUNT, start)
+    train_seed(job, COUNT, start)
+    return steps
 
 
-def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
-    job, done = seeds_job(tmp_path / "run"), []
+def test_a_killed_seed_has_no_receipt_and_resumes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RECLIP_CHECKPOINT_SECONDS", "0")
+    job, whole = seed_job(tmp_path / "a"), seed_job(tmp_path / "b")
     with pytest.raises(Stopped):
-        each(job, done, stop_at=1)
-    assert why_stale(job) == "not made yet"  # half a run has no receipt
-    each(job, done)
-    assert done == [0, 1]
+        train_job(job, stop_at=5)
+    assert why_stale(job) == "not made yet"
+    assert len(train_job(job)) == STEPS - 5
     assert why_stale(job) is None
-    assert sorted(p.name for p in job.folder.iterdir()) == [
-        "receipt.json", "seed-0-curve.csv", "seed-0.safetensors",
-        "seed-1-curve.csv", "seed-1.safetensors",
-    ]  # fmt: skip
-
-
-def test_a_finished_seed_without_weights_is_trained_again(tmp_path: Path) -> None:
-    job, done = seeds_job(tmp_path / "run"), []
-    with pytest.raises(Stopped):
-        each(job, done, stop_at=1)
-    seed_file(job.folder, 0).unlink()
-    each(job, done)
-    assert done == [0, 0, 1]
+    assert sorted(p.name for p in job.folder.iterdir()) == [CURVE, "receipt.json", WEIGHTS]
+    assert len(train_job(whole)) == STEPS
+    for name in (CURVE, WEIGHTS):
+        assert (job.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
 def test_a_seed_does_not_depend_on_those_before_it(tmp_path: Path) -> None:
-    """Initial weights come from the global generator, which each seed seeds again."""
-    whole, broken = seeds_job(tmp_path / "a"), seeds_job(tmp_path / "b")
-    each(whole, [])
-    with pytest.raises(Stopped):
-        each(broken, [], stop_at=1)
-    torch.rand(5)
-    each(broken, [])
-    assert seed_file(whole.folder, 1).read_bytes() == seed_file(broken.folder, 1).read_bytes()
+    """Initial weights come from the global generator, which each job seeds again."""
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        torch.rand(5)
+        train_job(seed_job(folder, 1))
+    one, other = (tmp_path / name / "seed-1" / WEIGHTS for name in "ab")
+    assert one.read_bytes() == other.read_bytes()
+    train_job(seed_job(tmp_path / "a", 2))
+    assert (tmp_path / "a/seed-2" / WEIGHTS).read_bytes() != one.read_bytes()

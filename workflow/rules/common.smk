@@ -3,6 +3,7 @@
 import sys
 
 from reclip.cli import fork_server
+from reclip.pipeline.job import seed_of
 from reclip.pipeline.receipts import warnings, why_stale
 from reclip.pipeline.staleness import settle
 from reclip.pipeline.stages import STAGES
@@ -24,16 +25,22 @@ if os.environ.get(fork_server.RUN, len(STALE) > 20):
         fork_server.start()
 
 
+def job_of(stage, wildcards):
+    """Return the job of a stage's rule with these wildcards."""
+    id = getattr(wildcards, STAGES[stage].names, PLAN.params.experiment)
+    seed = getattr(wildcards, "seed", None)
+    return PLAN.job(stage, id, seed and seed_of(seed))
+
+
 def needs(stage):
     """Input function: the job's plan file and the receipts of its inputs.
 
     The inputs of a fresh job are `ancient`: their times do not matter. It names no stale input. Such
     an input was lost after the job ran, and naming it would run both again.
     """
-    kind = STAGES[stage].kind
 
     def paths(wildcards):
-        job = PLAN.job(stage, getattr(wildcards, kind, PLAN.params.experiment))
+        job = job_of(stage, wildcards)
         if job in STALE:
             return [
                 job.plan_file.as_posix(),
@@ -46,17 +53,11 @@ def needs(stage):
 
 
 def command(stage):
-    """Params function: the `reclip` command of a stage's rule, with the rule's wildcard.
+    """Params function: the `reclip` command of a stage's rule, with the rule's wildcards.
 
     Snakemake would expand braces in a string, such as those in the name of the settings file.
     """
-    kind = STAGES[stage].kind
-
-    def text(wildcards):
-        id = "" if kind == "experiment" else f" --{kind} {getattr(wildcards, kind)}"
-        return f"{RECLIP} {stage}{id}"
-
-    return text
+    return lambda wildcards: f"{RECLIP} {stage}{job_of(stage, wildcards).options}"
 
 
 def gpus(stage):

@@ -5,9 +5,9 @@ use rule stage as distill with:
     input:
         needs("distill"),
     output:
-        f"{RESULTS}/runs/{{run}}/distill/receipt.json",
+        f"{RESULTS}/runs/{{run}}/distill/{{seed}}/receipt.json",
     log:
-        f"{LOGS}/distill/{{run}}.log",
+        f"{LOGS}/distill/{{run}}/{{seed}}.log",
     resources:
         gpu=gpus("distill"),
     params:
@@ -18,9 +18,9 @@ use rule stage as probe with:
     input:
         needs("probe"),
     output:
-        f"{RESULTS}/runs/{{run}}/probe/receipt.json",
+        f"{RESULTS}/runs/{{run}}/probe/{{seed}}/receipt.json",
     log:
-        f"{LOGS}/probe/{{run}}.log",
+        f"{LOGS}/probe/{{run}}/{{seed}}.log",
     resources:
         gpu=gpus("probe"),
     params:

@@ -5,9 +5,9 @@ use rule stage as rectify with:
     input:
         needs("rectify"),
     output:
-        f"{RESULTS}/runs/{{run}}/rectify/receipt.json",
+        f"{RESULTS}/runs/{{run}}/rectify/{{seed}}/receipt.json",
     log:
-        f"{LOGS}/rectify/{{run}}.log",
+        f"{LOGS}/rectify/{{run}}/{{seed}}.log",
     resources:
         gpu=gpus("rectify"),
     params:
@@ -18,9 +18,9 @@ use rule stage as pseudo_mask with:
     input:
         needs("pseudo-mask"),
     output:
-        f"{RESULTS}/runs/{{run}}/pseudo-mask/receipt.json",
+        f"{RESULTS}/runs/{{run}}/pseudo-mask/{{seed}}/receipt.json",
     log:
-        f"{LOGS}/pseudo-mask/{{run}}.log",
+        f"{LOGS}/pseudo-mask/{{run}}/{{seed}}.log",
     resources:
         gpu=gpus("pseudo-mask"),
     params:

@@ -13,10 +13,9 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import read_json
 from reclip.common.tables import read_table
 from reclip.data.index import DataSet
-from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ratio
-from reclip.evaluate.predictors import Predictor, hypotheses_and_truth, predictors
-from reclip.pipeline.artifacts import curve_file
+from reclip.evaluate.predictors import Predictor, hypotheses_and_truth, predictor
+from reclip.pipeline.artifacts import CONFUSION_FILE, CURVE_FILE, DISTANCE_COLUMNS, DISTANCE_FILE
 from reclip.pipeline.job import Job
 
 ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
@@ -25,7 +24,7 @@ ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
 
 @dataclass(frozen=True)
 class Result:
-    """One run's results. `job` is its evaluate job."""
+    """One run's results. `job` is its gather job."""
 
     role: str
     job: Job
@@ -33,6 +32,11 @@ class Result:
     @property
     def run(self) -> str:
         return self.job.id
+
+    @property
+    def evaluations(self) -> list[Job]:
+        """The evaluate jobs of the run, a seed each."""
+        return list(self.job.inputs.values())
 
     @property
     def label(self) -> str:
@@ -47,12 +51,12 @@ class Result:
     @cached_property
     def confusion(self) -> np.ndarray:
         """Pixels (S, C, C) of class i predicted as j."""
-        return np.load(self.job.folder / "confusion.npy")
+        return np.load(self.job.folder / CONFUSION_FILE)
 
     @cached_property
     def distance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edges (B + 1,) of the distance bins, objects (B,) in them, and mIoU (S, B) in percent."""
-        rows = read_table(self.job.folder / "distance.csv", ("seed", *DistanceBins.COLUMNS))
+        rows = read_table(self.job.folder / DISTANCE_FILE, ("seed", *DISTANCE_COLUMNS))
         seeds = len({row["seed"] for row in rows})
         miou = np.array([float(row["miou"] or "nan") for row in rows]).reshape(seeds, -1)
         bins = rows[: miou.shape[1]]  # the same for every seed
@@ -62,8 +66,7 @@ class Result:
     @cached_property
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
         """Epoch (T,) and losses (S, T) of each training step."""
-        folder = self.job.inputs["model"].folder
-        files = [curve_file(folder, seed) for seed in self.job.settings["seeds"]]
+        files = [job.inputs["model"].folder / CURVE_FILE for job in self.evaluations]
         # A training of one step has one row, which numpy reads as a scalar.
         steps = [np.atleast_1d(np.genfromtxt(f, delimiter=",", names=True)) for f in files]
         return steps[0]["epoch"].astype(int), np.stack([s["loss"] for s in steps])
@@ -71,15 +74,15 @@ class Result:
     @cached_property
     def hypotheses(self) -> tuple[np.ndarray, np.ndarray]:
         """Hypotheses of the val images and the classes in their label maps, each bool (N, C)."""
-        return tuple(array.numpy() for array in hypotheses_and_truth(self.job))
+        return tuple(array.numpy() for array in hypotheses_and_truth(self.evaluations[0]))
 
     @cached_property
     def features(self) -> FeatureCache:
-        return FeatureCache(self.job.inputs["features"].folder)
+        return FeatureCache(self.evaluations[0].inputs["features"].folder)
 
     def predictors(self, device: torch.device) -> Iterator[Predictor]:
         """Return the predictor of each seed, one after another."""
-        return (predict for _, predict in predictors(self.job, self.features, device))
+        return (predictor(job, self.features, device) for job in self.evaluations)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class Comparison:
 
     @cached_property
     def data(self) -> DataSet:
-        return DataSet(next(iter(self.results.values())).job.inputs["data"].folder)
+        result = next(iter(self.results.values()))
+        return DataSet(result.evaluations[0].inputs["data"].folder)
 
     @cached_property
     def names(self) -> list[str]:

@@ -15,7 +15,7 @@ from reclip.data.index import Item
 from reclip.data.views import resize
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
-from reclip.pipeline.artifacts import seed_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import Frame, Piece, class_map, feature_frame, upsample
 
@@ -142,8 +142,8 @@ def draw(comparison: Comparison, device: torch.device) -> Figure:
     if "rectified" not in comparison.results:
         return style.nothing(f"{comparison.dataset} has no rectified run")
     result, names = comparison.results["rectified"], comparison.names
-    weights = seed_file(result.job.inputs["model"].folder, result.job.settings["seeds"][0])
-    model = Rectifier.load(weights, device)
+    first = result.evaluations[0]
+    model = Rectifier.load(first.inputs["model"].folder / WEIGHTS_FILE, device)
     chosen = most_changed(model, result.features, comparison.data.items("val"))[:PHOTOS]
     if not chosen:
         return style.nothing("rectification changes no pixel")

@@ -25,7 +25,7 @@ from reclip.evaluate.figures import style
 from reclip.evaluate.figures.by_class import draw_matrices, most_confused
 from reclip.evaluate.figures.comparison import Result, evenly_spaced, mean_and_sd, row_shares
 from reclip.evaluate.figures.distance import draw_curves
-from reclip.pipeline.artifacts import seed_file
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job, snakemake
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import why_stale
@@ -111,7 +111,7 @@ def evaluated(plan: Plan, dataset: str, runs: list[str], params: str, kind: str)
             f"dataset '{dataset}' has no labels, so {kind} cannot be computed: give its source "
             f"val_images and val_labels, or draw heatmaps"
         )
-    jobs = [plan.job("evaluate", run) for run in runs]
+    jobs = [plan.job("gather", run) for run in runs]
     require_fresh(jobs, params)
     return [Result("query", job) for job in jobs]
 
@@ -227,7 +227,7 @@ def heatmaps(
         if hint.startswith("; known"):  # an example, instead of all ids
             hint = f"; its photos are named like '{photos[0].item.id}'"
         raise ReclipError(f"--image: dataset '{dataset}' has no photo '{image}'{hint}")
-    logits_of = predictor(plan, run, model, rectifier, features)
+    logits_of = predictor(plan, model, rectifier, features)
     searched, share = [], None
     if photo is None:
         split = [p for p in photos if p.split == photos[0].split]
@@ -241,7 +241,7 @@ def heatmaps(
                 f"rectification changes no pixel of photo '{photo.item.id}', so no class stands "
                 f"out: name classes with --classes"
             )
-    said = f"{run}, seed {plan.experiment.seeds(run)[0]}"
+    said = f"{run}, seed {model.seed}"
     sign = "+" if plan.experiment.rectify(rectifier.id).combine == "add" else "−"
     biases = ("Reference", "positional")
     return _save(
@@ -253,7 +253,7 @@ def heatmaps(
 
 
 def models(plan: Plan, run: str) -> tuple[Job, Job]:
-    """Return the jobs of a run's model, and of the rectified CLIP whose Reference it uses.
+    """Return the jobs of a run's first seed, and of the rectified CLIP whose Reference it uses.
 
     A student uses its teacher's Reference; a rectified CLIP uses its own.
     Raises ReclipError: the run has neither Reference nor positional logits.
@@ -262,9 +262,11 @@ def models(plan: Plan, run: str) -> tuple[Job, Job]:
     if settings.method == "rectify":
         learned = experiment.rectify(run)
         if learned.reference or learned.positional:
-            return plan.job("rectify", run), plan.job("rectify", run)
+            job = plan.trained(run)[0]
+            return job, job
     if settings.method == "distill" and "reference" in experiment.distill(run).head:
-        return plan.job("distill", run), plan.job("rectify", settings.teacher)
+        student = plan.trained(run)[0]
+        return student, plan.job("rectify", settings.teacher, student.seed)
     having = experiment.compared(settings.dataset).get("rectified")
     hint = f", e.g. '{having}'" if having and having != run else ""
     raise ReclipError(
@@ -274,16 +276,16 @@ def models(plan: Plan, run: str) -> tuple[Job, Job]:
 
 
 def predictor(
-    plan: Plan, run: str, model: Job, rectifier: Job, features: FeatureCache
+    plan: Plan, model: Job, rectifier: Job, features: FeatureCache
 ) -> Callable[[maps.Photo], maps.Logits]:
-    """Return a function from a photo to its logits by the run's first seed."""
-    device, seed = setup(plan.params.compute), plan.experiment.seeds(run)[0]
-    teacher = Rectifier.load(seed_file(rectifier.folder, seed), device)
+    """Return a function from a photo to its logits by the jobs of `models`."""
+    device = setup(plan.params.compute)
+    teacher = Rectifier.load(rectifier.folder / WEIGHTS_FILE, device)
     if model is rectifier:
         return partial(maps.of_rectifier, teacher, features)
     from reclip.distill.deeplab import Student  # imports timm, which takes seconds
 
-    student = Student.load(seed_file(model.folder, seed)).to(device)
+    student = Student.load(model.folder / WEIGHTS_FILE).to(device)
     return partial(maps.of_student, student, teacher, features)
 
 
