@@ -24,7 +24,7 @@ STAGES = {
     "embed-text": "--dataset=voc",
     "cache-features": "--dataset=voc",
     "hypothesise": "--dataset=voc",
-    "rectify": f"--run={RUN}",
+    "rectify": f"--run={RUN} --seed=0",
 }
 SETTINGS = ("rectify.epochs=1", f"runs.{RUN}.seeds=[0]", "tracking.enabled=false")
 KILOBYTE = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
@@ -53,7 +53,7 @@ def measure(folder: Path, photos: int) -> dict[str, Took]:
     folder.mkdir()
     changes = (*SETTINGS, f"datasets.voc.source.train={photos}")
     run(folder, "init", "mini", *(f"--set={change}" for change in changes))
-    return {stage: run(folder, stage, what) for stage, what in STAGES.items()}
+    return {stage: run(folder, stage, *what.split()) for stage, what in STAGES.items()}
 
 
 def main() -> None:

@@ -49,6 +49,15 @@ def unit_features(tokens: np.ndarray) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.from_numpy(tokens).float(), dim=-1)
 
 
+def _read(file: NpyFile, first: int, out: np.ndarray) -> None:
+    """Fill `out` with elements of a file, or report that it is damaged."""
+    try:
+        file.read_into(first, out)
+    except (ValueError, EOFError):  # entering a context for each of millions of reads would show
+        with result(file.path):
+            raise
+
+
 class _OpenShard:
     """The files of a shard, opened when they are first read."""
 
@@ -139,8 +148,7 @@ class FeatureCache:
         for window in windows(size, self.image_settings):
             grid = grid_of(window[2:], self.patch)
             tokens = np.empty((*grid, self._dim), self._dtype)
-            with result(file.path):
-                file.read_into(offset * self._dim, tokens)
+            _read(file, offset * self._dim, tokens)
             found.append((window, unit_features(tokens)))
             offset += math.prod(grid)
         return found
@@ -166,8 +174,7 @@ class FeatureCache:
         for k, row in enumerate(rows):
             shard, place = self._place("train", int(row))
             file = shard.views
-            with result(file.path):
-                file.read_into((number * file.shape[1] + place) * size, tokens[k])
+            _read(file, (number * file.shape[1] + place) * size, tokens[k])
             cells[k] = shard.cells[number, place]
         grid = torch.from_numpy(cells)
         place = torch.arange(side)
