@@ -9,7 +9,6 @@ from snakemake.utils import min_version
 from reclip.common.errors import ReclipError
 from reclip.config import PARAMS
 from reclip.config.load import settings_file
-from reclip.device import uses_gpu
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.recipes import FIGURES, gallery_files
 
@@ -58,6 +57,7 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/stage.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/clip.smk"

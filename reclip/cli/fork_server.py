@@ -85,7 +85,7 @@ class Handler(socketserver.StreamRequestHandler):
     """Forks the job of one client, and passes on signals and the exit code."""
 
     def handle(self) -> None:
-        _die_with_parent()
+        die_with_parent()
         try:
             _, files, *_ = socket.recv_fds(self.connection, 1, 3)
             request = json.loads(self.rfile.readline())
@@ -120,7 +120,7 @@ class Handler(socketserver.StreamRequestHandler):
         """Run the command line, with what a process started by the client would have."""
         code = 0
         try:
-            _die_with_parent()
+            die_with_parent()
             self.rfile.close()
             self.connection.close()
             self.server.socket.close()
@@ -145,7 +145,8 @@ class Handler(socketserver.StreamRequestHandler):
         os._exit(code)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the system kill this process when its parent ends, if it can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -6,7 +6,7 @@ import click
 
 from reclip.cli.options import plan_option
 from reclip.config.compat import DIFFERENCES
-from reclip.cost.machines import DEFAULT_GPU, GPUS
+from reclip.cost.machines import CPU, DEFAULT_GPU, GPUS
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.staleness import write_plan_files
 
@@ -14,6 +14,16 @@ from reclip.pipeline.staleness import write_plan_files
 @click.command()
 @plan_option
 @click.option("--cost", is_flag=True, help="Print the cost of the jobs: FLOP, disk, hours.")
+@click.option(
+    "--resources",
+    is_flag=True,
+    help="Print what each job asks for: GPUs, memory, time, threads.",
+)
+@click.option(
+    "--machine",
+    type=click.Choice([CPU, *GPUS]),
+    help="With --resources: the machine that jobs run on.  [default: this one]",
+)
 @click.option(
     "--gpu",
     type=click.Choice(list(GPUS)),
@@ -27,11 +37,26 @@ from reclip.pipeline.staleness import write_plan_files
 @click.option(
     "--markdown", is_flag=True, help="With --cost: print Markdown, without hours of this machine."
 )
-def plan(plan: Plan, cost: bool, gpu: str | None, calibrate: bool | None, markdown: bool) -> None:
-    """Write the plan files, or print the cost.
+def plan(
+    plan: Plan,
+    cost: bool,
+    resources: bool,
+    machine: str | None,
+    gpu: str | None,
+    calibrate: bool | None,
+    markdown: bool,
+) -> None:
+    """Write the plan files, or print the cost or the resources.
 
     A plan file holds the resolved settings of a job. They lie in results/<experiment>/plan/.
     """
+    if (resources and cost) or (machine and not resources):
+        raise click.UsageError("--resources goes without --cost, and --machine needs it")
+    if resources:
+        from reclip.cost.resources_table import resources_text
+
+        click.echo(resources_text(plan, machine))
+        return
     if markdown and calibrate:
         raise click.UsageError("--markdown prints nothing about this machine: remove --calibrate")
     if cost:

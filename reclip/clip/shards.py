@@ -35,7 +35,7 @@ _FOLDER = re.compile(r"shards-[0-9a-f]{16}")
 _SHARD = re.compile(r"(train|val)-\d{5,}")
 _OWN = re.compile(
     r"\.done\.checkpoint|\.share-\d+-of-\d+\.checkpoint"
-    r"|(tokens|global|views|cells)\.npy|\.(tokens|global|views|cells)\.reclip-.*\.partial\.npy"
+    r"|(tokens|global|views|cells)\.npy|\.(tokens|global|views|cells)\..*\.partial\.npy"
 )
 
 

@@ -9,16 +9,23 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from reclip.common.errors import ReclipError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EFBIG, errno.EIO, errno.EROFS)
+
+MACHINE = f"{crc32(socket.gethostname().encode()):08x}"
+"""This machine in the names of temporary files: on a shared disk, others have processes, too."""
+WEEK_SECONDS = 7 * 24 * 3600  # no file takes so long to write
 
 
 @contextmanager
@@ -31,7 +38,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Raises ReclipError: the disk is full, or the file cannot be written for another reason.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.reclip-{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{MACHINE}.reclip-{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(path.parent.absolute())
@@ -70,12 +77,21 @@ def _mode_of_new(path: Path) -> int:
 def _clear_abandoned(folder: Path) -> None:
     """Remove temporary files of killed processes; those of features may fill the disk.
 
+    Whether a process of another machine runs is not known here, so its files must be a week old.
     Each folder is searched once a process, because it may hold a file for every photo.
     """
     for path in folder.glob(".*.reclip-*.partial*"):
-        found = re.search(r"\.reclip-(\d+)\.partial(\.\w+)?$", path.name)
-        if found and not _is_running(int(found[1])):
+        found = re.search(r"\.(\w+)\.reclip-(\d+)\.partial(\.\w+)?$", path.name)
+        if found and _is_abandoned(path, found[1], int(found[2])):
             path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, machine: str, process: int) -> bool:
+    if machine == MACHINE:
+        return not _is_running(process)
+    with suppress(FileNotFoundError):  # renamed meanwhile
+        return path.stat().st_mtime < time.time() - WEEK_SECONDS
+    return False
 
 
 def _is_running(process: int) -> bool:

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from reclip.common.errors import ReclipError
-from reclip.cost import flops
+from reclip.cost import flops, meta
 from reclip.cost.machines import Rates
 from reclip.cost.stage_work import Facts
 from reclip.data.images import read_image
@@ -73,7 +73,7 @@ def _per_second(run: Callable[[], object]) -> float:
 
 def _blocks(facts: Facts, dataset: str, device: torch.device) -> float:
     """Return the FLOP/s of blocks of the image tower on the tokens of a view."""
-    tower = flops.meta_clip(facts.model, BLOCKS).model.visual.transformer
+    tower = meta.clip(facts.model, BLOCKS).model.visual.transformer
     blocks = copy.deepcopy(tower).to_empty(device=device)
     for parameter in blocks.parameters():
         torch.nn.init.normal_(parameter, std=0.02)

@@ -7,30 +7,25 @@ It does not count norms, activations, softmaxes and optimisers, which are below 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
-from open_clip.model import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from reclip.clip.architecture import architecture
 from reclip.clip.dense import dense_features
 from reclip.clip.load import Clip
 from reclip.clip.text import ReferenceEncoder, encode_tokens
-from reclip.config.models import ClipSettings, DistillSettings, RectifySettings
+from reclip.config.models import DistillSettings, RectifySettings
+from reclip.cost import meta
 from reclip.cost.machines import Work
-from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
+from reclip.distill.deeplab import Student
 from reclip.distill.losses import distillation_loss
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
-from reclip.rectify.model import PositionalNet, Rectifier, rectified_logits
-
-WORD = "cat"  # one token of CLIP's vocabulary
+from reclip.rectify.model import rectified_logits
 
 
 class Cost(NamedTuple):
@@ -60,35 +55,10 @@ def train(run: Callable[[], Tensor]) -> Work:
     return count(lambda: run().sum().backward())
 
 
-def _bytes_of(module: nn.Module) -> int:
-    return sum(t.numel() * t.element_size() for t in module.state_dict().values())
-
-
-def _meta(*shape: int, learns: bool = False) -> Tensor:
-    return torch.empty(shape, device="meta", requires_grad=learns)
-
-
-@cache
-def meta_clip(name: str, layers: int | None = None) -> Clip:
-    """Return the CLIP model `name` without weights, or with the first `layers` of each tower.
-
-    Raises ReclipError: there is no such model, or it is not a plain ViT.
-    """
-    if layers:
-        clip = copy.copy(meta_clip(name))
-        clip.model = copy.deepcopy(clip.model)
-        for tower in (clip.model.transformer, clip.model.visual.transformer):
-            tower.resblocks = tower.resblocks[:layers]
-        return clip
-    with torch.device("meta"):
-        model = CLIP(**architecture(ClipSettings(model=name), (), None)[0])
-    return Clip(model, SimpleTokenizer(context_length=model.context_length), (), ())
-
-
 def _of_all_layers(model: str, tower: str, cost: Callable[[Clip], Work]) -> Work:
     """Return `cost` of CLIP from its costs with one and with two layers: all layers are equal."""
-    layers = len(meta_clip(model).model.get_submodule(tower).resblocks)
-    one, two = (cost(meta_clip(model, number)) for number in (1, 2))
+    layers = len(meta.clip(model).model.get_submodule(tower).resblocks)
+    one, two = (cost(meta.clip(model, number)) for number in (1, 2))
     return (2 - layers) * one + (layers - 1) * two
 
 
@@ -97,7 +67,7 @@ def dense(model: str, cells: int, mlp: bool, with_global: bool = False) -> Work:
     """Return the FLOPs of `dense_features` on one image of `cells` patches."""
 
     def run(clip: Clip) -> Work:
-        image = _meta(1, 3, clip.patch_size, cells * clip.patch_size)
+        image = meta.tensor(1, 3, clip.patch_size, cells * clip.patch_size)
         return count(lambda: dense_features(clip, image, mlp=mlp, with_global=with_global))
 
     return _of_all_layers(model, "visual.transformer", run)
@@ -106,16 +76,16 @@ def dense(model: str, cells: int, mlp: bool, with_global: bool = False) -> Work:
 @cache
 def image_embedding(model: str) -> Work:
     """Return the FLOPs of CLIP itself on one image of its own size."""
-    clip = meta_clip(model)
+    clip = meta.clip(model)
     side = clip.grid[0] * clip.patch_size
-    return count(lambda: clip.model.encode_image(_meta(1, 3, side, side)))
+    return count(lambda: clip.model.encode_image(meta.tensor(1, 3, side, side)))
 
 
 @cache
 def text_embedding(model: str, tokens: int) -> Work:
     """Return the FLOPs of the text tower on one prompt of `tokens` tokens."""
-    prompt, end = (_meta(*shape).long() for shape in ((1, tokens), (1,)))
-    return count(lambda: encode_tokens(meta_clip(model).model, prompt, end))
+    prompt, end = (meta.tensor(*shape).long() for shape in ((1, tokens), (1,)))
+    return count(lambda: encode_tokens(meta.clip(model).model, prompt, end))
 
 
 @cache
@@ -125,9 +95,7 @@ def reference(model: str, classes: int, slots: int, **settings: Any) -> Cost:
     slots: tokens of the longest class name, with its end token.
     settings: the other arguments of ReferenceEncoder.
     """
-    # A name that fills the context stops rectification, not its estimate.
-    words = min(slots - 1, meta_clip(model).context_length - 3)
-    names = [[" ".join([WORD] * words)]] * classes
+    names = meta.class_names(model, classes, slots)
 
     def run(kind: Callable[..., Work], clip: Clip) -> Work:
         return kind(ReferenceEncoder(clip, names, **settings))
@@ -141,19 +109,13 @@ def rectifier(model: str, classes: int, settings: RectifySettings | None) -> Cos
 
     Of its training this counts the positional net alone.
     """
-    clip = meta_clip(model)
-    width, texts, net = clip.positional_embedding.shape[1], _meta(classes, clip.embed_dim), None
-    if settings and settings.positional:
-        channels = classes if settings.positional_channels == "class" else 1
+    clip, trained = meta.clip(model), meta.rectifier(model, classes, settings)
+    forward, training = count(lambda: trained(meta.tensor(1, 1, 1, clip.embed_dim))), Work()
+    if trained.positional is not None:
         # In eval mode, as batch statistics need more than one cell.
-        net = PositionalNet(width, channels, settings.positional_hidden).to("meta").eval()
-    w_reference = texts if settings and settings.reference else None
-    trained = Rectifier(texts, w_reference, net, clip.positional_embedding, clip.grid)
-    return Cost(
-        count(lambda: trained(_meta(1, 1, 1, clip.embed_dim))),
-        train(lambda: net(_meta(1, width, 1, 1))) if net else Work(),
-        _bytes_of(trained),
-    )
+        net = copy.deepcopy(trained.positional).requires_grad_()
+        training = train(lambda: net(meta.tensor(1, clip.positional_embedding.shape[1], 1, 1)))
+    return Cost(forward, training, meta.size_of(trained))
 
 
 def rectify_image(dim: int, classes: int, cells: int, head_learns: bool) -> Work:
@@ -161,13 +123,14 @@ def rectify_image(dim: int, classes: int, cells: int, head_learns: bool) -> Work
 
     head_learns: the texts that segment have a gradient, not the positional logits alone.
     """
-    z, texts = _meta(1, 1, cells, dim), _meta(classes, dim)
-    head, m_p = _meta(classes, dim, learns=head_learns), _meta(1, cells, classes, learns=True)
+    z, texts = meta.tensor(1, 1, cells, dim), meta.tensor(classes, dim)
+    head = meta.tensor(classes, dim, learns=head_learns)
+    m_p = meta.tensor(1, cells, classes, learns=True)
 
     def run() -> Tensor:
         masks = gumbel_masks(rectified_logits(z, texts, head, m_p, "subtract").flatten(1, 2))
         pooled = masked_pool(masks, z.flatten(1, 2))
-        return contrastive_loss(pooled, texts, _meta(1, classes) > 0)
+        return contrastive_loss(pooled, texts, meta.tensor(1, classes) > 0)
 
     return train(run)
 
@@ -179,26 +142,23 @@ def student(backbone: str, arguments: str, dim: int, crop: int) -> Cost:
     arguments: the backbone's, as JSON, which can be cached.
     Raises ReclipError: timm has no such backbone.
     """
-    image = _meta(1, 3, crop, crop)
+    image = meta.tensor(1, 3, crop, crop)
     with torch.device("meta"), torch.no_grad():
-        net = DeepLabV2(backbone, dim, backbone_args=json.loads(arguments)).eval()
+        net = meta.deeplab(backbone, arguments, dim)
         first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
         forward, of_image = count(lambda: net(image)), count(lambda: first(image))
     # Backward is two products for each one of forward, but the image has no gradient.
-    return Cost(forward, 3 * forward + -1 * of_image, _bytes_of(net))
+    return Cost(forward, 3 * forward + -1 * of_image, meta.size_of(net))
 
 
 def distill_image(settings: DistillSettings, dim: int, classes: int, cells: int) -> Work:
     """Return the FLOPs of head and losses on one image's feature, forward and backward."""
-    feature, texts = _meta(1, dim, 1, cells, learns=True), _meta(classes, dim)
-    with torch.device("meta"):
-        head = SegmentationHead(
-            settings.head, classes, dim, w_q=texts, w_r=texts, positional=_meta(1, 1, cells)
-        )
+    feature, texts = meta.tensor(1, dim, 1, cells, learns=True), meta.tensor(classes, dim)
+    head = meta.head(settings, dim, classes, cells)
 
     def run() -> Tensor:
         logits, unit = Student(nn.Identity(), head)(feature)
-        labels, hypotheses = _meta(1, 1, cells), _meta(1, classes) > 0
+        labels, hypotheses = meta.tensor(1, 1, cells), meta.tensor(1, classes) > 0
         z = feature.detach()
         terms = distillation_loss(logits, unit, labels, z, texts, hypotheses, settings, 1.0)
         return sum(terms.values())

@@ -9,6 +9,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from reclip.pipeline.stages import STAGES
+
+TRAINING = tuple(name for name, stage in STAGES.items() if stage.trains)
+PREFETCHING = ("cache-features", *TRAINING)
+"""Stages that read ahead with `compute.loaders` threads."""
+
 RESIZE_FLOPS = 8
 """FLOPs of one bilinearly resized value: four neighbours, each a multiply-add."""
 
@@ -90,6 +96,22 @@ GPUS = {
     "t4": _gpu("T4", 8.1e12, 8.1e12, 0.32e12),  # has no TF32
 }
 DEFAULT_GPU = "h100"
+
+CPU = "cpu"
+"""The name of a machine without GPUs."""
+
+
+def cpu(threads: int) -> Rates:
+    """Return rates of a job with `threads` threads on a common server's CPU; assumed, and low."""
+    return Rates(
+        matmul=15e9 * threads,
+        conv=10e9 * threads,
+        resize=30e6 * threads,
+        operations=30e3,
+        megapixels=1 / MEGAPIXEL_SECONDS,
+        read=READ_RATE / 10,
+        write=READ_RATE / 10,
+    )
 
 
 def seconds(work: Work, rates: Rates, loaders: int = 0) -> float:

@@ -9,41 +9,44 @@ import pandas as pd
 from reclip.common.templates import fill
 from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
-from reclip.cost.machines import DEFAULT_GPU, GPUS, Rates, Work, seconds
+from reclip.cost.machines import DEFAULT_GPU, GPUS, PREFETCHING, TRAINING, Rates, Work, seconds
 from reclip.cost.stage_work import WORK_OF, Facts
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES
-
-TRAINING = ("rectify", "distill", "probe")
-PREFETCHING = ("cache-features", *TRAINING)  # with `compute.loaders` threads
 
 
 def job_costs(facts: Facts) -> pd.DataFrame:
     """Return a row for each job, in order. No data or weights are needed.
 
-    Columns: stage; id; dataset ("" for tables and figures); trainings (one a seed); work; loaders
-    (threads that prefetch for it); for_check (only `<experiment>_check` asks for its run).
+    Columns: stage; id; seed; dataset ("" for tables and figures); trainings (1 for a job that
+    trains); work; loaders (threads that prefetch for it); for_check (only `<experiment>_check` asks
+    for its run).
     """
     rows = [
         {
             "stage": stage,
             "id": id,
-            "dataset": facts.dataset(id) if kind == "run" else id if kind == "dataset" else "",
-            "trainings": len(facts.experiment.seeds(id)) if stage in TRAINING else 0,
-            "work": WORK_OF[stage](facts, id) if stage in WORK_OF else Work(),
+            "seed": seed,
+            "dataset": facts.dataset(id) if of == "run" else id if of == "dataset" else "",
+            "trainings": int(stage in TRAINING),
+            "work": work,
             "loaders": facts.plan.params.compute.loaders if stage in PREFETCHING else 0,
-            "for_check": kind == "run" and id in facts.experiment.check_only,
+            "for_check": of == "run" and id in facts.experiment.check_only,
         }
-        for stage, kind in ((stage, STAGES[stage].kind) for stage in STAGES)
+        for stage, of in ((stage, STAGES[stage].names) for stage in STAGES)
         for id in facts.plan.ids(stage)
+        # A run's seeds do the same work.
+        for work in [WORK_OF[stage](facts, id) if stage in WORK_OF else Work()]
+        for seed in facts.plan.seeds(stage, id)
     ]
-    return pd.DataFrame(rows)
+    # Of objects, or pandas would make NaN of None.
+    return pd.DataFrame(rows).assign(seed=pd.Series([row["seed"] for row in rows], dtype=object))
 
 
 def summary(costs: pd.DataFrame, gpu: Rates, here: Rates | None, at_once: int) -> pd.DataFrame:
     """Return a row for each stage and dataset, in order, then the total and the check's part.
 
-    Columns: jobs, trainings, flops, bytes, gpu_hours and, if `here` is given, hours_here.
+    Columns: jobs, trainings (one a seed), flops, bytes, gpu_hours and, with `here`, hours_here.
     at_once: number of jobs that run at the same time on this machine.
     """
     jobs = costs.assign(

@@ -1,4 +1,4 @@
-"""Estimate the work of every stage from the settings and from the number and sizes of photos."""
+"""Estimate the work of a job of every stage from the settings and the photos: one seed of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reclip.clip.extract import TOKENS_A_BATCH
 from reclip.clip.prompts import templates
 from reclip.config.models import OptimiserSettings, ViewSettings
 from reclip.config.sources import WorldSource
-from reclip.cost import flops
+from reclip.cost import flops, meta
 from reclip.cost.census import Census, take_census
 from reclip.cost.machines import Work
 from reclip.data.layouts.layout import SPLITS
@@ -57,7 +57,7 @@ class Facts:
         self.plan = plan
         self.experiment = plan.experiment
         self.model = plan.experiment.clip.model
-        clip = flops.meta_clip(self.model)
+        clip = meta.clip(self.model)
         self.dim, self.patch = clip.embed_dim, clip.patch_size
         self.token = self.dim * {"float16": 2, "float32": 4}[plan.experiment.clip.cache_dtype]
         self.census: dict[str, Census] = {}
@@ -176,7 +176,7 @@ def hypothesise(facts: Facts, dataset: str) -> Work:
 
 
 def rectify(facts: Facts, run: str) -> Work:
-    """Return the work of all seeds. Features are cached, so only CLIP's text tower runs."""
+    """Return the work of a seed. Features are cached, so only CLIP's text tower runs."""
     dataset, settings = facts.dataset(run), facts.experiment.rectify(run)
     classes, patches = facts.classes(run), facts.view_cells(dataset)
     model = facts.rectifier(run)
@@ -209,10 +209,8 @@ def _health(facts: Facts, run: str) -> Work:
 
 
 def pseudo_mask(facts: Facts, run: str) -> Work:
-    """Return the work of one mask for each training photo and each teacher that has a student."""
-    teachers = len(facts.experiment.taught_seeds(run) or (None,))
-    mask = facts.work(_label_map, facts.dataset(run), "train")
-    return teachers * (mask + _predict(facts, run, "train"))
+    """Return the work of one mask for each training photo."""
+    return facts.work(_label_map, facts.dataset(run), "train") + _predict(facts, run, "train")
 
 
 def distill(facts: Facts, run: str) -> Work:
@@ -230,7 +228,7 @@ def distill(facts: Facts, run: str) -> Work:
 
 
 def probe(facts: Facts, run: str) -> Work:
-    """Return the work of all seeds. The student only predicts; one 1×1 convolution learns."""
+    """Return the work of a seed. The student only predicts; one 1×1 convolution learns."""
     dataset, classes = facts.dataset(run), facts.classes(run)
     number = facts.view_cells(dataset, OUTPUT_STRIDE)
     image = facts.student(run).forward + Work(
@@ -243,7 +241,7 @@ def probe(facts: Facts, run: str) -> Work:
 def evaluate(facts: Facts, run: str) -> Work:
     pixels = sum(p.number * math.prod(p.size) for p in facts.photos(facts.dataset(run), "val"))
     truth = Work(megapixels=pixels / 1e6, written=8 * facts.classes(run) ** 2 + METRICS_BYTES)
-    return len(facts.experiment.seeds(run) or (None,)) * (_predict(facts, run, "val") + truth)
+    return _predict(facts, run, "val") + truth
 
 
 def package(facts: Facts, run: str) -> Work:
@@ -251,6 +249,17 @@ def package(facts: Facts, run: str) -> Work:
     rectified = facts.plan.params.runs[run].method == "rectify"
     model = facts.rectifier(run) if rectified else facts.student(run)
     return Work(written=model.size + CARD_BYTES)
+
+
+def summarise(facts: Facts, name: str) -> Work:
+    """Return the time that counts: two readings of each mask, one photo for the gallery."""
+    return sum(
+        (
+            facts.work(lambda p: Work(megapixels=3 * math.prod(p.size) / 1e6), dataset, "train")
+            for dataset in facts.experiment.own_photos
+        ),
+        Work(),
+    )
 
 
 WORK_OF: dict[str, Callable[[Facts, str], Work]] = {
@@ -279,19 +288,18 @@ def _features(facts: Facts, patches: int, with_global: bool = False, kept: bool 
 def _training(
     facts: Facts, run: str, settings: OptimiserSettings, step: Work, image: Work, kept: Work
 ) -> Work:
-    """Return the work of all seeds of a run.
+    """Return the work of a training.
 
-    A running training also keeps a checkpoint of about twice its weights, which is not counted.
+    It also keeps a checkpoint of about twice its weights while it runs, which is not counted.
 
-    step, image: the work for each of them; kept: the work once for each seed, with its weights.
+    step, image: the work for each of them; kept: the work once, with the weights.
     """
     steps, images = facts.steps(facts.dataset(run), settings)
-    one = steps * (step + Work(steps=1, written=CURVE_BYTES)) + images * image + kept
-    return len(facts.experiment.seeds(run)) * one
+    return steps * (step + Work(steps=1, written=CURVE_BYTES)) + images * image + kept
 
 
 def _training_on_views(facts: Facts, run: str, settings: OptimiserSettings, image: Work) -> Work:
-    """Return the work of all seeds; each reads only the views that are not yet in memory."""
+    """Return the work of a training that reads only the views that are not yet in memory."""
     dataset = facts.dataset(run)
     _, images = facts.steps(dataset, settings)
     views = facts.census[dataset].photos("train")

@@ -9,13 +9,14 @@ from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.distill.learn import build_student, load, losses
+from reclip.distill.losses import counts
 from reclip.distill.view_batches import ViewBatches
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.model import Rectifier
 from reclip.stages.train_seed import train_seed
-from reclip.training.loop import Task
+from reclip.training.task import Task
 
 
 def main(job: Job) -> None:
@@ -41,9 +42,11 @@ def main(job: Job) -> None:
         return Task(
             student,
             load=lambda epoch, rows: load(views, hypotheses, epoch, rows),
-            losses=lambda batch: losses(student, teacher.w_query, batch, settings, noise),
+            losses=lambda batch, share: losses(student, teacher.w_query, batch, share, settings),
             save=student.save,
+            counts=lambda batch: counts(batch[1], settings),
             noise=noise,
+            norms_images=True,
         )
 
     train_seed(job, len(items), start)

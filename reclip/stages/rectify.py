@@ -18,7 +18,7 @@ from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.learn import build_model, load, losses
 from reclip.rectify.model import Rectifier
 from reclip.stages.train_seed import train_seed
-from reclip.training.loop import Task
+from reclip.training.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def main(job: Job) -> None:
         return Task(
             model,
             load=lambda epoch, rows: load(features, hypotheses, epoch, rows),
-            losses=lambda batch: losses(model, batch, settings, noise),
+            losses=lambda batch, share: losses(model, batch, share, settings),
             save=lambda path: model.freeze().save(path),
             noise=noise,
         )

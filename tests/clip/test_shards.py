@@ -63,7 +63,7 @@ def test_only_our_own_names_of_other_settings_are_removed(tmp_path: Path) -> Non
     kept = {*theirs, f"{ours.path.name}/train-00000/views.npy"}
     removed = {
         "shards-0123456789abcdef/train-00000/views.npy",
-        "shards-0123456789abcdef/train-00000/.views.reclip-7.partial.npy",
+        "shards-0123456789abcdef/train-00000/.views.host.reclip-7.partial.npy",
         "shards-0123456789abcdef/val-00012/tokens.npy",
         "shards-0123456789abcdef/val-00012/.done.checkpoint",
         "shards-0123456789abcdef/.share-1-of-2.checkpoint",

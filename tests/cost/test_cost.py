@@ -21,10 +21,8 @@ from reclip.common.errors import ReclipError
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.cost import calibrate, flops, machines
-from reclip.cost.machines import GPUS, RESIZE_FLOPS, Rates, Work, seconds
+from reclip.cost.machines import GPUS, PREFETCHING, RESIZE_FLOPS, TRAINING, Rates, Work, seconds
 from reclip.cost.report import (
-    PREFETCHING,
-    TRAINING,
     amount,
     cost_markdown,
     cost_text,
@@ -61,8 +59,9 @@ def real_plan(tiny_plan: Callable[..., Plan]) -> Callable[..., Plan]:
 
 
 def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
-    costs = job_costs(Facts(plan, use_index))
-    return costs.set_index(["stage", "id"]).loc[(stage, id), "work"]
+    """Return the work of one job: that of a run's first seed."""
+    costs = job_costs(Facts(plan, use_index)).groupby(["stage", "id"])["work"].first()
+    return costs[stage, id]
 
 
 # The work of the jobs.
@@ -71,10 +70,10 @@ def work_of(plan: Plan, stage: str, id: str, use_index: bool = True) -> Work:
 def test_every_job_has_its_cost_in_order(tiny_plan: Callable[..., Plan]) -> None:
     plan = tiny_plan()
     costs = job_costs(Facts(plan))
-    costs = costs.set_index(["stage", "id"])
-    assert costs.index.to_list() == [(job.stage, job.id) for job in plan.jobs]
-    trainings = costs["trainings"][costs["trainings"] > 0].to_dict()
-    assert trainings == {("rectify", "ref-pe"): 2, ("distill", "distill"): 1, ("probe", "probe"): 1}
+    jobs = [(cost.stage, cost.id, cost.seed) for cost in costs.itertuples()]
+    assert jobs == [(job.stage, job.id, job.seed) for job in plan.jobs]
+    trainings = costs[costs["trainings"] > 0].groupby("stage", sort=False)["trainings"].sum()
+    assert trainings.to_dict() == {"rectify": 2, "distill": 1, "probe": 1}
 
 
 def test_costs_need_neither_data_nor_weights(real_plan: Callable[..., Plan]) -> None:
@@ -85,7 +84,7 @@ def test_costs_need_neither_data_nor_weights(real_plan: Callable[..., Plan]) -> 
         }
     )
     with pytest.raises(ReclipError, match=r"absent\.pt"):
-        plan.job("rectify", "ref-pe")
+        plan.job("rectify", "ref-pe", 0)
     facts = Facts(plan)
     assert [facts.census["real"].photos(split) for split in ("train", "val")] == [1464, 1449]
     assert all(cost.work.flops > 0 for cost in job_costs(facts).itertuples() if cost.trainings)
@@ -154,10 +153,13 @@ def test_disabled_parts_of_a_run_cost_nothing(real_plan: Callable[..., Plan]) ->
     assert distill(beta=0).matmul == 0 < distill().matmul
 
 
-def test_seeds_multiply_and_only_teachers_write_masks(tiny_plan: Callable[..., Plan]) -> None:
-    one, three = (tiny_plan({"seeds": {"rectify": list(range(n))}}) for n in (1, 3))
-    assert work_of(three, "rectify", "ref-pe") == 3 * work_of(one, "rectify", "ref-pe")
-    assert work_of(three, "pseudo-mask", "ref-pe") == work_of(one, "pseudo-mask", "ref-pe")
+def test_each_seed_costs_the_same_and_only_teachers_write_masks(tiny_plan) -> None:
+    def works(seeds: int, stage: str) -> list[Work]:
+        costs = job_costs(Facts(tiny_plan({"seeds": {"rectify": list(range(seeds))}})))
+        return costs[costs["stage"] == stage]["work"].to_list()
+
+    assert works(3, "rectify") == 3 * works(1, "rectify")
+    assert works(3, "pseudo-mask") == works(1, "pseudo-mask")
 
 
 def test_every_stage_on_a_gpu_has_its_work() -> None:
@@ -169,10 +171,10 @@ def test_every_stage_on_a_gpu_has_its_work() -> None:
 
 
 class Finished(NamedTuple):
-    """A finished experiment: its plan, and the FLOPs that PyTorch counted by stage and id."""
+    """A finished experiment: its plan, and the FLOPs that PyTorch counted by stage, id and seed."""
 
     plan: Plan
-    counted: dict[tuple[str, str], float]
+    counted: dict[tuple[str, str, int | None], float]
 
 
 def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
@@ -182,17 +184,19 @@ def run_and_count(params: dict[str, Any], stages: Collection[str]) -> Finished:
     for job in plan.jobs:
         if job.stage in stages:
             with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-                run_stage(plan, job.stage, job.id, force=False)
-            counted[job.stage, job.id] = counter.get_total_flops()
+                run_stage(plan, job.stage, job.id, job.seed, force=False)
+            counted[job.stage, job.id, job.seed] = counter.get_total_flops()
     return Finished(plan, counted)
 
 
 def assert_counted(finished: Finished) -> None:
-    for cost in job_costs(Facts(finished.plan)).itertuples():
-        if (cost.stage, cost.id) in finished.counted:
-            # The costs omit the teacher's positional logits, which a student computes once.
-            expected = pytest.approx(finished.counted[cost.stage, cost.id], rel=1e-3)
-            assert cost.work.matmul + cost.work.conv == expected, cost
+    costs = job_costs(Facts(finished.plan)).itertuples()
+    works = {(cost.stage, cost.id, cost.seed): cost.work for cost in costs}
+    for job, counted in finished.counted.items():
+        if job[0] not in WORK_OF:
+            continue
+        # The costs omit the teacher's positional logits, which a student computes once.
+        assert works[job].matmul + works[job].conv == pytest.approx(counted, rel=1e-3), job
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -209,11 +213,11 @@ def finished(tmp_path_factory, tiny_params) -> Iterator[Finished]:
     """The tiny experiment after all its stages but tables and figures, in the current folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
-        yield run_and_count(tiny_params({"views": {"crop": 72}}), WORK_OF)
+        yield run_and_count(tiny_params({"views": {"crop": 72}}), {*WORK_OF, "gather"})
 
 
 def test_flops_equal_those_of_the_stages(finished: Finished) -> None:
-    assert len(finished.counted) == 14
+    assert len(finished.counted) == 20
     assert_counted(finished)
 
 
@@ -236,7 +240,7 @@ def test_disk_equals_the_outputs_of_the_stages(finished: Finished) -> None:
     small = 3000  # headers of files, the manifest
     for cost in job_costs(Facts(finished.plan)).itertuples():
         if cost.stage in WORK_OF:
-            outputs = recorded_outputs(finished.plan.job(cost.stage, cost.id))
+            outputs = recorded_outputs(finished.plan.job(cost.stage, cost.id, cost.seed))
             size = sum(path.stat().st_size for path in outputs)
             assert cost.work.written == pytest.approx(size, rel=0.06, abs=small), cost
 
@@ -357,7 +361,7 @@ def test_command(project: Path) -> None:
     assert run("--cost", "--markdown").output.startswith("| stage | dataset |")
     assert not (project / "results").exists()  # --cost writes nothing
     assert run().exit_code == 0
-    assert (project / "results/tiny/plan/rectify/ref-pe.json").is_file()
+    assert (project / "results/tiny/plan/rectify/ref-pe/seed-0.json").is_file()
 
 
 @pytest.mark.parametrize(

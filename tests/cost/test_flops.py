@@ -18,7 +18,7 @@ from torch import nn
 from reclip.common.errors import ReclipError
 from reclip.config.load import validate
 from reclip.config.models import DistillSettings, Params, RectifySettings
-from reclip.cost import flops
+from reclip.cost import flops, meta
 from reclip.cost.census import PUBLISHED
 from reclip.cost.machines import Work
 from reclip.cost.stage_work import PROMPT_TOKENS, Facts, cells
@@ -152,7 +152,7 @@ def test_the_mean_prompt_has_its_constant_length() -> None:
         texts = [t.format(n) for c in known.classes for n in c for t in templates("reclip")]
         mean = np.mean([2 + len(tokenizer.encode(text)) for text in texts])
         assert mean == pytest.approx(PROMPT_TOKENS, rel=0.05)
-    assert len(tokenizer.encode(flops.WORD)) == 1
+    assert len(tokenizer.encode(meta.WORD)) == 1
 
 
 # Hand formulas for small networks.
@@ -307,4 +307,4 @@ def test_a_small_student() -> None:
 )
 def test_other_models_are_refused(name: str, words: str) -> None:
     with pytest.raises(ReclipError, match=words):
-        flops.meta_clip(name)
+        meta.clip(name)

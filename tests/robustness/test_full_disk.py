@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +24,7 @@ from support.at_the_shell import TO_METRICS, Project, copy_of, finished, small
 from support.paths import TESTS
 
 ARCHIVE = {"kind": "voc", "archive": "voc.tar"}
-TO_RECTIFIED = (*TO_METRICS[:-1], "rectify", "evaluate")
+TO_RECTIFIED = (*TO_METRICS[:-2], "rectify", "evaluate", "gather")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def made(tmp_path_factory) -> Path:
 
 
 def rectifying() -> dict:
-    run = {"dataset": "voc", "method": "rectify", "seeds": [0, 1]}
+    run = {"dataset": "voc", "method": "rectify", "seeds": [0]}
     return small(ARCHIVE) | {"runs": {"ref": run}}
 
 
@@ -168,13 +170,17 @@ def test_a_killed_stage_leaves_nothing_and_is_made_again(good: Project) -> None:
 
 
 def test_what_another_process_is_writing_is_let_be(tmp_path: Path) -> None:
-    ours = tmp_path / ".b.reclip-1.partial.npy"  # the first process always runs
-    theirs = tmp_path / f".b.reclip-{2**22 + 1}.partial.npy"  # more than any process's number
+    no_process = 2**22 + 1  # more than any process's number
+    ours = tmp_path / f".b.{files.MACHINE}.reclip-1.partial.npy"  # the first process always runs
+    abandoned = tmp_path / f".b.{files.MACHINE}.reclip-{no_process}.partial.npy"
+    elsewhere = tmp_path / f".b.0123abcd.reclip-{no_process}.partial.npy"  # on a shared disk
+    week_old = tmp_path / f".c.0123abcd.reclip-{no_process}.partial.npy"
     named_alike = tmp_path / "b.partial.npy"
-    for path in (ours, theirs, named_alike):
+    for path in (ours, abandoned, elsewhere, week_old, named_alike):
         path.write_text("x")
+    os.utime(week_old, (0, time.time() - 8 * 24 * 3600))
     write_text(tmp_path / "a", "x")
-    assert ours.exists() and named_alike.exists() and not theirs.exists()
+    assert set(tmp_path.iterdir()) == {tmp_path / "a", ours, elsewhere, named_alike}
 
 
 # ---------------------------------------------------------------- results that rot

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cheroot.wsgi import Server
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from support.stand_ins import SMALL, Project, make_project
+from support.dvc_remotes import configure, files_with, push, refused, require_same, seen_by_git
+from support.stand_ins import SMALL, make_project
 
 USER, PASSWORD = "reclip", "hush-8431-secret"
 
@@ -39,40 +39,24 @@ def url(tmp_path_factory) -> Iterator[str]:
     thread.join()
 
 
-def give_password(project: Project, password: str = PASSWORD) -> None:
-    for key, value in {"user": USER, "password": password}.items():
-        project.run("dvc", "remote", "modify", "--local", "store", key, value)
-
-
-def files_with(folder: Path, text: str) -> set[str]:
-    found = {path for path in folder.rglob("*") if path.is_file()}
-    return {str(p.relative_to(folder)) for p in found if text.encode() in p.read_bytes()}
-
-
 def test_there_and_back_and_the_password_is_seen_nowhere(url, tmp_path, tiny_params):
     params = tiny_params({**SMALL, "tracking": {"enabled": True, "uri": "sqlite:///mlflow.db"}})
     project = replace(make_project(tmp_path / "project", params), forked=True)  # sooner, forks.py
     project.use_remote(url)
-    give_password(project)
+    configure(project, local=True, user=USER, password=PASSWORD)
     project.make_all()
     project.run("reclip", "prepare", "--dataset", "voc", "--force")  # which MLflow logs
     assert (project.folder / "mlflow.db").is_file()
-    assert "dvc push" in project.run("reclip", "record")
-    project.commit()
-    project.run("dvc", "push")
+    push(project)
 
     clone = project.clone(tmp_path / "clone")
-    give_password(clone, "wrong")
-    said = clone.run("reclip", "restore", check=False)
-    assert "refuses the user or password in .dvc/config.local" in said.splitlines()[-1]
-    assert "wrong" not in said and "Traceback" not in said
-    give_password(clone)
-    clone.run("reclip", "restore")
-    assert clone.bytes() == project.bytes()
-    assert clone.planned() == set()
-    assert "up to date" in clone.run("dvc", "status")
+    configure(clone, local=True, user=USER, password="wrong")
+    said = refused(clone)
+    assert "refuses the user or password in .dvc/config.local" in said
+    assert "wrong" not in said
+    configure(clone, local=True, password=PASSWORD)
+    require_same(clone, project)
 
     for one in (project, clone):
         assert files_with(one.folder, PASSWORD) == {".dvc/config.local"}
-        assert ".dvc/config.local" not in one.run("git", "ls-files", "--others", "--cached",
-                                                  "--exclude-standard")  # fmt: skip
+        assert ".dvc/config.local" not in seen_by_git(one)

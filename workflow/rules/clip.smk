@@ -8,8 +8,6 @@ use rule stage as embed_text with:
         f"{RESULTS}/text/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/embed-text/{{dataset}}.log",
-    resources:
-        gpu=gpus("embed-text"),
     params:
         command=command("embed-text"),
 
@@ -21,8 +19,6 @@ use rule stage as cache_features with:
         f"{RESULTS}/features/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/cache-features/{{dataset}}.log",
-    resources:
-        gpu=gpus("cache-features"),
     params:
         command=command("cache-features"),
 
@@ -34,8 +30,6 @@ use rule stage as hypothesise with:
         f"{RESULTS}/hypotheses/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/hypothesise/{{dataset}}.log",
-    resources:
-        gpu=gpus("hypothesise"),
     params:
         command=command("hypothesise"),
 
@@ -47,5 +41,8 @@ use rule stage as mini_clip with:
     log:
         f"{LOGS}/mini-clip.log",
     threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=600,
     params:
         command=lambda _: f"{RECLIP} pretrain --output {RESULTS}/mini-clip",

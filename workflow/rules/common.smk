@@ -60,11 +60,6 @@ def command(stage):
     return lambda wildcards: f"{RECLIP} {stage}{job_of(stage, wildcards).options}"
 
 
-def gpus(stage):
-    """GPUs of a job. By default one such job runs at a time (profiles/default: gpu=1)."""
-    return 1 if STAGES[stage].gpu and uses_gpu(PLAN.params.compute) else 0
-
-
 def end():
     """Log the run to MLflow if that is done at the end, and show the warnings of fresh results."""
     if LOGS_AT_END:

@@ -8,8 +8,6 @@ use rule stage as fetch with:
         f"{RESULTS}/raw/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/fetch/{{dataset}}.log",
-    resources:
-        gpu=gpus("fetch"),
     params:
         command=command("fetch"),
 
@@ -21,7 +19,5 @@ use rule stage as prepare with:
         f"{RESULTS}/data/{{dataset}}/receipt.json",
     log:
         f"{LOGS}/prepare/{{dataset}}.log",
-    resources:
-        gpu=gpus("prepare"),
     params:
         command=command("prepare"),

@@ -8,8 +8,6 @@ use rule stage as distill with:
         f"{RESULTS}/runs/{{run}}/distill/{{seed}}/receipt.json",
     log:
         f"{LOGS}/distill/{{run}}/{{seed}}.log",
-    resources:
-        gpu=gpus("distill"),
     params:
         command=command("distill"),
 
@@ -21,7 +19,5 @@ use rule stage as probe with:
         f"{RESULTS}/runs/{{run}}/probe/{{seed}}/receipt.json",
     log:
         f"{LOGS}/probe/{{run}}/{{seed}}.log",
-    resources:
-        gpu=gpus("probe"),
     params:
         command=command("probe"),

@@ -8,8 +8,6 @@ use rule stage as evaluate with:
         f"{RESULTS}/runs/{{run}}/evaluate/{{seed}}/receipt.json",
     log:
         f"{LOGS}/evaluate/{{run}}/{{seed}}.log",
-    resources:
-        gpu=gpus("evaluate"),
     params:
         command=command("evaluate"),
 

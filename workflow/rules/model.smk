@@ -8,7 +8,5 @@ use rule stage as package with:
         f"{RESULTS}/runs/{{run}}/model/receipt.json",
     log:
         f"{LOGS}/package/{{run}}.log",
-    resources:
-        gpu=gpus("package"),
     params:
         command=command("package"),

@@ -8,8 +8,6 @@ use rule stage as rectify with:
         f"{RESULTS}/runs/{{run}}/rectify/{{seed}}/receipt.json",
     log:
         f"{LOGS}/rectify/{{run}}/{{seed}}.log",
-    resources:
-        gpu=gpus("rectify"),
     params:
         command=command("rectify"),
 
@@ -21,7 +19,5 @@ use rule stage as pseudo_mask with:
         f"{RESULTS}/runs/{{run}}/pseudo-mask/{{seed}}/receipt.json",
     log:
         f"{LOGS}/pseudo-mask/{{run}}/{{seed}}.log",
-    resources:
-        gpu=gpus("pseudo-mask"),
     params:
         command=command("pseudo-mask"),

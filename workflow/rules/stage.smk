@@ -4,9 +4,9 @@ rule stage:
         f"{LOGS}/stage.log",
     conda:
         literal(f"{workflow.basedir}/workflow/envs/reclip.yaml")
-    threads: PLAN.params.compute.threads
+    threads: threads_of
     resources:
-        gpu=0,
+        **RESOURCES,
     params:
         command="",
     shell:

@@ -6,23 +6,16 @@ Functions import torch themselves, because Snakemake calls `uses_gpu` for every 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import ComputeSettings
+from reclip.device.gpus import uses_gpu
 
 if TYPE_CHECKING:
     import torch
 
-NVIDIA = Path("/dev/nvidia0")  # Linux; elsewhere `compute.device` must name the GPU
-
-
-def uses_gpu(compute: ComputeSettings) -> bool:
-    """Return whether jobs compute on a GPU; `auto` uses one if there is an NVIDIA GPU."""
-    if compute.device == "auto":
-        return NVIDIA.exists()
-    return compute.device != "cpu"
+__all__ = ["deterministic", "pick_device", "setup", "uses_gpu"]
 
 
 def pick_device(name: str, option: str = "params: 'compute.device'") -> torch.device:
