@@ -1,6 +1,6 @@
 """Measure each stage's peak memory at two numbers of photos: it should not grow with them.
 
-    python benchmarks/memory.py [--photos 2000 20000] [--folder DIR]
+    python benchmarks/many_photos.py [--photos 2000 20000] [--folder DIR]
 
 Draws that many scenes of `mini`, caches their features, guesses their classes and rectifies for one
 epoch. Each stage is a process of its own; the peak is its resident memory at its largest, as the
