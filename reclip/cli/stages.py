@@ -18,6 +18,9 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import invalidate, require_inputs, why_stale, write_plan_file
 from reclip.pipeline.stages import STAGES, Stage
 
+SHARED = ("cache-features",)
+"""Stages of which several jobs can make a share each, which the stage then completes."""
+
 
 def run_stage(
     plan: Plan,
@@ -26,6 +29,7 @@ def run_stage(
     seed: int | None = None,
     *,
     force: bool = False,
+    share: str | None = None,
     gpus: str | None = None,
 ) -> None:
     """Run one job, unless its output is fresh.
@@ -34,6 +38,7 @@ def run_stage(
         id: of the dataset, run or table; None for a stage of the experiment.
         seed: of the run; None for a stage without a job a seed, or a run without seeds.
         gpus: of a training, a number or "all"; None: `compute.gpus` decides.
+        share: such as "2/8": make only this part of the output, without a receipt.
 
     Raises ReclipError: the job does not exist, an input is stale, or the stage fails.
     """
@@ -54,7 +59,17 @@ def run_stage(
                 return
         if compute is not None:
             stack.enter_context(torchrun.member(compute))
-        _run(plan, job, f"{job.name}: {reason or 'run again by --force'}")
+        if share:
+            _run_share(job, share)
+        else:
+            _run(plan, job, f"{job.name}: {reason or 'run again by --force'}")
+
+
+def _run_share(job: Job, share: str) -> None:
+    """Make a share of a job's output; no receipt is written."""
+    module = importlib.import_module(job.module)
+    click.echo(f"{job.name}: share {share}")
+    module.make_share(job, module.Share.parse(share))
 
 
 def _run(plan: Plan, job: Job, why: str) -> None:
@@ -98,8 +113,11 @@ def stage_command(stage: Stage) -> click.Command:
         id: str | None = None,
         seed: int | None = None,
         gpus: str | None = None,
+        share: str | None = None,
     ) -> None:
-        run_stage(plan, stage.name, id, seed, force=force, gpus=gpus)
+        if force and share:
+            raise click.UsageError("--share completes what is missing: leave --force away")
+        run_stage(plan, stage.name, id, seed, force=force, gpus=gpus, share=share)
 
     if stage.trains:
         of = "GPUs of this training, a process each; with device cpu, processes."
@@ -110,6 +128,9 @@ def stage_command(stage: Stage) -> click.Command:
     if stage.names != "experiment":
         of = f"The {stage.names}'s name."
         command.params.insert(0, click.Option([f"--{stage.names}", "id"], required=True, help=of))
+    if stage.name in SHARED:
+        of = "Make only a part: 2/8 is the second eighth. Without --share, the rest is made."
+        command.params.append(click.Option(["--share"], metavar="I/N", help=of))
     return command
 
 

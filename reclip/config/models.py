@@ -29,6 +29,9 @@ class ComputeSettings(Settings):
     # Threads that prefetch photos; with a GPU use 8 or more. No result depends on them, so a change
     # makes nothing stale.
     loaders: int = Field(0, ge=0, exclude=True)
+    # Jobs in which Snakemake makes a dataset's features, side by side where GPUs or machines are
+    # free. No result depends on it.
+    feature_jobs: int = Field(1, gt=0, exclude=True)
     # Jobs that may share a GPU, each on a part of it; with 1 a job has its GPU alone.
     jobs_per_gpu: Literal[1, 2, 3, 4] = Field(1, exclude=True)
     # GPUs of one training, one process each; with device cpu, the number of processes. A result

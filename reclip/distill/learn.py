@@ -49,7 +49,7 @@ def load(
     These are normalised photos (B, 3, H, W), pseudo-labels int64 (B, H, W), CLIP's features
     (B, D, h, w) and hypotheses bool (B, C).
     """
-    number = epoch % len(views.features.views)
+    number = epoch % views.features.view_count
     z, _ = views.features.view_batch(number, rows)
     return *views(number, rows), z.permute(0, 3, 1, 2), hypotheses[rows]
 

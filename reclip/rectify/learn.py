@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
 def load(features: FeatureCache, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:
     """Return the training images `rows` in the view of the epoch."""
-    z, valid = features.view_batch(epoch % len(features.views), rows)
+    z, valid = features.view_batch(epoch % features.view_count, rows)
     return Batch(z, valid, hypotheses[rows])
 
 

@@ -30,14 +30,14 @@ def main(job: Job) -> None:
     features = FeatureCache(job.inputs["features"].folder)
     items = data.items("train")
     hypotheses = read_hypotheses(
-        job.inputs["hypotheses"].folder / "train.csv", [i.id for i in items], data.num_classes
+        job.inputs["hypotheses"].folder / "train.csv", items.ids, data.num_classes
     )
 
     def start() -> Task:
         teacher = Rectifier.load(job.inputs["teacher"].folder / WEIGHTS_FILE, device)
         masks = job.inputs["masks"].folder
         views = ViewBatches(items, features, lambda item: read_label(masks / f"{item.id}.png"))
-        student = build_student(teacher, features.views.shape[2], settings).to(device)
+        student = build_student(teacher, features.view_side, settings).to(device)
         noise = torch.Generator(device).manual_seed(job.seed)
         return Task(
             student,

@@ -43,7 +43,7 @@ def main(job: Job) -> None:
     views = ViewBatches(items, features, lambda item: read_label(truth[item.id]))
 
     def load(epoch: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        return views(epoch % len(features.views), rows)
+        return views(epoch % features.view_count, rows)
 
     def start() -> Task:
         student = Student.load(job.inputs["student"].folder / WEIGHTS_FILE)

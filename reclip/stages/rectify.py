@@ -34,7 +34,7 @@ def main(job: Job) -> None:
     classes = DataSet(job.inputs["data"].folder).class_names
     features = FeatureCache(job.inputs["features"].folder)
     query = Rectifier.load(job.inputs["text"].folder / WEIGHTS_FILE, device)
-    ids = [entry["id"] for entry in features.images("train")]
+    ids = features.ids("train")
     hypotheses = read_hypotheses(job.inputs["hypotheses"].folder / "train.csv", ids, len(classes))
 
     def start() -> Task:
