@@ -63,7 +63,9 @@ def compare(folder: Path, stage: str, name: str, processes: int) -> None:
             shutil.copytree(folder / job.folder, kept)
     alone, together = (statistics.median(took[n]) for n in (1, processes))
     print(f"{stage}: {alone:.1f} s in one process, {together:.1f} s in {processes}, ", end="")
-    print(f"{alone / together:.2f} times; weights differ by up to {difference(folder, processes):.1g}")
+    print(
+        f"{alone / together:.2f} times; weights differ by up to {difference(folder, processes):.1g}"
+    )
 
 
 def difference(folder: Path, processes: int) -> float:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reclip.cli import fork_server
+from reclip.common.children import WARM, die_with_parent
 from reclip.common.errors import ReclipError
 from reclip.config.models import ComputeSettings
 
@@ -75,7 +75,7 @@ def launch(name: str, arguments: list[str], processes: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _silence()
-    os.environ.pop(fork_server.RUN, None)  # torchrun ends its own processes, not forks of another
+    os.environ.pop(WARM, None)  # torchrun ends its own processes, not forks of another
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)  # all processes are on this machine
     with tempfile.TemporaryDirectory(prefix="reclip-") as folder:
@@ -110,7 +110,7 @@ def member(compute: ComputeSettings) -> Iterator[None]:
     if not inside():
         yield
         return
-    fork_server.die_with_parent()
+    die_with_parent()
     import torch
     from torch import distributed
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reclip.cli import fork_server
 from reclip.cli.stages import run_stage
+from reclip.common.children import WARM
 from reclip.pipeline.plan import Plan
 from support.paths import ROOT
 
 WORKER = ROOT / "tests/support/gpu_worker.py"
 STARTED = """
 import sys, time
-from reclip.cli import fork_server
+from reclip.common.children import WARM
 fork_server.start()
 time.sleep(600)
 """
@@ -40,7 +40,7 @@ def on_gpus(project: Path, monkeypatch: pytest.MonkeyPatch, tiny_params) -> Path
 def server(on_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fork server, to which commands turn."""
     run = subprocess.Popen([sys.executable, "-c", STARTED])
-    monkeypatch.setenv(fork_server.RUN, str(run.pid))
+    monkeypatch.setenv(WARM, str(run.pid))
     yield
     run.kill()
     run.wait()
