@@ -18,7 +18,7 @@ from support.paths import ROOT
 WORKER = ROOT / "tests/support/gpu_worker.py"
 STARTED = """
 import sys, time
-from reclip.common.children import WARM
+from reclip.cli import fork_server
 fork_server.start()
 time.sleep(600)
 """
