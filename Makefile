@@ -8,6 +8,7 @@
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
 # make smoke-photos SAMPLES=DIR    thirty of these photos from init to masks, card and ONNX; also mini's scenes, without labels
 # make soak    hours of random edits and kills; counts: SEQUENCES=200 KILLS=50 ROUNDS=10
+# make slurm-test    the pipeline on a Slurm of one node, which this starts and ends (root; docs/cluster.md)
 # make ui      show the runs in MLflow; PORT=5001 if port 5000 is in use
 # make docs    build docs/ into site/; make docs-serve shows it at http://127.0.0.1:8000 while you edit
 # make clean   remove the results of the embedded default (not the environment)
@@ -25,7 +26,7 @@ KILLS ?= 50
 ROUNDS ?= 10
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup readers demo test check soak smoke-paper smoke-photos audit lock ui clean
+.PHONY: setup readers demo test check soak slurm-test smoke-paper smoke-photos audit lock ui clean
 
 setup: $(SETUP)
 
@@ -67,6 +68,11 @@ soak: $(SETUP)
 	RECLIP_SEQUENCES=$(SEQUENCES) pytest -n 2 --dist load -rP tests/workflow/test_staleness_property.py
 	RECLIP_SOAK=$(KILLS) pytest -n 0 -s tests/soak/test_kills.py
 	RECLIP_ROUNDS=$(ROUNDS) pytest -n 0 tests/soak/test_mlflow_kills.py
+	RECLIP_SLURM=1 pytest -n 0 tests/slurm/test_cluster.py
+
+slurm-test: $(SETUP)
+	@python tests/support/slurm.py
+	RECLIP_SLURM=1 pytest -n 0 --durations=0 tests/slurm/test_cluster.py
 
 smoke-paper: $(SETUP)
 	python tests/smoke/paper.py --samples $(SAMPLES) --output $(SMOKE)

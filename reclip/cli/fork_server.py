@@ -2,9 +2,10 @@
 
 A new process needs two to five seconds to import torch, timm and open_clip, much longer than a
 short job computes. So a long Snakemake run keeps a fork server. `python -m reclip` sends it the
-arguments, environment, folder and open files, and waits. The server imports nothing of reclip, so
-an edited module takes effect from the next job on. If no server answers (another machine, a killed
-or still importing server), the job runs in its own process, with the same results.
+arguments, environment, folder and open files, and waits. The server imports almost nothing of
+reclip, so an edited module takes effect from the next job on. If no server answers (another
+machine, a killed or still importing server), the job runs in its own process, with the same
+results.
 
 Server, handlers and jobs are processes: the server forks a handler for each connection, and the
 handler forks the job, passes signals to it and sends its exit code.
@@ -13,7 +14,6 @@ handler forks the job, passes signals to it and sends its exit code.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import importlib
 import json
@@ -31,7 +31,8 @@ from pathlib import Path
 from typing import NoReturn
 from zlib import crc32
 
-RUN = "RECLIP_WARM"  # environment variable: the process id of the Snakemake run
+from reclip.common.children import WARM, die_with_parent
+
 # Relative to the project's folder, because a socket's path must be short. Python of another
 # environment, with other library versions, uses another socket.
 SOCKET = f".snakemake/warm-{crc32(sys.prefix.encode()):08x}-{{run}}"
@@ -40,7 +41,6 @@ LIBRARIES = (
     "safetensors.torch", "torch", "open_clip", "timm", "matplotlib.figure",
 )  # fmt: skip
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PR_SET_PDEATHSIG = 1  # prctl: signal this process when its parent ends
 
 
 def start() -> None:
@@ -63,7 +63,7 @@ def run() -> int | None:
         # A signal during the request waits until it can be passed on.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
         try:
-            connection.connect(SOCKET.format(run=os.environ[RUN]))
+            connection.connect(SOCKET.format(run=os.environ[WARM]))
             socket.send_fds(connection, [b" "], [0, 1, 2])
             request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)])
             connection.sendall(f"{request}\n".encode())
@@ -85,7 +85,7 @@ class Handler(socketserver.StreamRequestHandler):
     """Forks the job of one client, and passes on signals and the exit code."""
 
     def handle(self) -> None:
-        _die_with_parent()
+        die_with_parent()
         try:
             _, files, *_ = socket.recv_fds(self.connection, 1, 3)
             request = json.loads(self.rfile.readline())
@@ -120,7 +120,7 @@ class Handler(socketserver.StreamRequestHandler):
         """Run the command line, with what a process started by the client would have."""
         code = 0
         try:
-            _die_with_parent()
+            die_with_parent()
             self.rfile.close()
             self.connection.close()
             self.server.socket.close()
@@ -143,11 +143,6 @@ class Handler(socketserver.StreamRequestHandler):
         atexit._run_exitfuncs()
         sys.stdout.flush()
         os._exit(code)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):

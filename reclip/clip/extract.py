@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from reclip.clip.dense import dense_features
 from reclip.clip.feature_cache import grid_of
 from reclip.clip.load import Clip
 from reclip.common.errors import ReclipError
-from reclip.common.files import atomic, reserve
+from reclip.common.npy import new_npy, save_npy
 from reclip.common.prefetch import prefetch
-from reclip.config.models import ClipSettings, ImageSettings
+from reclip.config.models import ClipSettings, ImageSettings, ViewSettings
 from reclip.data.images import read_image
 from reclip.data.index import Item
 from reclip.data.reading import Window, resize_image, whole_size, windows
@@ -98,26 +98,20 @@ class Piece(NamedTuple):
     offset: int
 
 
-def layout(items: list[Item], image: ImageSettings, patch: int) -> tuple[list[dict], list[Piece]]:
-    """Return where the tokens of each image and of each piece lie."""
-    entries, pieces, offset = [], [], 0
+def layout(items: Iterable[Item], image: ImageSettings, patch: int) -> Iterator[list[Piece]]:
+    """Yield the windows of each image, and where their tokens lie."""
+    offset = 0
     for i, item in enumerate(items):
-        size = whole_size(item.height, item.width, image)
-        entries.append({"id": item.id, "offset": offset, "size": list(size)})
+        size, pieces = whole_size(item.height, item.width, image), []
         for window in windows(size, image):
             pieces.append(Piece(i, size, window, offset))
             offset += math.prod(grid_of(window[2:], patch))
-    return entries, pieces
+        yield pieces
 
 
-@contextmanager
-def _new_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Yield a new .npy file as a memory map to fill; its disk space is reserved."""
-    with atomic(path) as partial:
-        array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-        reserve(partial)
-        yield array
-        array.flush()
+def count_tokens(pieces: Iterable[Piece], patch: int) -> int:
+    """Return the number of tokens of some windows."""
+    return sum(math.prod(grid_of(piece.window[2:], patch)) for piece in pieces)
 
 
 def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]:
@@ -132,11 +126,16 @@ def _same_size_batches(pieces: list[Piece], patch: int) -> Iterator[list[Piece]]
 
 
 def cache_pieces(
-    extractor: Extractor, items: list[Item], pieces: list[Piece], path: Path, *, with_global: bool
+    extractor: Extractor,
+    items: list[Item],
+    image: ImageSettings,
+    folder: Path,
+    *,
+    with_global: bool,
 ) -> np.ndarray:
-    """Write the tokens of a split to `path`.
+    """Write the tokens of a shard's photos to `tokens.npy` in its folder.
 
-    Returns the image-level features float32 (N, D), or (0, D) without `with_global`.
+    Returns the image-level features float32 (n, D), or (0, D) without `with_global`.
     """
 
     @lru_cache(maxsize=8)  # the windows of an image follow one another
@@ -149,17 +148,17 @@ def cache_pieces(
             for image, size, (top, left, height, width), _ in batch
         ]
 
-    count = sum(math.prod(grid_of(piece.window[2:], extractor.patch)) for piece in pieces)
+    pieces = list(chain.from_iterable(layout(items, image, extractor.patch)))
+    shape = count_tokens(pieces, extractor.patch), extractor.dim
     vectors = np.zeros((len(pieces) if with_global else 0, extractor.dim), np.float32)
-    bar = tqdm(total=len(pieces), desc=f"features of {path.stem}", disable=None)
+    bar = tqdm(total=len(pieces), desc=f"features of {folder.name}", disable=None)
     batches = _same_size_batches(pieces, extractor.patch)
-    with _new_array(path, extractor.dtype, (count, extractor.dim)) as tokens:
+    with new_npy(folder / "tokens.npy", extractor.dtype, shape) as tokens:
         for batch, cuts in prefetch(batches, load, extractor.loaders):
             photos = [items[piece.image].image for piece in batch]
             z, found = extractor(cuts, photos, with_global)
             for k, piece in enumerate(batch):
-                flat = z[k].reshape(-1, extractor.dim)
-                tokens[piece.offset : piece.offset + len(flat)] = flat
+                tokens.write(piece.offset * extractor.dim, z[k])
                 if with_global:
                     vectors[piece.image] = found[k]
             bar.update(len(batch))
@@ -167,7 +166,7 @@ def cache_pieces(
 
 
 def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) -> np.ndarray:
-    """Return image-level features float32 (N, D) of whole images, for tokens of windows."""
+    """Return image-level features float32 (n, D) of whole images, for tokens of windows."""
     vectors = []
     for item in tqdm(items, desc="image-level features", disable=None):
         size = whole_size(item.height, item.width, whole)
@@ -190,7 +189,7 @@ def centre_crop_embedding(clip: Clip, photo: np.ndarray) -> torch.Tensor:
 
 
 def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
-    """Return image-level features float32 (N, D) of the official code."""
+    """Return image-level features float32 (n, D) of the official code."""
     bar = tqdm(items, desc="image-level features", disable=None)
     found = []
     for item in bar:
@@ -201,13 +200,12 @@ def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:
 
 
 def cache_views(
-    extractor: Extractor, items: list[Item], settings: dict[str, Any], folder: Path
-) -> list[Path]:
-    """Write the tokens of the augmented views and the size of each; return both paths."""
-    views, image, patch = settings["views"], settings["image"], extractor.patch
-    side = -(-views.crop // patch)
+    extractor: Extractor, items: list[Item], views: ViewSettings, image: ImageSettings, folder: Path
+) -> None:
+    """Write a shard's augmented views to `views.npy`, and the size of each to `cells.npy`."""
+    side = grid_of((views.crop, views.crop), extractor.patch)[0]
     step = max(1, TOKENS_A_BATCH // side**2)
-    path, cells_path = folder / "views.npy", folder / "view-cells.npy"
+    shape = views.count, len(items), side, side, extractor.dim
 
     def load(start: int) -> list[list[torch.Tensor]]:
         """Return the crops of some photos, view by view; each photo is read once."""
@@ -219,16 +217,15 @@ def cache_views(
                 crops.append(normalise(crop_image(photo, view), extractor.norm))
         return found
 
-    cells = np.zeros((views.count, len(items), 2), np.int16)
-    bar = tqdm(total=views.count * len(items), desc="features of views", disable=None)
-    with _new_array(path, extractor.dtype, (*cells.shape[:2], side, side, extractor.dim)) as tokens:
+    cells = np.zeros((*shape[:2], 2), np.int16)
+    bar = tqdm(total=math.prod(shape[:2]), desc=f"views of {folder.name}", disable=None)
+    with new_npy(folder / "views.npy", extractor.dtype, shape) as tokens:
         for start, found in prefetch(range(0, len(items), step), load, extractor.loaders):
             for number, crops in enumerate(found):
                 rows = slice(start, start + len(crops))
-                cells[number, rows] = [grid_of(crop.shape[1:], patch) for crop in crops]
+                cells[number, rows] = [grid_of(crop.shape[1:], extractor.patch) for crop in crops]
                 padded = [pad_to(crop, views.crop, views.crop) for crop in crops]
-                tokens[number, rows] = extractor(padded, [i.image for i in items[rows]])[0]
+                z = extractor(padded, [i.image for i in items[rows]])[0]
+                tokens.write((number * len(items) + start) * math.prod(shape[2:]), z)
                 bar.update(len(crops))
-    with atomic(cells_path) as partial:
-        np.save(partial, cells)
-    return [path, cells_path]
+    save_npy(folder / "cells.npy", cells)

@@ -1,30 +1,42 @@
-"""The cached features of a dataset on disk, and read access to them through memory maps.
+"""The cached features of a dataset on disk, and read access to them.
 
-train.npy, val.npy    (T, D): tokens image by image, and of each image window by window (one
-                      window, the whole image, unless windows slide)
-train-global.npy ...  fp32 (N, D): image-level features
-views.npy             (V, N, h, w, D): augmented views of the training images
-view-cells.npy        int16 (V, N, 2): rows and columns that hold image; the rest is padding
-manifest.json         ids, offsets and sizes
+manifest.json         settings, numbers of photos, and the folder of the shards
+train.csv, val.csv    id, height, width (as read), and offset of the first token in its shard
+shards-<digest>/      per shard (`reclip.clip.shards`), of n photos:
+  train-00000/tokens.npy  (T, D): tokens image by image, and of each image window by window (one
+                          window, the whole image, unless windows slide)
+  train-00000/global.npy  fp32 (n, D): image-level features
+  train-00000/views.npy   (V, n, h, w, D): augmented views of the training images
+  train-00000/cells.npy   int16 (V, n, 2): rows and columns that hold image; the rest is padding
+  val-00000/...           tokens.npy and global.npy
 
-Tokens have the precision `clip.cache_dtype`.
+Tokens have the precision `clip.cache_dtype`. Nothing is mapped or kept in memory: besides eight
+bytes a photo, memory does not grow with the number of photos.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from reclip.clip.shards import Shard, cut
 from reclip.common.files import read_json, result
+from reclip.common.npy import NpyFile
+from reclip.common.rows import Rows
 from reclip.config.models import ImageSettings, ViewSettings
 from reclip.data.index import Item
 from reclip.data.reading import Window, windows
 from reclip.data.views import View, draw_view
+
+IMAGE_COLUMNS = ("id", "height", "width", "offset")
+
+OPEN_SHARDS = 64
+"""Ours: shards whose files stay open. macOS allows a process 256 open files, Linux 1,024."""
 
 
 def grid_of(size: tuple[int, int], patch: int) -> tuple[int, int]:
@@ -37,12 +49,46 @@ def unit_features(tokens: np.ndarray) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.from_numpy(tokens).float(), dim=-1)
 
 
+def _read(file: NpyFile, first: int, out: np.ndarray) -> None:
+    """Fill `out` with elements of a file, or report that it is damaged."""
+    try:
+        file.read_into(first, out)
+    except (ValueError, EOFError):  # entering a context for each of millions of reads would show
+        with result(file.path):
+            raise
+
+
+class _OpenShard:
+    """The files of a shard, opened when they are first read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _open(self, name: str) -> NpyFile:
+        with result(self.folder / name):
+            return NpyFile(self.folder / name)
+
+    @cached_property
+    def tokens(self) -> NpyFile:
+        return self._open("tokens.npy")
+
+    @cached_property
+    def views(self) -> NpyFile:
+        return self._open("views.npy")
+
+    @cached_property
+    def cells(self) -> np.ndarray:
+        with result(self.folder / "cells.npy"):
+            return np.load(self.folder / "cells.npy")
+
+
 class FeatureCache:
-    """Read access to the files that stage `cache-features` writes.
+    """Read access to the files that stage `cache-features` writes; threads may share it.
 
     Attributes:
         norm: normalisation of the photos, a key of MEAN_STD.
         patch, crop: sides of a patch and of a view in pixels.
+        view_count, view_side: number of views of a training image, and cells of their side.
     """
 
     def __init__(self, folder: Path):
@@ -54,25 +100,25 @@ class FeatureCache:
         self.view_settings = ViewSettings(**manifest["view_settings"])
         self.image_settings = ImageSettings(**manifest["image_settings"])
         self.crop = self.view_settings.crop
-        self._splits = manifest["splits"]
+        self.view_count = self.view_settings.count
+        self.view_side = grid_of((self.crop, self.crop), self.patch)[0]
+        self._dim: int = manifest["dim"]
+        self._dtype = np.dtype(manifest["dtype"])
+        self._shards: str = manifest["shards"]
+        self._photos_a_shard: dict[str, int] = manifest["photos_a_shard"]
+        self._images = lru_cache(self._read_images)
+        self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
 
-    def _load(self, name: str, **options: Any) -> np.ndarray:
-        with result(self.folder / name):
-            return np.load(self.folder / name, **options)
+    def _read_images(self, split: str) -> Rows:
+        return Rows(self.folder / f"{split}.csv", IMAGE_COLUMNS)
 
-    @cached_property
-    def _tokens(self) -> dict[str, np.ndarray]:
-        return {split: self._load(f"{split}.npy", mmap_mode="r") for split in ("train", "val")}
+    def _open_shard(self, split: str, number: int) -> _OpenShard:
+        return _OpenShard(self.folder / self._shards / Shard(split, number, 0, 0).name)
 
-    @cached_property
-    def views(self) -> np.ndarray:
-        """Tokens (V, N, h, w, D) of the views."""
-        return self._load("views.npy", mmap_mode="r")
-
-    @cached_property
-    def view_cells(self) -> np.ndarray:
-        """Rows and columns of each view that hold image, int16 (V, N, 2)."""
-        return self._load("view-cells.npy")
+    def _place(self, split: str, i: int) -> tuple[_OpenShard, int]:
+        """Return the shard of image i and its number there."""
+        number, place = divmod(i, self._photos_a_shard[split])
+        return self._shard(split, number), place
 
     def view(self, item: Item, number: int) -> View:
         """Return the geometry and colour of a cached view."""
@@ -80,35 +126,57 @@ class FeatureCache:
             item.id, item.height, item.width, number, self.view_settings, self.image_settings
         )
 
-    def images(self, split: str) -> list[dict[str, Any]]:
-        """Return for each image: `id`, `offset` of its first token, `size` (H, W) when read."""
-        return self._splits[split]
+    def ids(self, split: str) -> Sequence[str]:
+        """Return the ids of a split's images, which are read when they are asked for."""
+        return self._images(split).column("id")
 
     def size(self, split: str, i: int) -> tuple[int, int]:
         """Return (H, W) in pixels at which image i is read."""
-        return tuple(self.images(split)[i]["size"])
+        return self._size_and_offset(split, i)[0]
+
+    def _size_and_offset(self, split: str, i: int) -> tuple[tuple[int, int], int]:
+        images = self._images(split)
+        row = images[i]
+        with result(images.path):
+            return (int(row["height"]), int(row["width"])), int(row["offset"])
 
     def pieces(self, split: str, i: int) -> list[tuple[Window, torch.Tensor]]:
         """Return the windows of image i, each with features float32 (h, w, D) of unit length."""
-        offset, found = self.images(split)[i]["offset"], []
-        for window in windows(self.size(split, i), self.image_settings):
+        size, offset = self._size_and_offset(split, i)
+        file = self._place(split, i)[0].tokens
+        found = []
+        for window in windows(size, self.image_settings):
             grid = grid_of(window[2:], self.patch)
-            tokens = self._tokens[split][offset : offset + math.prod(grid)]
-            found.append((window, unit_features(np.array(tokens)).view(*grid, -1)))
+            tokens = np.empty((*grid, self._dim), self._dtype)
+            _read(file, offset * self._dim, tokens)
+            found.append((window, unit_features(tokens)))
             offset += math.prod(grid)
         return found
 
-    def globals(self, split: str) -> torch.Tensor:
-        """Return image-level features float32 (N, D), not normalised."""
-        return torch.from_numpy(self._load(f"{split}-global.npy"))
+    def globals(self, split: str) -> Iterator[torch.Tensor]:
+        """Yield the image-level features of each shard, float32 (n, D), not normalised."""
+        photos, step = len(self._images(split)), self._photos_a_shard[split]
+        for shard in cut(split, photos, step):
+            path = self.folder / self._shards / shard.name / "global.npy"
+            with result(path):
+                vectors = np.load(path)
+            yield torch.from_numpy(vectors)
 
     def view_batch(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a view of some training images: features float32 (B, h, w, D) and valid (B, h, w).
 
         Features have unit length; `valid` is False on padding.
         """
-        z = unit_features(np.array(self.views[number, rows]))
-        cells = torch.from_numpy(self.view_cells[number, rows].astype(np.int64))
-        height, width = (torch.arange(side) for side in z.shape[1:3])
-        valid = (height[:, None] < cells[:, :1, None]) & (width < cells[:, 1:, None])
-        return z, valid
+        side, dim = self.view_side, self._dim
+        size = side * side * dim
+        tokens = np.empty((len(rows), side, side, dim), self._dtype)
+        cells = np.empty((len(rows), 2), np.int64)
+        for k, row in enumerate(rows):
+            shard, place = self._place("train", int(row))
+            file = shard.views
+            _read(file, (number * file.shape[1] + place) * size, tokens[k])
+            cells[k] = shard.cells[number, place]
+        grid = torch.from_numpy(cells)
+        place = torch.arange(side)
+        valid = (place[:, None] < grid[:, :1, None]) & (place < grid[:, 1:, None])
+        return unit_features(tokens), valid

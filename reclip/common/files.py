@@ -124,21 +124,18 @@ def _write_trouble(error: Exception, partial: Path) -> int | None:
     return None
 
 
-def reserve(path: Path) -> None:
-    """Reserve disk space for a sparse file before it is filled through a memory map.
+def require_room(folder: Path, size: float) -> None:
+    """Raise ReclipError if the disk of `folder`, which need not exist yet, has less room.
 
-    Without this, a full disk would kill the process (SIGBUS) instead of raising an error.
-    Raises OSError: the disk has too little space.
+    size: in bytes.
     """
-    size = path.stat().st_size
-    with open(path, "r+b") as stream, suppress(AttributeError):  # macOS has no such call
-        try:
-            return os.posix_fallocate(stream.fileno(), 0, size)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                raise
-    if size > shutil.disk_usage(path.parent).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise ReclipError(
+            f"Cannot write to '{folder}': {size / 2**20:,.1f} MiB are needed and "
+            f"{free / 2**20:,.1f} MiB are free. Free some space and run again."
+        )
 
 
 @contextmanager

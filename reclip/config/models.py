@@ -29,8 +29,14 @@ class ComputeSettings(Settings):
     # Threads that prefetch photos; with a GPU use 8 or more. No result depends on them, so a change
     # makes nothing stale.
     loaders: int = Field(0, ge=0, exclude=True)
+    # Jobs in which Snakemake makes a dataset's features, side by side where GPUs or machines are
+    # free. No result depends on it.
+    feature_jobs: int = Field(1, gt=0, exclude=True)
     # Jobs that may share a GPU, each on a part of it; with 1 a job has its GPU alone.
     jobs_per_gpu: Literal[1, 2, 3, 4] = Field(1, exclude=True)
+    # GPUs of one training, one process each; with device cpu, the number of processes. A result
+    # depends on it in its last bits only, so a change makes nothing stale.
+    gpus: int = Field(1, gt=0, exclude=True)
 
 
 class ClipSettings(Settings):
@@ -103,6 +109,9 @@ class OptimiserSettings(Settings):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0005, ge=0)
     power: float = Field(0.9, gt=0)
+    # Images computed at a time, on all GPUs together, if a batch does not fit. The student's batch
+    # norms then take their statistics over these images.
+    micro_batch: int | None = Field(None, gt=0)
 
 
 class RectifySettings(OptimiserSettings):

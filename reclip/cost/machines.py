@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-TRAINING = ("rectify", "distill", "probe")
+from reclip.pipeline.stages import STAGES
+
+TRAINING = tuple(name for name, stage in STAGES.items() if stage.trains)
 PREFETCHING = ("cache-features", *TRAINING)
 """Stages that read ahead with `compute.loaders` threads."""
 

@@ -1,4 +1,4 @@
-"""Estimate the peak memory of a job of every stage, on the host and on its GPU.
+"""Estimate the peak memory of a process of every stage's jobs, on the host and on its GPU.
 
 What computes is measured on the meta device with the real networks, losses and sizes. What
 surrounds it (libraries, weights while they load, decoded photos, batches ahead) is added up.
@@ -60,14 +60,14 @@ Trained = TypeVar("Trained", RectifySettings, DistillSettings, ProbeSettings)
 def _texts(model: str) -> int:
     clip = meta.clip(model, 2)  # a pass without gradients frees each layer
     prompt = meta.tensor(TEXTS_A_BATCH, min(PROMPT_TOKENS, clip.context_length)).long()
-    with torch.inference_mode():
+    with torch.no_grad():
         return peak(lambda: encode_tokens(clip.model, prompt, prompt[:, 0]))
 
 
 @cache
 def _features(model: str, batch: int, height: int, width: int) -> int:
     clip, images = meta.clip(model, 2), meta.tensor(batch, 3, height, width)
-    with torch.inference_mode():
+    with torch.no_grad():
         return images.nbytes + peak(lambda: dense_features(clip, images, with_global=True))
 
 
@@ -149,7 +149,7 @@ def _probe(backbone: str, arguments: str, dim: int, classes: int, crop: int, bat
 @cache
 def _student(backbone: str, arguments: str, dim: int, height: int, width: int) -> int:
     net = meta.deeplab(backbone, arguments, dim)
-    with torch.inference_mode():
+    with torch.no_grad():
         return peak(lambda: net(meta.tensor(1, 3, height, width)))
 
 
@@ -166,7 +166,7 @@ def _class_map(
         ]
         class_map(pieces, Frame(side, read, size, image.overhang))
 
-    with torch.inference_mode():
+    with torch.no_grad():
         return peak(run)
 
 
@@ -226,7 +226,7 @@ def hypothesise(facts: Facts, dataset: str) -> Need:
 def rectify(facts: Facts, run: str) -> Need:
     dataset, settings = facts.dataset(run), facts.experiment.rectify(run)
     clip, side = meta.size_of(meta.clip(facts.model).model), math.isqrt(facts.view_cells(dataset))
-    settings = _no_larger(settings, facts, dataset)
+    settings = _of_process(settings, facts, dataset)
     step, learned = _rectify(facts.model, facts.classes(run), facts.slots[dataset], side, settings)
     batch = settings.batch * facts.view_cells(dataset) * facts.dim * FLOAT
     host = _lists(facts, dataset, "train") + _ahead(facts) * 2 * batch
@@ -241,7 +241,7 @@ def pseudo_mask(facts: Facts, run: str) -> Need:
 
 def distill(facts: Facts, run: str) -> Need:
     dataset, settings = facts.dataset(run), facts.experiment.distill(run)
-    settings = _no_larger(settings, facts, dataset)
+    settings = _of_process(settings, facts, dataset)
     student = facts.student(run).size
     step = _distill(
         settings, facts.dim, facts.classes(run), facts.views(dataset).crop,
@@ -253,7 +253,7 @@ def distill(facts: Facts, run: str) -> Need:
 
 def probe(facts: Facts, run: str) -> Need:
     settings = facts.experiment.distill(facts.plan.params.runs[run].student)
-    own = _no_larger(facts.experiment.run_section(run, "probe"), facts, facts.dataset(run))
+    own = _of_process(facts.experiment.run_section(run, "probe"), facts, facts.dataset(run))
     student, batch = facts.student(run).size, own.batch
     step = _probe(
         settings.backbone, json.dumps(settings.backbone_args), facts.dim, facts.classes(run),
@@ -315,10 +315,12 @@ NEED_OF: dict[str, Callable[[Facts, str], Need]] = {
 """The memory of a job, by stage."""
 
 
-def _no_larger(settings: Trained, facts: Facts, dataset: str) -> Trained:
-    """Return the settings of a training with a batch that the training photos can fill."""
-    photos = facts.census[dataset].photos("train")
-    return settings.model_copy(update={"batch": max(1, min(settings.batch, photos))})
+def _of_process(settings: Trained, facts: Facts, dataset: str) -> Trained:
+    """Return the settings of a training with the images that a process computes at a time."""
+    images = min(settings.batch, facts.census[dataset].photos("train"))
+    images = min(images, settings.micro_batch or images)
+    share = math.ceil(images / facts.plan.params.compute.gpus)
+    return settings.model_copy(update={"batch": max(1, share)})
 
 
 def _largest(facts: Facts, dataset: str, *splits: str) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -51,12 +52,14 @@ class Live(TorchDispatchMode):
 def live_tensors() -> Iterator[Live]:
     """Count the tensors that are made inside.
 
-    Inputs and weights must be on the meta device, or what is computed is really computed.
+    Inputs and weights must be on the meta device, or what is computed is really computed. Attention
+    is computed in its plain form, with the weights of all pairs of tokens: some devices do so.
+    In inference mode, operators would hide their parts: use `torch.no_grad`.
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator, which would hide its parts
     try:
-        with Live() as live:
+        with Live() as live, sdpa_kernel(SDPBackend.MATH):
             yield live
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import canonical_json, read_json, text_sha256, write_json
 from reclip.common.text import nearest
-from reclip.cost.machines import CPU, DEFAULT_GPU, GPUS, PREFETCHING, Rates, Work, cpu, seconds
+from reclip.cost.machines import (
+    CPU,
+    DEFAULT_GPU,
+    GPUS,
+    PREFETCHING,
+    TRAINING,
+    Rates,
+    Work,
+    cpu,
+    seconds,
+)
 from reclip.cost.need import Need
 from reclip.device.gpus import uses_gpu
 from reclip.pipeline.code_digest import PACKAGE
@@ -36,7 +46,7 @@ ROUNDED = 100  # megabytes
 
 
 class Cost(NamedTuple):
-    """The work and the memory of a job, whatever machine it runs on."""
+    """The work of a job and the memory of one of its processes, whatever machine it runs on."""
 
     work: Work
     need: Need
@@ -48,7 +58,7 @@ class Resources(NamedTuple):
     Attributes:
         gpu: number of GPUs.
         mem_mb: megabytes of the host's memory.
-        gpu_memory_mb: megabytes of the GPU's, 0 without one; for the user, no scheduler counts it.
+        gpu_memory_mb: megabytes of each GPU's, 0 without one; for the user, no scheduler counts it.
         runtime: minutes.
         threads: that compute and that read ahead.
     """
@@ -75,31 +85,46 @@ def gpus(job: Job, machine: str | None = None) -> int:
     machine: the other machine that it runs on; None is this machine.
     """
     compute = job.settings.get("compute")
-    return int(compute is not None and uses_gpu(compute, machine))
+    if compute is None or not uses_gpu(compute, machine):
+        return 0
+    return compute.gpus if STAGES[job.stage].trains else 1
+
+
+def processes(plan: Plan, stage: str) -> int:
+    """Return the number of processes that a job of a stage computes in."""
+    return plan.params.compute.gpus if stage in TRAINING else 1
 
 
 def threads(plan: Plan, stage: str) -> int:
     """Return the threads of a stage's jobs: those that compute and those that read ahead."""
     compute = plan.params.compute
-    return compute.threads + compute.loaders * (stage in PREFETCHING)
+    one = compute.threads + compute.loaders * (stage in PREFETCHING)
+    return processes(plan, stage) * one
 
 
 def resources(plan: Plan, job: Job, costs: dict[str, Cost], machine: str | None) -> Resources:
     """Return what a job asks for on a machine: one of GPUS, "cpu", or None for this machine."""
     cost, gpu = costs[_key(job.stage, job.id)], gpus(job, machine)
-    rates = _rates(plan, machine if gpu else CPU)
-    compute = plan.params.compute
-    time = seconds(cost.work, rates, compute.loaders * (job.stage in PREFETCHING) * gpu)
+    number, compute = processes(plan, job.stage), plan.params.compute
+    loaders = compute.loaders * (job.stage in PREFETCHING) * bool(gpu)
+    time = seconds(_of_process(cost.work, number), _rates(plan, machine if gpu else CPU), loaders)
     if job.stage == "fetch":
         time += cost.work.written / DOWNLOAD_RATE
     need = cost.need
+    host = number * (need.beside_gpu if gpu else need.on_cpu)
     return Resources(
         gpu=gpu,
-        mem_mb=_megabytes(SNAKEMAKE + MEMORY_MARGIN * (need.beside_gpu if gpu else need.on_cpu)),
+        mem_mb=_megabytes(SNAKEMAKE + MEMORY_MARGIN * host),
         gpu_memory_mb=_megabytes(MEMORY_MARGIN * need.on_gpu) if gpu else 0,
         runtime=START_MINUTES + math.ceil(TIME_MARGIN * time / 60),
         threads=threads(plan, job.stage),
     )
+
+
+def _of_process(work: Work, number: int) -> Work:
+    """Return the work of one of `number` processes: they share the images, each takes all steps."""
+    names = ("matmul", "conv", "resized", "megapixels", "read")
+    return replace(work, **{name: getattr(work, name) / number for name in names})
 
 
 def _rates(plan: Plan, machine: str | None) -> Rates:
@@ -162,7 +187,7 @@ def digest(plan: Plan) -> str:
     prepared = [plan.job("prepare", dataset) for dataset in plan.params.datasets]
     content: dict[str, Any] = {
         "params": plan.params.model_dump(mode="json"),
-        "loaders": plan.params.compute.loaders,  # not in the dump
+        "compute": vars(plan.params.compute),  # the dump lacks what changes no result
         # A prepared dataset is counted from its index, others from their source.
         "photos": {job.id: [job.digest, why_stale(job) is None] for job in prepared},
         "code": {

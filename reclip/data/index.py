@@ -10,12 +10,14 @@ Paths are relative to the project's folder.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, result, write_json
+from reclip.common.rows import Rows
 from reclip.common.tables import read_table, write_table
 
 TRAIN_COLUMNS = ("id", "image", "height", "width")
@@ -23,7 +25,7 @@ VAL_COLUMNS = ("id", "image", "label", "height", "width")
 LABEL_COLUMNS = ("id", "label")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A photo: its id, file, size in pixels and label file.
 
@@ -35,6 +37,41 @@ class Item:
     height: int
     width: int
     label: Path | None = None
+
+
+class Items(Sequence[Item]):
+    """The items of an index, read when they are asked for: eight bytes of memory a photo.
+
+    Attributes:
+        ids: of the items, in order.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.ids: Sequence[str] = rows.column("id")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self._item(row) for row in self._rows[index]]
+        return self._item(self._rows[index])
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._item, self._rows)
+
+    def _item(self, row: dict[str, str]) -> Item:
+        label = Path(row["label"]) if "label" in row else None
+        with result(self._rows.path):
+            size = int(row["height"]), int(row["width"])
+        return Item(row["id"], Path(row["image"]), *size, label)
 
 
 @dataclass(frozen=True)
@@ -58,15 +95,10 @@ class DataSet:
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    def items(self, split: str) -> list[Item]:
+    def items(self, split: str) -> Items:
         """Return the items of `train` (without labels) or `val`, in the index's order."""
         columns = {"train": TRAIN_COLUMNS, "val": VAL_COLUMNS}[split]
-        items = []
-        for row in read_table(self.folder / f"{split}.csv", columns):
-            label = Path(row["label"]) if "label" in row else None
-            size = int(row["height"]), int(row["width"])
-            items.append(Item(row["id"], Path(row["image"]), *size, label))
-        return items
+        return Items(Rows(self.folder / f"{split}.csv", columns))
 
     def train_labels(self) -> dict[str, Path]:
         """Return the label file of each training photo; only the linear probe may call this."""

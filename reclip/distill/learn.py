@@ -10,6 +10,7 @@ from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
 from reclip.distill.view_batches import ViewBatches
 from reclip.rectify.model import Rectifier
+from reclip.training.share import Share
 
 
 def build_student(teacher: Rectifier, side: int, settings: DistillSettings) -> Student:
@@ -48,7 +49,7 @@ def load(
     These are normalised photos (B, 3, H, W), pseudo-labels int64 (B, H, W), CLIP's features
     (B, D, h, w) and hypotheses bool (B, C).
     """
-    number = epoch % len(views.features.views)
+    number = epoch % views.features.view_count
     z, _ = views.features.view_batch(number, rows)
     return *views(number, rows), z.permute(0, 3, 1, 2), hypotheses[rows]
 
@@ -57,11 +58,11 @@ def losses(
     student: Student,
     w_query: torch.Tensor,
     batch: tuple[torch.Tensor, ...],
+    share: Share,
     settings: DistillSettings,
-    noise: torch.Generator,
 ) -> dict[str, torch.Tensor]:
-    """Return the weighted terms of Eq. 8 for a batch."""
-    images, labels, z, hypotheses = (t.to(noise.device) for t in batch)
+    """Return the weighted terms of Eq. 8 for a share of a batch."""
+    images, labels, z, hypotheses = (t.to(w_query.device) for t in batch)
     return distillation_loss(
-        *student(images), labels, z, w_query, hypotheses, settings, student.head.logit_scale, noise
+        *student(images), labels, z, w_query, hypotheses, settings, student.head.logit_scale, share
     )

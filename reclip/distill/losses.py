@@ -6,27 +6,31 @@ feature, so its student learns from the mask loss alone.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reclip.clip.feature_cache import grid_of
 from reclip.config.models import DistillSettings
 from reclip.data.images import IGNORED
 from reclip.data.views import resize
+from reclip.distill import OUTPUT_STRIDE
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
+from reclip.training.share import Share
 
 
-def mask_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, labels: Tensor, pixels: Tensor | None = None) -> Tensor:
     """Return the cross-entropy with the pseudo-labels (Eq. 6), a mean over labelled pixels.
 
     Logits (B, C, h, w) are resized to labels (B, H, W). Eq. 6 divides by HW. The official code does
-    so even for IGNORED pixels. Without padding the two are equal.
+    so even for IGNORED pixels. Without padding the two are equal. pixels: labelled ones of the
+    whole batch, if these B images are a share of it.
     """
     labels = labels.long()
     total = F.cross_entropy(
         resize(logits, labels.shape[-2:]), labels, ignore_index=IGNORED, reduction="sum"
     )
-    return total / (labels != IGNORED).sum().clamp(min=1)
+    pixels = (labels != IGNORED).sum() if pixels is None else pixels
+    return total / pixels.clamp(min=1)
 
 
 def feature_loss(
@@ -34,19 +38,21 @@ def feature_loss(
     teacher: Tensor,
     size: tuple[int, int] | None = None,
     valid: Tensor | None = None,
+    cells: Tensor | None = None,
 ) -> Tensor:
     """Return the mean L1 distance of student features (B, D, h, w) and CLIP's Z (B, D, h', w').
 
     Both are resized to `size`, by default the student's grid. Only cells in `valid` count, bool
     (B, H, W) of any resolution. Eq. 7 does not say whether its norm is a sum or a mean; the mean is
-    the official code's.
+    the official code's. cells: valid ones of the whole batch, if these B images are a share of it.
     """
     size = tuple(student.shape[-2:] if size is None else size)
     distance = (resize(student, size) - resize(teacher, size)).abs().mean(dim=1)
     if valid is None:
         return distance.mean()
     weight = _at_resolution(valid, size).to(distance.dtype)
-    return (distance * weight).sum() / weight.sum().clamp(min=1)
+    cells = weight.sum() if cells is None else cells
+    return (distance * weight).sum() / cells.clamp(min=1)
 
 
 def text_loss(
@@ -56,7 +62,7 @@ def text_loss(
     hypotheses: Tensor,
     settings: DistillSettings,
     valid: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    share: Share | None = None,
 ) -> Tensor:
     """Return the contrastive loss (Sec. 3.4) of the student's features and masks.
 
@@ -68,13 +74,15 @@ def text_loss(
         logits: (B, C, h, w) on the scale of the teacher's logits.
         w_q: Query embeddings (C, D).
         hypotheses: bool (B, C), the classes that each image may hold.
-        settings, generator: see `reclip.rectify.loss` for its Gumbel noise and temperatures.
+        settings: see `reclip.rectify.loss` for its Gumbel noise and temperatures.
         valid: bool (B, H, W) of any resolution; other cells enter no mask.
+        share: of the whole batch, with the source of the noise; None: the batch, without noise.
     """
     cells = None if valid is None else _at_resolution(valid, logits.shape[-2:]).flatten(1)
-    masks = gumbel_masks(_as_tokens(logits), settings.gumbel_scale, settings.gumbel_tau, generator)
+    masks = gumbel_masks(_as_tokens(logits), settings.gumbel_scale, settings.gumbel_tau, share)
     pooled = masked_pool(masks, _as_tokens(feature), cells)
-    return contrastive_loss(pooled, w_q, hypotheses, settings.tau)
+    images = None if share is None else share.images
+    return contrastive_loss(pooled, w_q, hypotheses, settings.tau, images)
 
 
 def distillation_loss(
@@ -86,7 +94,7 @@ def distillation_loss(
     hypotheses: Tensor,
     settings: DistillSettings,
     logit_scale: float,
-    generator: torch.Generator | None = None,
+    share: Share | None = None,
 ) -> dict[str, Tensor]:
     """Return the weighted terms of Eq. 8: `mask`, `feature` and `text`; their sum is the loss.
 
@@ -100,21 +108,38 @@ def distillation_loss(
         logits, feature: results of `Student`, (B, C, h, w) and (B, D, h, w).
         labels: pseudo-labels (B, H, W); IGNORED marks pixels that count in no loss.
         teacher: CLIP's unit-length Z (B, D, h', w') of the same views.
-        w_q, hypotheses, generator: see `text_loss`.
+        w_q, hypotheses, share: see `text_loss`.
         logit_scale: factor on the logits in the mask loss.
     """
     valid = labels != IGNORED
-    terms = {"mask": mask_loss(logits * logit_scale, labels)}
+    whole = {} if share is None else share.counts
+    terms = {"mask": mask_loss(logits * logit_scale, labels, whole.get("pixels"))}
     if settings.detach_feature:
         logits, feature = logits.detach(), feature.detach()
     if settings.alpha > 0:
         size = labels.shape[-2:] if settings.feature_resolution == "image" else None
-        terms["feature"] = settings.alpha * feature_loss(feature, teacher, size, valid)
+        terms["feature"] = settings.alpha * feature_loss(
+            feature, teacher, size, valid, whole.get("cells")
+        )
     if settings.beta > 0:
         terms["text"] = settings.beta * text_loss(
-            feature, logits, w_q, hypotheses, settings, valid, generator
+            feature, logits, w_q, hypotheses, settings, valid, share
         )
     return terms
+
+
+def counts(labels: Tensor, settings: DistillSettings) -> dict[str, Tensor]:
+    """Return the numbers that the means of `distillation_loss` divide by, for labels (B, H, W).
+
+    These are the labelled `pixels` and, if the feature loss is used, its valid `cells`.
+    """
+    valid = labels != IGNORED
+    found = {"pixels": valid.sum()}
+    if settings.alpha > 0:
+        image = settings.feature_resolution == "image"
+        size = labels.shape[-2:] if image else grid_of(labels.shape[-2:], OUTPUT_STRIDE)
+        found["cells"] = _at_resolution(valid, size).sum()
+    return found
 
 
 def _as_tokens(x: Tensor) -> Tensor:

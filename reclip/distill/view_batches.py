@@ -31,7 +31,7 @@ class ViewBatches:
         self._one = lru_cache(maxsize=kept)(self._load)
 
     def __call__(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images `rows` in view `number`.
+        """Return images `rows` in view `number`; there may be none.
 
         Returns:
             Normalised images (B, 3, crop, crop), with zeros as padding, and labels int64
@@ -43,6 +43,8 @@ class ViewBatches:
             image, label = self._one(number, int(i))
             images.append(pad_to(normalise(image, self.features.norm), side, side))
             labels.append(pad_to(torch.from_numpy(label).long(), side, side, IGNORED))
+        if not images:  # a small batch, split over more processes than it has images
+            return torch.empty(0, 3, side, side), torch.empty(0, side, side, dtype=torch.long)
         return torch.stack(images), torch.stack(labels)
 
     def _load(self, number: int, i: int) -> tuple[np.ndarray, np.ndarray]:

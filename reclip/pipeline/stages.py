@@ -14,12 +14,14 @@ class Stage:
         kind: what its jobs are for: a "dataset", "seed" (of a run), "run", "table" or "experiment".
         help: one sentence for `reclip --help`.
         gpu: whether its jobs compute on a GPU where there is one.
+        trains: whether its jobs train, on one GPU or several.
     """
 
     name: str
     kind: str
     help: str
     gpu: bool = False
+    trains: bool = False
 
     @property
     def names(self) -> str:
@@ -38,10 +40,13 @@ _ORDERED = (
     Stage("embed-text", "dataset", "Embed the Query texts of a dataset's classes.", gpu=True),
     Stage("cache-features", "dataset", "Compute and cache CLIP's dense features.", gpu=True),
     Stage("hypothesise", "dataset", "Guess which classes each image may hold."),
-    Stage("rectify", "seed", "Learn the bias of CLIP, without labels.", gpu=True),
+    Stage("rectify", "seed", "Learn the bias of CLIP, without labels.", gpu=True, trains=True),
     Stage("pseudo-mask", "seed", "Write a teacher's masks of the training images.", gpu=True),
-    Stage("distill", "seed", "Train a DeepLabV2 student on those masks.", gpu=True),
-    Stage("probe", "seed", "Train a linear classifier on a student's frozen features.", gpu=True),
+    Stage("distill", "seed", "Train a DeepLabV2 student on those masks.", gpu=True, trains=True),
+    Stage(
+        "probe", "seed", "Train a linear classifier on a student's frozen features.",
+        gpu=True, trains=True,
+    ),
     Stage("evaluate", "seed", "Measure a run's seed on the val split.", gpu=True),
     Stage("gather", "run", "Gather the evaluations of a run's seeds: mean and spread."),
     Stage("package", "run", "Write a trained model and its model card."),
@@ -49,7 +54,7 @@ _ORDERED = (
     Stage("plot", "experiment", "Draw the figures."),
     Stage("check", "experiment", "Compare Query, rectified and distilled over the seeds."),
     Stage("summarise", "experiment", "Summarise the results on unlabelled photos, with advice."),
-)
+)  # fmt: skip
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _ORDERED}
 """By name, in the order of the pipeline: a stage reads only from those before it."""

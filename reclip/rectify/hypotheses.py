@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -9,32 +10,46 @@ from torch.nn import functional as F
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
-from reclip.common.tables import read_table, write_table
+from reclip.common.files import result
+from reclip.common.rows import Rows
+from reclip.common.tables import write_table
 
 COLUMNS = ("id", "classes")
 
+AGAIN = "run its stage again with --force"
 
-def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
-    """Return 100 × cosine of each image-level feature and each Query embedding, (N, C).
+
+def score_shards(
+    features: FeatureCache, split: str, w_query: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """Yield 100 × cosine of each image-level feature and each Query embedding, (n, C) a shard.
 
     Raises ReclipError: a score is not finite, because cached features or embeddings are damaged.
     """
-    scores = 100 * F.normalize(features.globals(split), dim=-1) @ w_query.T
-    if not scores.isfinite().all():
-        row = int(scores.isfinite().all(1).int().argmin())
-        raise ReclipError(
-            f"The scores of photo '{features.images(split)[row]['id']}' are not finite: the cached "
-            f"features or text embeddings are damaged. Run embed-text and cache-features again "
-            f"with --force."
-        )
-    return scores
+    first = 0
+    for vectors in features.globals(split):
+        scores = 100 * F.normalize(vectors, dim=-1) @ w_query.T
+        finite = scores.isfinite().all(1)
+        if not finite.all():
+            id = features.ids(split)[first + int(finite.int().argmin())]
+            raise ReclipError(
+                f"The scores of photo '{id}' are not finite: the cached features or text "
+                f"embeddings are damaged. Run embed-text and cache-features again with --force."
+            )
+        yield scores
+        first += len(scores)
+
+
+def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
+    """Return the scores of all images of a split together, (N, C); see `score_shards`."""
+    return torch.cat(list(score_shards(features, split, w_query)))
 
 
 def hypothesise(scores: torch.Tensor, threshold: float, fallback_k: int) -> torch.Tensor:
     """Return the classes of each image that reach the threshold; if none does, its top K.
 
     Args:
-        scores: (N, C), see `scores_of`.
+        scores: (N, C), see `score_shards`.
 
     Returns:
         bool (N, C), at least one True per row.
@@ -45,32 +60,48 @@ def hypothesise(scores: torch.Tensor, threshold: float, fallback_k: int) -> torc
     return torch.where(passed.any(1, keepdim=True), passed, top)
 
 
-def write_hypotheses(path: Path, ids: list[str], hypotheses: torch.Tensor) -> None:
-    """Write a row per image: its id and the indices of its classes."""
-    rows = [
-        (id, " ".join(str(int(k)) for k in row.nonzero().ravel()))
-        for id, row in zip(ids, hypotheses, strict=True)
-    ]
-    write_table(path, COLUMNS, rows)
+def write_hypotheses(path: Path, ids: Iterable[str], hypotheses: Iterable[torch.Tensor]) -> None:
+    """Write a row per image: its id and the indices of its classes.
+
+    hypotheses: bool (C,) of each image.
+    """
+    write_table(
+        path,
+        COLUMNS,
+        (
+            (id, " ".join(map(str, row.nonzero().ravel().tolist())))
+            for id, row in zip(ids, hypotheses, strict=True)
+        ),
+    )
 
 
-def read_hypotheses(path: Path, ids: list[str], num_classes: int) -> torch.Tensor:
+def read_hypotheses(path: Path, ids: Sequence[str], num_classes: int) -> torch.Tensor:
     """Return hypotheses bool (N, C) in the order of `ids`.
 
     Rows are found by id, so their order in the file does not matter.
     Raises ReclipError: an id has no row, or a class index is out of range.
     """
-    found = {
-        row["id"]: [int(k) for k in row["classes"].split()] for row in read_table(path, COLUMNS)
-    }
     hypotheses = torch.zeros(len(ids), num_classes, dtype=torch.bool)
-    again = "run its stage again with --force"
-    for i, id in enumerate(ids):
-        if id not in found:
-            raise ReclipError(f"'{path}' has no row for image '{id}': {again}")
-        if not all(0 <= k < num_classes for k in found[id]):
+    for i, row in enumerate(_rows_of(path, ids)):
+        with result(path):
+            classes = [int(k) for k in row["classes"].split()]
+        if not all(0 <= k < num_classes for k in classes):
             raise ReclipError(
-                f"'{path}': image '{id}' has a class outside 0 to {num_classes - 1}: {again}"
+                f"'{path}': image '{row['id']}' has a class outside 0 to {num_classes - 1}: {AGAIN}"
             )
-        hypotheses[i, found[id]] = True
+        hypotheses[i, classes] = True
     return hypotheses
+
+
+def _rows_of(path: Path, ids: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Yield the row of each id. Only rows in another order take memory, to be found by id."""
+    rows, places = Rows(path, COLUMNS), None
+    following = iter(rows)
+    for id in ids:
+        row = next(following, None)
+        if row is None or row["id"] != id:
+            places = places or {known: k for k, known in enumerate(rows.column("id"))}
+            if id not in places:
+                raise ReclipError(f"'{path}' has no row for image '{id}': {AGAIN}")
+            row = rows[places[id]]
+        yield row

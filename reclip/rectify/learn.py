@@ -13,6 +13,7 @@ from reclip.clip.text import ReferenceEncoder
 from reclip.config.models import RectifySettings
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.rectify.model import BiasModel, PositionalNet
+from reclip.training.share import Share
 
 
 def build_model(
@@ -54,21 +55,22 @@ class Batch(NamedTuple):
 
 def load(features: FeatureCache, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:
     """Return the training images `rows` in the view of the epoch."""
-    z, valid = features.view_batch(epoch % len(features.views), rows)
+    z, valid = features.view_batch(epoch % features.view_count, rows)
     return Batch(z, valid, hypotheses[rows])
 
 
 def losses(
-    model: BiasModel, batch: Batch, settings: RectifySettings, noise: torch.Generator
+    model: BiasModel, batch: Batch, share: Share, settings: RectifySettings
 ) -> dict[str, torch.Tensor]:
-    """Return the contrastive loss (Eq. 5) of a batch.
+    """Return the contrastive loss (Eq. 5) of a share of a batch.
 
     Masked features are compared with the fixed Query (Sec. 3.4), even if a learned Query segments.
     With the learned one, texts and masks could agree on anything.
     """
-    z, valid, wanted = (t.to(noise.device) for t in batch)
+    z, valid, wanted = (t.to(model.w_query.device) for t in batch)
     valid = None if settings.padding == "counted" else valid.flatten(1)
     logits = model(z).flatten(1, 2)
-    masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, noise)
+    masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, share)
     pooled = masked_pool(masks, z.flatten(1, 2), valid, settings.pool_over)
-    return {"contrastive": contrastive_loss(pooled, model.w_query, wanted, settings.tau)}
+    loss = contrastive_loss(pooled, model.w_query, wanted, settings.tau, share.images)
+    return {"contrastive": loss}

@@ -8,23 +8,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reclip.training.share import Share
+
 
 def gumbel_masks(
     m: Tensor,
     scale: float = 1000.0,
     tau: float = 1.0,
-    generator: torch.Generator | None = None,
+    share: Share | None = None,
 ) -> Tensor:
     """Return candidate masks (..., n, C): the Gumbel-Softmax over classes of logits m (Eq. 4).
 
-    The softmax is of (scale * m + noise) / tau, with standard Gumbel noise from `generator`; None
+    The softmax is of (scale * m + noise) / tau, with standard Gumbel noise for `share`; None
     means no noise. The forward value is the one-hot argmax. The gradient is the softmax's
     (straight-through). The paper names tau_1 only; the rest is the official code's.
     """
     logits = scale * m
-    if generator is not None:
-        noise = torch.empty_like(logits).exponential_(generator=generator)
-        logits = logits - noise.log()
+    if share is not None:
+        logits = logits - share.exponential(logits).log()
     soft = (logits / tau).softmax(dim=-1)
     one_hot = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return one_hot - soft.detach() + soft
@@ -54,16 +55,22 @@ def masked_pool(
 
 
 def contrastive_loss(
-    pooled: Tensor, w_query: Tensor, hypotheses: Tensor, tau: float = 0.01
+    pooled: Tensor,
+    w_query: Tensor,
+    hypotheses: Tensor,
+    tau: float = 0.01,
+    images: int | None = None,
 ) -> Tensor:
     """Return the cross-entropy of each hypothesis' feature against all class texts (Eq. 5).
 
     pooled (B, C, D), w_query (C, D), hypotheses bool (B, C). The scalar is the mean over the
     hypotheses of an image, then over the batch. An image without hypotheses adds 0 but counts in
-    the mean (official code). tau: 1 / CLIP's logit scale; the paper says "a constant".
+    the mean (official code). tau: 1 / CLIP's logit scale; the paper says "a constant". images: of
+    the whole batch, if these B are a share of it.
     """
     # All B*C pairs are scored, and other classes weigh 0: fixed shapes avoid a wait for the GPU.
     log_p = F.log_softmax(torch.einsum("bcd,kd->bck", pooled, w_query) / tau, dim=-1)
     per_pair = -log_p.diagonal(dim1=1, dim2=2)  # (B, C): each class against its own text
     k = hypotheses.sum(dim=1).clamp(min=1)
-    return (per_pair * hypotheses).sum(dim=1).div(k).mean()
+    total = (per_pair * hypotheses).sum(dim=1).div(k).sum()
+    return total / (len(pooled) if images is None else images)

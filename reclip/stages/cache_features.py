@@ -1,53 +1,147 @@
-"""Stage `cache-features`: CLIP's dense and image-level features of a dataset, computed once."""
+"""Stage `cache-features`: CLIP's dense and image-level features of a dataset, computed once.
+
+The photos are cut into shards (`reclip.clip.shards`). A run that was killed goes on at its first
+missing shard. Several jobs may make a share of the shards each before.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
 from reclip.clip import extract
-from reclip.clip.load import load_clip
-from reclip.common.files import atomic, write_json
-from reclip.data.index import DataSet
+from reclip.clip.feature_cache import IMAGE_COLUMNS, grid_of
+from reclip.clip.load import Clip, load_clip
+from reclip.clip.shards import Shard, ShardFolder, Share, cut, photos_a_shard
+from reclip.common.files import require_room, write_json
+from reclip.common.npy import save_npy
+from reclip.common.tables import write_table
+from reclip.data.index import DataSet, Item
 from reclip.device import setup
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
+FLOAT, CELLS = 4, 4  # bytes of a float32, and of a view's rows and columns
+
 
 def main(job: Job) -> None:
     """Write the feature cache of a dataset; `reclip.clip.feature_cache` lists its files."""
-    settings = job.settings
-    clip = load_clip(settings["clip"], setup(settings["compute"]))
-    extractor = extract.Extractor(clip, settings["clip"], settings["compute"].loaders)
-    data = DataSet(job.inputs["data"].folder)
-    image = settings["image"]
-    # The official code guesses the classes with CLIP unchanged, even if the dense features come
-    # from an image tower with another activation.
-    unchanged = settings["clip"].model_copy(update={"activation": "default", "block_ln_eps": None})
-    centre = settings["hypothesis_image"] == "centre_crop"
-    whole = image.model_copy(update={"protocol": "whole"})
-    outputs, splits = [], {}
-    for split in ("train", "val"):
-        items = data.items(split)
-        splits[split], pieces = extract.layout(items, image, extractor.patch)
-        path = job.folder / f"{split}.npy"
-        shared = not centre and image == whole
-        vectors = extract.cache_pieces(extractor, items, pieces, path, with_global=shared)
+    cache = NewCache(job)
+    cache.folder.remove_others()
+    cache.make(cache.shards)
+    finish(job, cache.describe())
+    cache.folder.forget(cache.shards)
+
+
+def make_share(job: Job, share: Share) -> None:
+    """Write the shards of one share, and its marker last; `main` makes the cache of them."""
+    cache = NewCache(job)
+    cache.make(share.of(cache.shards))
+    cache.folder.mark_share(share)
+
+
+class NewCache:
+    """The feature cache that a job makes.
+
+    Attributes:
+        folder: of the shards.
+        shards: of both splits, in order.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.settings, self.image = job, job.settings, job.settings["image"]
+        self.folder = ShardFolder(job.folder, job.digest)
+        clip = load_clip(self.settings["clip"], setup(self.settings["compute"]))
+        loaders = self.settings["compute"].loaders
+        self.extractor = extract.Extractor(clip, self.settings["clip"], loaders)
+        data = DataSet(job.inputs["data"].folder)
+        self.items = {split: data.items(split) for split in ("train", "val")}
+        self.sizes = {split: self._bytes_a_photo(split) for split in self.items}
+        self.steps = {split: photos_a_shard(size) for split, size in self.sizes.items()}
+        cuts = (cut(split, len(items), self.steps[split]) for split, items in self.items.items())
+        self.shards: list[Shard] = list(chain.from_iterable(cuts))
+
+    def _bytes_a_photo(self, split: str) -> float:
+        """Return the mean size of a photo's features on disk; 0 for an empty split."""
+        extractor, items, views = self.extractor, self.items[split], self.settings["views"]
+        pieces = chain.from_iterable(extract.layout(items, self.image, extractor.patch))
+        tokens = extract.count_tokens(pieces, extractor.patch) / max(1, len(items))
+        more = FLOAT * extractor.dim
+        if split == "train":
+            tokens += views.count * math.prod(grid_of((views.crop, views.crop), extractor.patch))
+            more += CELLS * views.count
+        return tokens * extractor.dim * extractor.dtype.itemsize + more if items else 0
+
+    def make(self, shards: list[Shard]) -> None:
+        """Write the shards that are not complete yet.
+
+        Raises ReclipError: the disk has too little room for them.
+        """
+        missing = [shard for shard in shards if not self.folder.done(shard)]
+        size = sum((shard.stop - shard.start) * self.sizes[shard.split] for shard in missing)
+        require_room(self.job.folder, size)
+        for shard in missing:
+            items, folder = self.items[shard.split][shard.start : shard.stop], self.folder.of(shard)
+            save_npy(folder / "global.npy", self._tokens(items, folder))
+            if shard.split == "train":
+                extract.cache_views(
+                    self.extractor, items, self.settings["views"], self.image, folder
+                )
+            self.folder.mark_done(shard)
+
+    def _tokens(self, items: list[Item], folder: Path) -> np.ndarray:
+        """Write the tokens of a shard's photos; return their image-level features."""
+        centre = self.settings["hypothesis_image"] == "centre_crop"
+        whole = self.image.model_copy(update={"protocol": "whole"})
+        shared = not centre and self.image == whole
+        vectors = extract.cache_pieces(
+            self.extractor, items, self.image, folder, with_global=shared
+        )
         if centre:
-            vectors = extract.centre_crops(load_clip(unchanged, clip.device), items)
-        elif not shared:
-            vectors = extract.whole_images(extractor, items, whole)
-        global_path = job.folder / f"{split}-global.npy"
-        with atomic(global_path) as partial:
-            np.save(partial, vectors)
-        outputs += [path, global_path]
-    outputs += extract.cache_views(extractor, data.items("train"), settings, job.folder)
-    manifest = {
-        "splits": splits,
-        "dim": extractor.dim,
-        "patch": extractor.patch,
-        "norm": extractor.norm,
-        "view_settings": settings["views"].model_dump(mode="json"),
-        "image_settings": image.model_dump(mode="json"),
-    }
-    write_json(job.folder / "manifest.json", manifest)
-    finish(job, [*outputs, job.folder / "manifest.json"])
+            return extract.centre_crops(self._unchanged_clip, items)
+        return vectors if shared else extract.whole_images(self.extractor, items, whole)
+
+    @cached_property
+    def _unchanged_clip(self) -> Clip:
+        """The CLIP that guesses the classes of centre crops.
+
+        The official code does so with CLIP unchanged, even if the dense features come from an image
+        tower with another activation.
+        """
+        changed = {"activation": "default", "block_ln_eps": None}
+        spec = self.settings["clip"].model_copy(update=changed)
+        return load_clip(spec, self.extractor.clip.device)
+
+    def describe(self) -> list[Path]:
+        """Write the lists of images and the manifest; return all files of the cache."""
+        outputs = [file for shard in self.shards for file in self.folder.files(shard)]
+        for split in self.items:
+            outputs.append(self.job.folder / f"{split}.csv")
+            write_table(outputs[-1], IMAGE_COLUMNS, self._images(split))
+        manifest = {
+            "shards": self.folder.path.name,
+            "photos_a_shard": self.steps,
+            "dim": self.extractor.dim,
+            "dtype": self.extractor.dtype.name,
+            "patch": self.extractor.patch,
+            "norm": self.extractor.norm,
+            "view_settings": self.settings["views"].model_dump(mode="json"),
+            "image_settings": self.image.model_dump(mode="json"),
+        }
+        outputs.append(self.job.folder / "manifest.json")
+        write_json(outputs[-1], manifest)
+        return outputs
+
+    def _images(self, split: str) -> Iterator[tuple[str, int, int, int]]:
+        """Yield the values of IMAGE_COLUMNS of each photo."""
+        for shard in self.shards:
+            if shard.split == split:
+                items = self.items[split][shard.start : shard.stop]
+                places = extract.layout(items, self.image, self.extractor.patch)
+                for item, (first, *_) in zip(items, places, strict=True):
+                    yield item.id, *first.size, first.offset

@@ -9,13 +9,14 @@ from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.distill.learn import build_student, load, losses
+from reclip.distill.losses import counts
 from reclip.distill.view_batches import ViewBatches
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.model import Rectifier
 from reclip.stages.train_seed import train_seed
-from reclip.training.loop import Task
+from reclip.training.task import Task
 
 
 def main(job: Job) -> None:
@@ -29,21 +30,23 @@ def main(job: Job) -> None:
     features = FeatureCache(job.inputs["features"].folder)
     items = data.items("train")
     hypotheses = read_hypotheses(
-        job.inputs["hypotheses"].folder / "train.csv", [i.id for i in items], data.num_classes
+        job.inputs["hypotheses"].folder / "train.csv", items.ids, data.num_classes
     )
 
     def start() -> Task:
         teacher = Rectifier.load(job.inputs["teacher"].folder / WEIGHTS_FILE, device)
         masks = job.inputs["masks"].folder
         views = ViewBatches(items, features, lambda item: read_label(masks / f"{item.id}.png"))
-        student = build_student(teacher, features.views.shape[2], settings).to(device)
+        student = build_student(teacher, features.view_side, settings).to(device)
         noise = torch.Generator(device).manual_seed(job.seed)
         return Task(
             student,
             load=lambda epoch, rows: load(views, hypotheses, epoch, rows),
-            losses=lambda batch: losses(student, teacher.w_query, batch, settings, noise),
+            losses=lambda batch, share: losses(student, teacher.w_query, batch, share, settings),
             save=student.save,
+            counts=lambda batch: counts(batch[1], settings),
             noise=noise,
+            norms_images=True,
         )
 
     train_seed(job, len(items), start)

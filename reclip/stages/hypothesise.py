@@ -6,11 +6,13 @@ measures the precision and recall of the val split's, for diagnosis only.
 
 from __future__ import annotations
 
+from itertools import chain
+
 from reclip.clip.feature_cache import FeatureCache
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
-from reclip.rectify.hypotheses import hypothesise, scores_of, write_hypotheses
+from reclip.rectify.hypotheses import hypothesise, score_shards, write_hypotheses
 from reclip.rectify.model import Rectifier
 
 
@@ -21,9 +23,11 @@ def main(job: Job) -> None:
     w_query = Rectifier.load(job.inputs["text"].folder / WEIGHTS_FILE).w_query
     outputs = []
     for split in ("train", "val"):
-        scores = scores_of(features, split, w_query)
-        found = hypothesise(scores, settings.threshold, settings.fallback_k)
+        found = chain.from_iterable(
+            hypothesise(scores, settings.threshold, settings.fallback_k)
+            for scores in score_shards(features, split, w_query)
+        )
         path = job.folder / f"{split}.csv"
-        write_hypotheses(path, [entry["id"] for entry in features.images(split)], found)
+        write_hypotheses(path, features.ids(split), found)
         outputs.append(path)
     finish(job, outputs)

@@ -9,20 +9,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED, read_label
 from reclip.data.index import DataSet
-from reclip.data.views import resize
 from reclip.device import setup
 from reclip.distill.deeplab import SegmentationHead, Student
+from reclip.distill.losses import mask_loss
 from reclip.distill.view_batches import ViewBatches
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.stages.train_seed import train_seed
-from reclip.training.loop import Task
+from reclip.training.share import Share
+from reclip.training.task import Task
 
 
 def main(job: Job) -> None:
@@ -43,7 +43,7 @@ def main(job: Job) -> None:
     views = ViewBatches(items, features, lambda item: read_label(truth[item.id]))
 
     def load(epoch: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        return views(epoch % len(features.views), rows)
+        return views(epoch % features.view_count, rows)
 
     def start() -> Task:
         student = Student.load(job.inputs["student"].folder / WEIGHTS_FILE)
@@ -51,8 +51,9 @@ def main(job: Job) -> None:
         return Task(
             student,
             load,
-            losses=lambda batch: losses(student, *(t.to(device) for t in batch)),
+            losses=lambda batch, share: losses(student, *(t.to(device) for t in batch), share),
             save=student.save,
+            counts=lambda batch: {"pixels": (batch[1] != IGNORED).sum()},
         )
 
     train_seed(job, len(items), start)
@@ -68,8 +69,9 @@ def with_classifier(student: Student, classes: int) -> Student:
     return student
 
 
-def losses(student: Student, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def losses(
+    student: Student, images: torch.Tensor, labels: torch.Tensor, share: Share
+) -> dict[str, torch.Tensor]:
     """Return the cross-entropy of images (B, 3, H, W) with labels (B, H, W), IGNORED left out."""
     student.deeplab.eval()  # keeps the batch statistics of distillation
-    full = resize(student(images)[0], labels.shape[-2:])
-    return {"cross_entropy": F.cross_entropy(full, labels, ignore_index=IGNORED)}
+    return {"cross_entropy": mask_loss(student(images)[0], labels, share.counts.get("pixels"))}

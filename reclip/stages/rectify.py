@@ -18,7 +18,7 @@ from reclip.rectify.hypotheses import read_hypotheses
 from reclip.rectify.learn import build_model, load, losses
 from reclip.rectify.model import Rectifier
 from reclip.stages.train_seed import train_seed
-from reclip.training.loop import Task
+from reclip.training.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def main(job: Job) -> None:
     classes = DataSet(job.inputs["data"].folder).class_names
     features = FeatureCache(job.inputs["features"].folder)
     query = Rectifier.load(job.inputs["text"].folder / WEIGHTS_FILE, device)
-    ids = [entry["id"] for entry in features.images("train")]
+    ids = features.ids("train")
     hypotheses = read_hypotheses(job.inputs["hypotheses"].folder / "train.csv", ids, len(classes))
 
     def start() -> Task:
@@ -43,7 +43,7 @@ def main(job: Job) -> None:
         return Task(
             model,
             load=lambda epoch, rows: load(features, hypotheses, epoch, rows),
-            losses=lambda batch: losses(model, batch, settings, noise),
+            losses=lambda batch, share: losses(model, batch, share, settings),
             save=lambda path: model.freeze().save(path),
             noise=noise,
         )

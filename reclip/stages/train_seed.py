@@ -10,8 +10,10 @@ import torch
 from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
+from reclip.training import processes
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import Task, train
+from reclip.training.loop import train
+from reclip.training.task import Task
 
 
 def train_seed(
@@ -30,7 +32,7 @@ def train_seed(
     weights, curve = job.folder / WEIGHTS_FILE, job.folder / CURVE_FILE
     checkpoint = Checkpoint(weights, job.digest)
     torch.manual_seed(job.seed)
-    train(
+    by = train(
         start(),
         job.settings[job.stage],
         count=count,
@@ -40,5 +42,9 @@ def train_seed(
         label=job.name,
         loaders=job.settings["compute"].loaders,
     )
-    finish(job, [weights, curve], notes=notes() if notes else None)
+    if not processes.writes():
+        return
+    found = notes() if notes else {}
+    # Equal to one process but for rounding, so the receipt says so.
+    finish(job, [weights, curve], notes=found | ({} if by == [1] else {"processes": by}))
     checkpoint.path.unlink(missing_ok=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,11 @@ from reclip.common.files import atomic
 from reclip.common.prefetch import prefetch
 from reclip.common.tables import write_table
 from reclip.config.models import OptimiserSettings
+from reclip.training import processes
 from reclip.training.checkpoint import Checkpoint
-
-
-@dataclass
-class Task:
-    """A model to train, with its batches and losses.
-
-    Threads call `load` in advance, so it must not draw random numbers.
-    """
-
-    model: torch.nn.Module
-    load: Callable[[int, np.ndarray], Any]  # epoch and image indices to a batch
-    losses: Callable[[Any], dict[str, torch.Tensor]]  # batch to weighted terms of the loss
-    save: Callable[[Path], None]  # writes the trained weights
-    noise: torch.Generator | None = None  # the source of randomness in `losses`
+from reclip.training.objective import Objective, Part
+from reclip.training.share import split
+from reclip.training.task import Task
 
 
 def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -73,11 +62,15 @@ def train(
     curve: Path,
     label: str,
     loaders: int = 0,
-) -> None:
+) -> list[int]:
     """Train by SGD with the poly schedule; write the weights and the curve.
 
+    In a process group, all processes call this, share each batch, and end with the same weights.
+    Only process 0 writes. Returns the number of processes; several if the training was resumed
+    with another number.
+
     Args:
-        settings: of the optimiser, with `epochs` and `batch`.
+        settings: of the optimiser, with `epochs`, `batch` and `micro_batch`.
         count: number of training images; `seed` determines their order.
         checkpoint: of the training to resume; it also names the file of the weights.
         curve: CSV file of step, epoch, learning rate and losses.
@@ -86,15 +79,17 @@ def train(
 
     Raises ReclipError: the loss is infinite or not a number.
     """
-    model = task.model
+    model, writes = task.model, processes.writes()
     optimiser = make_sgd(model, settings)
-    done, names, rows = 0, [], []
+    done, names, rows, by = 0, [], [], []
     if (saved := checkpoint.load()) is not None:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         if task.noise is not None:
             task.noise.set_state(saved["noise"])
-        done, names, rows = saved["step"], saved["names"], saved["curve"]
+        done, names, rows, by = (saved[key] for key in ("step", "names", "curve", "processes"))
+    if processes.count() not in by:
+        by.append(processes.count())
 
     def state() -> dict[str, Any]:
         return {
@@ -104,33 +99,45 @@ def train(
             "step": len(rows),
             "names": names,
             "curve": rows,
+            "processes": by,
         }
 
+    def load(step: tuple[int, np.ndarray]) -> list[Part]:
+        epoch, images = step
+        rank, number = processes.rank(), processes.count()
+        shares = split(len(images), rank, number, settings.micro_batch)
+        parts = [(rows, task.load(epoch, images[rows])) for rows in shares]
+        whole = len(shares) == number == 1  # then the losses count for themselves
+        return [(rows, batch, {} if whole else task.counts(batch)) for rows, batch in parts]
+
+    objective = Objective(task)
     steps = list(batches(count, settings.batch, settings.epochs, seed))
     model.train()
-    loaded = prefetch(steps[done:], lambda step: task.load(*step), loaders)
-    with tqdm(desc=label, total=len(steps), initial=done, disable=None) as bar:
-        for step, ((epoch, _), batch) in enumerate(loaded, start=done):
+    loaded = prefetch(steps[done:], load, loaders)
+    shown = None if writes else True  # None: hide the bar where nobody looks
+    with tqdm(desc=label, total=len(steps), initial=done, disable=shown) as bar:
+        for step, ((epoch, images), parts) in enumerate(loaded, start=done):
             lr = poly_lr(step, len(steps), settings.lr, settings.power, settings.min_lr)
             for group in optimiser.param_groups:
                 group["lr"] = lr
             optimiser.zero_grad(set_to_none=True)
-            losses = task.losses(batch)
-            total = sum(losses.values())
-            values = [float(v.detach()) for v in (total, *losses.values())]
+            losses = objective.backward(len(images), parts)
+            names = ["loss", *losses]
+            values = [float(v) for v in (sum(losses.values()), *losses.values())]
             if not math.isfinite(values[0]):
                 raise ReclipError(
                     f"{label}: the loss is {values[0]} at step {step}: lower the learning rate (lr)"
                 )
-            total.backward()
             optimiser.step()
-            names = ["loss", *losses]
             rows.append([step, epoch, lr, *values])
-            checkpoint.save_if_due(state)
+            if writes:
+                checkpoint.save_if_due(state)
             bar.set_postfix(loss=f"{values[0]:.3f}", refresh=False)
             bar.update()
     model.eval()
-    lines = [(*row[:2], *(f"{value:.6g}" for value in row[2:])) for row in rows]
-    write_table(curve, ("step", "epoch", "lr", *names), lines)
-    with atomic(checkpoint.output) as partial:
-        task.save(partial)
+    if writes:
+        lines = [(*row[:2], *(f"{value:.6g}" for value in row[2:])) for row in rows]
+        write_table(curve, ("step", "epoch", "lr", *names), lines)
+        with atomic(checkpoint.output) as partial:
+            task.save(partial)
+    return by

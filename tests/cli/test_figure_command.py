@@ -16,7 +16,7 @@ from reclip.cli.main import cli
 from reclip.common.errors import ReclipError
 from reclip.common.files import write_json
 from reclip.common.tables import write_table
-from reclip.config.models import ImageSettings, ViewSettings
+from reclip.config.models import ImageSettings
 from reclip.data.index import Item, write_dataset
 from reclip.data.reading import Window
 from reclip.distill.deeplab import SegmentationHead
@@ -30,6 +30,7 @@ from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.rectify.model import PositionalNet, Rectifier
 from reclip.rectify.predict import Frame, Piece
+from support.fake_cache import write_cache
 
 NAMES = ["cat", "dog", "a class of which the name is long", "bird"]
 PARAMS = "params.yaml"
@@ -73,22 +74,7 @@ def train(plan: Plan, run: str) -> None:
     val = items["val"] if labelled else []
     files = write_dataset(prepared.folder, facts, items["train"], val, labelled=labelled)
     finish(prepared, [*files, *prepared.folder.glob("*.png")])
-    cached.folder.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "val"):
-        np.save(cached.folder / f"{split}.npy", rng.standard_normal((6, 5)).astype(np.float16))
-    splits = {
-        split: [{"id": item.id, "offset": 0, "size": [16, 24]} for item in found]
-        for split, found in items.items()
-    }
-    manifest = {
-        "splits": splits,
-        "patch": 8,
-        "norm": "clip",
-        "image_settings": ImageSettings().model_dump(mode="json"),
-        "view_settings": ViewSettings().model_dump(mode="json"),
-    }
-    write_json(cached.folder / "manifest.json", manifest)
-    finish(cached, list(cached.folder.glob("*.*")))
+    finish(cached, write_cache(cached.folder, items, dim=5))
     w_query, w_reference = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
     net = PositionalNet(3, 4, (2,))
     positional = (

@@ -86,7 +86,7 @@ def test_odd_photos_are_read_and_corrupt_ones_are_left_out(caplog) -> None:
                           "photos/phone.HEIC"]  # fmt: skip
     assert caplog.text.count("left out photos/") == 4
     assert data.facts["counts"] == {"train": 5, "val": 0} and data.facts["left_out"] == 4
-    assert data.items("val") == [] and data.train_labels() == {}
+    assert not data.items("val") and data.train_labels() == {}
 
 
 def test_the_limit_takes_the_first() -> None:

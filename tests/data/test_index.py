@@ -27,7 +27,7 @@ def test_a_dataset_is_read_as_written(tmp_path: Path) -> None:
     data = DataSet(tmp_path)
     assert data.class_names == [["dog"], ["cat", "kitten"]]
     assert data.num_classes == 2
-    assert data.items("val") == VAL  # in the order of the list, not of the names
+    assert list(data.items("val")) == VAL  # in the order of the list, not of the names
     assert data.train_labels() == {"a": Path("labels/a.png")}
     labels = [Path(f"labels/{name}.png") for name in "abz"]
     assert sorted(paths) == sorted([*labels, *tmp_path.iterdir()])

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.common.files import write_json
-from reclip.config.models import ImageSettings, ViewSettings
+from reclip.config.models import ViewSettings
 from reclip.data.images import IGNORED, write_image
 from reclip.data.index import Item
 from reclip.data.views import crop_image, crop_label, normalise
 from reclip.distill.view_batches import ViewBatches
+from support.fake_cache import write_cache
 
 CROP = 24
 VIEWS = ViewSettings(count=3, crop=CROP, scale=(0.5, 2.0))
@@ -32,14 +32,7 @@ def items(tmp_path: Path) -> list[Item]:
 
 @pytest.fixture
 def features(tmp_path: Path) -> FeatureCache:
-    manifest = {
-        "splits": {},
-        "patch": 8,
-        "norm": "imagenet",
-        "view_settings": VIEWS.model_dump(mode="json"),
-        "image_settings": ImageSettings().model_dump(mode="json"),
-    }
-    write_json(tmp_path / "manifest.json", manifest)
+    write_cache(tmp_path, {}, norm="imagenet", views=VIEWS)
     return FeatureCache(tmp_path)
 
 

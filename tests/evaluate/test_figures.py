@@ -20,7 +20,6 @@ from reclip.config.models import (
     EvaluateSettings,
     ImageSettings,
     Params,
-    ViewSettings,
 )
 from reclip.config.sources import WorldSource
 from reclip.data.images import IGNORED
@@ -48,6 +47,7 @@ from reclip.presets import preset_text
 from reclip.rectify.hypotheses import write_hypotheses
 from reclip.rectify.model import PositionalNet, Rectifier
 from reclip.stages import evaluate, gather, plot
+from support.fake_cache import write_cache
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(40, [3, 10, 16, 23, 30, 36]), (2, [0, 1])])
@@ -209,7 +209,6 @@ PATCH, DIM = 8, 6
 
 def experiment(folder: Path, world: bool, roles: dict[str, str]) -> Job:
     """A plot job after the evaluation of some runs on random features of four drawn photos."""
-    rng = np.random.default_rng(0)
     before = {
         stage: Job(stage, "voc", folder / stage, folder, {})
         for stage in ("prepare", "cache-features", "hypothesise")
@@ -218,24 +217,8 @@ def experiment(folder: Path, world: bool, roles: dict[str, str]) -> Job:
     data = DataSet(before["prepare"].folder)
     if not world:
         write_json(data.folder / "classes.json", {"names": data.facts["names"]})
-    items, splits = data.items("val"), {"train": [], "val": []}
-    offset = 0
-    for item in items:
-        grid = [-(-item.height // PATCH), -(-item.width // PATCH)]
-        size = [item.height, item.width]
-        splits["val"].append({"id": item.id, "offset": offset, "size": size})
-        offset += grid[0] * grid[1]
-    manifest = {
-        "splits": splits,
-        "patch": PATCH,
-        "norm": "clip",
-        "image_settings": ImageSettings().model_dump(mode="json"),
-        "view_settings": ViewSettings().model_dump(mode="json"),
-    }
-    write_json(before["cache-features"].folder / "manifest.json", manifest)
-    for split in ("train", "val"):
-        tokens = rng.standard_normal((offset, DIM)).astype(np.float16)
-        np.save(before["cache-features"].folder / f"{split}.npy", tokens)
+    items = data.items("val")
+    write_cache(before["cache-features"].folder, {"val": items}, patch=PATCH, dim=DIM)
     guesses = torch.ones(len(items), data.num_classes, dtype=torch.bool)
     write_hypotheses(before["hypothesise"].folder / "val.csv", [i.id for i in items], guesses)
 

@@ -58,9 +58,7 @@ def test_each_id_has_one_line(tmp_path: Path) -> None:
 
 
 def test_scores_that_are_not_finite_name_the_photo() -> None:
-    vectors = torch.tensor([[1.0, 0.0], [float("nan"), 1.0]])
-    features = SimpleNamespace(
-        globals=lambda split: vectors, images=lambda split: [{"id": "x"}, {"id": "y"}]
-    )
+    shards = torch.tensor([[[1.0, 0.0]], [[float("nan"), 1.0]]])
+    features = SimpleNamespace(globals=lambda split: iter(shards), ids=lambda split: ["x", "y"])
     with pytest.raises(ReclipError, match="scores of photo 'y' are not finite"):
         scores_of(features, "train", torch.eye(2))

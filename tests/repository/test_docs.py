@@ -65,6 +65,11 @@ INSTEAD = {
     ),
     r"python benchmarks/overhead\.py": ("", "seven minutes"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
+    r"(snakemake .*profiles/slurm(?! --dry-run).*)": (r"\1 -n", "no cluster"),
+    r"reclip distill .*--gpus all": (
+        "reclip distill --help",
+        "no GPU; tests/training/test_processes.py trains in two processes",
+    ),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
     r"dvc remote .*": ("", "no bucket or server; tests/workflow/test_dvc_s3.py has one"),
@@ -317,7 +322,8 @@ def options() -> set[str]:
 
 
 OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
-                  "--local", "--global", "--no-deps", "--default-storage-provider"}  # fmt: skip
+                  "--local", "--global", "--no-deps", "--profile", "--workflow-profile", "--mem",
+                  "--gpus", "--default-storage-provider"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

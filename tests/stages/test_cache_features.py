@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from reclip.clip import shards
 from reclip.clip.dense import dense_features
 from reclip.clip.extract import centre_crop_embedding, require_usable
 from reclip.clip.feature_cache import FeatureCache
@@ -26,7 +27,10 @@ SIZES = [(40, 56), (40, 56), (25, 33), (64, 30)]
 
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`cached(image=…, hypothesis_image=…, dtype=…)`: the cache, its photos and the CLIP."""
+    """`cached(image=…, hypothesis_image=…, dtype=…)`: the cache, its photos and the CLIP.
+
+    `cached.made`: the shards that were computed.
+    """
     clip = tiny_clip()
     monkeypatch.setattr(cache_features, "load_clip", lambda settings, device: clip)
     rng = np.random.default_rng(0)
@@ -38,12 +42,15 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         items.append(Item(f"p{k}", path, *photo.shape[:2], path))
     write_dataset(tmp_path / "data", {"names": [["a"], ["b"]]}, items, items)
 
-    def run(image=None, hypothesis_image="whole", dtype="float32"):
+    def run(
+        image=None, hypothesis_image="whole", dtype="float32", shares=(), folder="features", stop=99
+    ):
+        """shares: to make first, such as "1/2"; stop: the process dies after so many shards."""
         plans = tmp_path / "plan"
         job = Job(
             "cache-features",
             "voc",
-            tmp_path / "features",
+            tmp_path / folder,
             plans,
             inputs={"data": Job("prepare", "voc", tmp_path / "data", plans, {})},
             settings={
@@ -54,7 +61,22 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 "compute": ComputeSettings(device="cpu"),
             },
         )
-        cache_features.main(job)
+        mark_done, left = shards.ShardFolder.mark_done, iter(range(stop))
+
+        def mark(self, shard):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            mark_done(self, shard)
+            made.append(shard.name)
+
+        made = run.made = []
+        monkeypatch.setattr(shards.ShardFolder, "mark_done", mark)
+        try:
+            for share in shares:
+                cache_features.make_share(job, shards.Share.parse(share))
+            cache_features.main(job)
+        finally:
+            monkeypatch.setattr(shards.ShardFolder, "mark_done", mark_done)
         return FeatureCache(job.folder), photos, clip
 
     return run
@@ -66,21 +88,30 @@ def plain(clip, photo: np.ndarray, with_global: bool = False):
         return dense_features(clip, image, residual=False, mlp=False, with_global=with_global)
 
 
+def sizes_of(folder: Path) -> dict[str, int]:
+    """The bytes of the arrays of tokens without their header of 128 bytes, by name."""
+    (shards,) = folder.glob("shards-*")
+    found = [*shards.rglob("tokens.npy"), *shards.rglob("views.npy")]
+    return {f"{p.parent.name}/{p.name}": p.stat().st_size - 128 for p in found}
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_whole_image_is_one_piece(cached, split) -> None:
     features, photos, clip = cached()
+    vectors = torch.cat(list(features.globals(split)))
     for i, photo in enumerate(photos):
         ((window, z),) = features.pieces(split, i)
         assert window == (0, 0, *photo.shape[:2])
         expected, vector = plain(clip, photo, with_global=True)
         torch.testing.assert_close(z, expected[0], rtol=0, atol=1e-5)
-        torch.testing.assert_close(features.globals(split)[i], vector[0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(vectors[i], vector[0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("short_side", [None, 48])
 def test_each_window_has_its_own_features(cached, short_side) -> None:
     image = ImageSettings(protocol="slide", window=32, stride=20, short_side=short_side)
     features, photos, clip = cached(image)
+    vectors = torch.cat(list(features.globals("val")))
     for i, photo in enumerate(photos):
         read = resize_image(photo, whole_size(*photo.shape[:2], image))
         pieces = features.pieces("val", i)
@@ -90,15 +121,15 @@ def test_each_window_has_its_own_features(cached, short_side) -> None:
             torch.testing.assert_close(z, expected[0], rtol=0, atol=1e-5)
         # What the image is supposed to hold is still asked of the whole image.
         _, vector = plain(clip, read, with_global=True)
-        torch.testing.assert_close(features.globals("val")[i], vector[0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(vectors[i], vector[0], rtol=0, atol=1e-4)
 
 
 def test_half_precision_takes_half_the_disk(cached) -> None:
     full, _, _ = cached()
-    size = full.views.nbytes
     before = full.pieces("val", 0)[0][1]
+    sizes = sizes_of(full.folder)
     half, _, _ = cached(dtype="float16")
-    assert half.views.nbytes == size // 2
+    assert sizes_of(half.folder) == {name: size // 2 for name, size in sizes.items()}
     torch.testing.assert_close(half.pieces("val", 0)[0][1], before, rtol=0, atol=2e-3)
 
 
@@ -107,7 +138,8 @@ def test_centre_crops_do_not_see_the_edges(cached) -> None:
     wide = photos[0].copy()
     wide[:, :4] = wide[:, -4:] = 0  # beyond the middle square
     square = centre_crop_embedding(clip, wide)
-    torch.testing.assert_close(features.globals("train")[0], square, rtol=0, atol=1e-5)
+    (vectors,) = features.globals("train")
+    torch.testing.assert_close(vectors[0], square, rtol=0, atol=1e-5)
     changed = photos[0].copy()
     changed[:, 20:36] = 0
     assert not torch.allclose(centre_crop_embedding(clip, changed), square)
@@ -138,3 +170,100 @@ def test_the_photo_whose_features_are_no_numbers_is_named() -> None:
     vectors[0, 3] = float("-inf")
     with pytest.raises(ReclipError, match="features of 'a'"):
         require_usable(None, vectors, ["a", "b", "c"])
+
+
+# ---------------------------------------------------------------- shards
+
+ALL = ["train-00000", "train-00001", "val-00000", "val-00001"]
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of the four photos in a shard."""
+    monkeypatch.setattr(shards, "SHARD_PHOTOS", 3)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """The content of each file, hidden ones as well."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_small_sets_are_one_shard(cached) -> None:
+    features, _, _ = cached()
+    assert cached.made == ["train-00000", "val-00000"]
+    (folder,) = features.folder.glob("shards-*")
+    assert sorted(p.name for p in folder.iterdir()) == cached.made
+
+
+@pytest.mark.parametrize("protocol", ["whole", "slide"])
+def test_shards_hold_the_same_features_as_one(cached, monkeypatch, protocol: str) -> None:
+    image = ImageSettings(protocol=protocol, window=32, stride=20)
+    one, photos, _ = cached(image, folder="one")
+    monkeypatch.setattr(shards, "SHARD_PHOTOS", 3)
+    several, _, _ = cached(image, folder="several")
+    assert cached.made == ALL
+    rows = np.array([3, 0, 2])
+    for number in range(2):
+        for a, b in zip(
+            one.view_batch(number, rows), several.view_batch(number, rows), strict=True
+        ):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+    for split in ("train", "val"):
+        assert list(several.ids(split)) == list(one.ids(split)) == ["p0", "p1", "p2", "p3"]
+        parts = list(several.globals(split))
+        assert [len(part) for part in parts] == [3, 1]
+        torch.testing.assert_close(torch.cat(parts), next(one.globals(split)), rtol=0, atol=1e-4)
+        for i in range(len(photos)):
+            assert several.size(split, i) == one.size(split, i)
+            pairs = zip(one.pieces(split, i), several.pieces(split, i), strict=True)
+            for (window, z), (same_window, same) in pairs:
+                assert window == same_window
+                torch.testing.assert_close(z, same, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shares", [("1/1",), ("2/2", "1/2"), ("1/9", "4/9", "5/9", "9/9"), ("2/3",)]
+)
+def test_any_number_of_jobs_leads_to_the_same_bytes(cached, small_shards, shares) -> None:
+    """Also where a share is missing, or made twice."""
+    expected = content(cached(folder="alone")[0].folder)
+    found = content(cached(folder="shared", shares=(*shares, shares[0]))[0].folder)
+    assert found == expected
+    assert sorted(cached.made) == ALL  # each was computed once
+
+
+def test_a_share_makes_its_part_and_no_receipt(cached, small_shards) -> None:
+    with pytest.raises(KeyboardInterrupt):  # before main computes anything
+        cached(shares=("2/2",), stop=2)
+    assert cached.made == ["val-00000", "val-00001"]
+
+
+@pytest.mark.parametrize("stop", range(4))
+def test_a_killed_run_goes_on_at_its_first_missing_shard(cached, small_shards, tmp_path, stop):
+    expected = content(cached(folder="whole")[0].folder)
+    with pytest.raises(KeyboardInterrupt):
+        cached(stop=stop)
+    assert not (tmp_path / "features/receipt.json").exists()
+    found = content(cached()[0].folder)
+    assert cached.made == ALL[stop:]
+    assert found == expected
+
+
+def test_shards_of_other_settings_are_never_taken(cached, small_shards, tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        cached(stop=3)
+    own = tmp_path / "features" / "notes.txt"
+    own.write_text("mine")
+    expected = content(cached(dtype="float16", folder="alone")[0].folder)
+    found = content(cached(dtype="float16")[0].folder)
+    assert cached.made == ALL
+    assert found.pop("notes.txt") == b"mine"
+    assert found == expected  # nothing is left of the others
+
+
+def test_a_complete_cache_is_made_again_if_it_is_asked_for(cached, small_shards) -> None:
+    """Its shards may be damaged, which is why someone asks."""
+    before = content(cached()[0].folder)
+    features, _, _ = cached()
+    assert cached.made == ALL and content(features.folder) == before

@@ -16,7 +16,9 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
 from reclip.stages.train_seed import train_seed
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import Task, batches, train
+from reclip.training.loop import batches, train
+from reclip.training.share import Share
+from reclip.training.task import Task
 
 SETTINGS = RectifySettings(epochs=4, batch=3, lr=0.05)
 COUNT = 8
@@ -43,12 +45,12 @@ def run(
     path = folder / f"{seed}" / WEIGHTS
     steps: list[int] = []
 
-    def losses(batch) -> dict[str, torch.Tensor]:
+    def losses(batch, share: Share) -> dict[str, torch.Tensor]:
         epoch, rows = batch
         if len(steps) == stop_at:
             raise Stopped
         steps.append(epoch)
-        z = model(data[rows] + 0.1 * torch.randn(len(rows), 5, generator=noise))
+        z = model(data[rows] + 0.1 * share.exponential(data[rows]))
         return {"first": z.square().mean(), "second": 0.5 * z[:, 0].exp().mean()}
 
     train(
@@ -57,7 +59,7 @@ def run(
             lambda epoch, rows: (epoch, rows),
             losses,
             lambda partial: save_file(model.state_dict(), partial),
-            noise,
+            noise=noise,
         ),
         settings,
         count=COUNT,
@@ -161,7 +163,7 @@ def train_job(job: Job, stop_at: int | None = None) -> list[int]:
     def start() -> Task:
         model = torch.nn.Linear(5, 1)
 
-        def losses(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        def losses(batch: torch.Tensor, share: Share) -> dict[str, torch.Tensor]:
             if len(steps) == stop_at:
                 raise Stopped
             steps.append(len(batch))

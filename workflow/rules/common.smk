@@ -3,6 +3,7 @@
 import sys
 
 from reclip.cli import fork_server
+from reclip.common.children import WARM
 from reclip.pipeline.job import seed_of
 from reclip.pipeline.receipts import warnings, why_stale
 from reclip.pipeline.staleness import settle
@@ -18,8 +19,8 @@ STALE_BY_DEFAULT = [job.receipt.as_posix() for job in PLAN.default_jobs if job i
 
 # A long run starts its jobs as forks of a process that has imported torch already, which saves
 # seconds a job. RECLIP_WARM=1 does so for any run, RECLIP_WARM= (empty) for none.
-if os.environ.get(fork_server.RUN, len(STALE) > 20):
-    os.environ[fork_server.RUN] = str(os.getpid())
+if os.environ.get(WARM, len(STALE) > 20):
+    os.environ[WARM] = str(os.getpid())
 
     onstart:
         fork_server.start()

@@ -31,7 +31,7 @@ def costs():
         print("computing what the jobs need (some seconds, once)", file=sys.stderr)
         call = [sys.executable, "-m", "reclip", "plan", "--resources"]
         env = {**os.environ, "RECLIP_PARAMS": SETTINGS}
-        env.pop(fork_server.RUN, None)
+        env.pop(WARM, None)
         done = subprocess.run(call, env=env, capture_output=True, text=True)
         COSTS = asked.costs(PLAN)
         if done.returncode or COSTS is None:

@@ -1,0 +1,45 @@
+"""A batch is split so that its parts add up to it, with the same noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reclip.training.share import Share, split
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 16])
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+@pytest.mark.parametrize("micro_batch", [None, 1, 4, 100])
+def test_every_image_is_in_one_share(images: int, processes: int, micro_batch: int | None) -> None:
+    shares = [split(images, rank, processes, micro_batch) for rank in range(processes)]
+    assert len({len(of_rank) for of_rank in shares}) == 1  # or processes would wait for each other
+    covered = []
+    for at_once in zip(*shares, strict=True):  # a micro-batch
+        sizes = [rows.stop - rows.start for rows in at_once]
+        assert max(sizes) - min(sizes) <= 1
+        assert sum(sizes) <= (micro_batch or images)
+        covered += [i for rows in at_once for i in range(rows.start, rows.stop)]
+    assert covered == list(range(images))
+
+
+def test_micro_batches_do_not_depend_on_the_processes() -> None:
+    alone = split(10, 0, 1, 4)
+    assert alone == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    for number, whole in enumerate(alone):
+        rows = [split(10, rank, 3, 4)[number] for rank in range(3)]
+        assert (rows[0].start, rows[-1].stop) == (whole.start, whole.stop)
+
+
+def test_shares_cut_the_noise_of_the_whole_batch() -> None:
+    def noise(rows: slice) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(5)
+        like = torch.empty(rows.stop - rows.start, 4, 3)
+        return Share(7, rows, generator=generator).exponential(like)
+
+    whole = noise(slice(0, 7))
+    assert torch.equal(
+        torch.cat([noise(slice(0, 3)), noise(slice(3, 3)), noise(slice(3, 7))]), whole
+    )
+    today = torch.empty(7, 4, 3).exponential_(generator=torch.Generator().manual_seed(5))
+    assert torch.equal(whole, today)
