@@ -1,13 +1,23 @@
-"""A whole pipeline in pods, with its real stages and the resources that they need."""
+"""A whole pipeline in pods, with its real stages and the resources that they need.
+
+`make soak`, or `RECLIP_PODS=1 pytest -n 0 tests/soak/test_kubernetes.py`; two minutes on idle cores.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
+
+import pytest
 
 from support.kubernetes_api import Cluster, serve
 from support.pods import Pods
 from support.project_copy import make_checkout
 from support.stand_ins import SMALL, Project
+
+pytestmark = pytest.mark.skipif(
+    "RECLIP_PODS" not in os.environ, reason="takes minutes: set RECLIP_PODS"
+)
 
 OWN = "tiny/.costs.json"
 """What jobs need; a run on one machine does not compute it."""
