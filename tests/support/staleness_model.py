@@ -53,6 +53,8 @@ NO_RESULT_USES = [
 ]
 NO_STAGE_READS = ["tracking.when", "downloads"]
 
+UNNOTED = ("tabulate", "plot", "summarise")
+"""`dvc repro` does not note what these were made from, as git tracks them; `reclip record` does."""
 IN_GIT = ("gather", "tabulate", "plot", "summarise")  # git tracks their results
 
 
@@ -250,7 +252,8 @@ class Model:
 
     def reproduced(self) -> None:
         """`dvc repro`, which makes all that is stale or brings it back."""
-        self.runnable |= {self.meanings()[job] for job in self.stale()}
+        noted = {job for job in self.stale() if job.split()[0] not in UNNOTED}
+        self.runnable |= {self.meanings()[job] for job in noted}
         self.made(self.stale())
         self._locked(self.meanings())
 

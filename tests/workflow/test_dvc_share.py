@@ -59,7 +59,7 @@ def nothing_to_do(project: Project) -> bool:
 
 def test_recorded_results_are_nothing_to_do_for_either_tool(project):
     # What a killed job leaves:
-    for name in (".weights.safetensors.checkpoint", ".metrics.1.partial.json"):
+    for name in (".weights.checkpoint", ".metrics.1.partial.json"):
         (project.folder / WEIGHTS / name).touch()
     assert nothing_to_do(project)
     project.run("dvc", "repro")
