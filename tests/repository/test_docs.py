@@ -323,8 +323,7 @@ def options() -> set[str]:
 
 OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
                   "--local", "--global", "--no-deps", "--profile", "--workflow-profile", "--mem",
-                  "--gpus", "--me"}  # fmt: skip
-                  "--gpus", "--default-storage-provider"}  # fmt: skip
+                  "--gpus", "--me", "--default-storage-provider"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
