@@ -59,7 +59,7 @@ def recorded(tmp_path_factory, tiny_params) -> Project:
 
 
 def test_with_snakemake(recorded, tmp_path) -> None:
-    """And the check over the seeds and the model's card, which plain `snakemake` leaves out here."""
+    """With the check over the seeds and the card, which plain `snakemake` leaves out here."""
     project = recorded.copy(tmp_path / "project")
     project.run("snakemake", *ASKED)
     project.ran()
