@@ -74,6 +74,10 @@ class Prices:
     store: Mapping[str, float]
 
 
+PRICES = Prices(2.5, {"object storage": 0.023, "a network SSD": 0.08})
+"""Our assumptions of November 2026."""
+
+
 def facts_of(photos: Photos) -> Facts:
     """Return the facts of the cost model about a plan for these photos."""
     settings = yaml.safe_load(preset_text("paper"))
@@ -224,11 +228,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, help="the page to fill; by default it is printed")
     parser.add_argument("--gpu", choices=list(GPUS), default=DEFAULT_GPU)
-    parser.add_argument("--gpu-price", type=float, default=2.5, help="$ an hour")
-    parser.add_argument("--object-price", type=float, default=0.023, help="$ a GB and month")
-    parser.add_argument("--ssd-price", type=float, default=0.08, help="$ a GB and month")
+    parser.add_argument("--gpu-price", type=float, default=PRICES.gpu_hour, help="$ an hour")
+    for name, price in PRICES.store.items():
+        option = f"--{name.split()[-2]}-price"
+        parser.add_argument(option, dest=name, type=float, default=price, help="$ a GB and month")
     given = parser.parse_args()
-    store = {"object storage": given.object_price, "a network SSD": given.ssd_price}
+    store = {name: getattr(given, name) for name in PRICES.store}
     parts = text(GPUS[given.gpu], Prices(given.gpu_price, store))
     if given.write:
         write_text(given.write, filled(given.write.read_text(encoding="utf-8"), parts))
