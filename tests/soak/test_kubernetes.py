@@ -1,6 +1,6 @@
 """A whole pipeline in pods, with its real stages and the resources that they need.
 
-`make soak`, or `RECLIP_PODS=1 pytest -n 0 tests/soak/test_kubernetes.py`: two minutes.
+`make soak`, or `RECLIP_PODS=1 pytest -n 0 tests/soak/test_kubernetes.py` (minutes).
 """
 
 from __future__ import annotations
