@@ -24,6 +24,7 @@ NOT_COUNTED = (
     "reclip.data.download.locate",
     "reclip.data.download.mirrors",
     "reclip.data.download.transfer",
+    "reclip.device.gpus",
     "reclip.pipeline",
     "reclip.tracking",
     "reclip.versioning",

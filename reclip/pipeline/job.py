@@ -99,6 +99,14 @@ class Job:
         return self.plan_folder / "unrecorded"
 
     @cached_property
+    def with_all_before(self) -> list[Job]:
+        """This job and all jobs whose outputs it depends on, the nearest first."""
+        found = [self]
+        for job in found:  # grows: breadth first
+            found += [other for other in job.inputs.values() if other not in found]
+        return found
+
+    @cached_property
     def wanted(self) -> dict[str, Any]:
         """The receipt of a fresh output, without its list of outputs."""
         content = {

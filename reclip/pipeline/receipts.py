@@ -78,12 +78,7 @@ def warnings(job: Job) -> list[str]:
 
 def warnings_behind(job: Job) -> list[str]:
     """Return the warnings in the receipts of a job and of all jobs before it, each once."""
-    found: set[str] = set()
-    jobs = [job]
-    for one in jobs:  # grows
-        found.update(warnings(one))
-        jobs += [other for other in one.inputs.values() if other not in jobs]
-    return sorted(found)
+    return sorted({said for one in job.with_all_before for said in warnings(one)})
 
 
 def recorded_outputs(job: Job) -> list[Path]:

@@ -82,10 +82,9 @@ def settings_behind(plan: Plan, run: str) -> dict[str, Any]:
     found |= {role: named for role in ("teacher", "student") if (named := getattr(given, role))}
     if seeds := plan.experiment.seeds(run):
         found["seeds"] = list(seeds)
-    jobs = plan.results(run)
-    for job in jobs:  # grows: breadth first, so nearer jobs come first
-        found = {**settings_of(job), **found}
-        jobs += [other for other in job.inputs.values() if other not in jobs]
+    for last in plan.results(run):
+        for job in last.with_all_before:
+            found = {**settings_of(job), **found}
     return dict(sorted(found.items()))
 
 

@@ -19,6 +19,10 @@ HINTS = {
     "connection refused": "the DVC remote does not answer",
     "all connection attempts failed": "the DVC remote does not answer",
     "name or service not known": "the host name of the DVC remote is unknown",
+    "could not connect to the endpoint": "the DVC remote does not answer",
+    "the specified bucket does not exist": "the bucket of the DVC remote does not exist: create it",
+    "unable to locate credentials": "the DVC remote needs a key: set access_key_id and "
+    "secret_access_key with `dvc remote modify --local`",
     "not authorized": "the DVC remote refuses the user or password in .dvc/config.local",
     "permission denied": "the DVC remote, or a folder here, may not be read or written",
     "could not be found in the server": "the folder of the DVC remote does not exist: create it",

@@ -258,12 +258,10 @@ def test_after_a_longer_absence_of_slurmctld_the_next_snakemake_goes_on(slurm, u
     assert_complete(untrained, local)
 
 
-def test_rectifications_of_mini_have_the_same_bytes(slurm, tmp_path):
+def test_rectifications_of_mini_have_the_same_bytes(slurm, tmp_path_factory):
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["tracking"] = {"enabled": False}
-    here, there = (
-        make_checkout((tmp_path / name).absolute(), params) for name in ("here", "there")
-    )
+    here, there = (make_checkout(tmp_path_factory.mktemp(n), params) for n in ("here", "there"))
     plan = Plan.load(here.folder / "params.yaml")
     targets = [job.receipt.as_posix() for job in plan.default_jobs if job.stage == "rectify"]
     assert len(targets) == 33

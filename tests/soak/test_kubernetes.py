@@ -1,4 +1,4 @@
-"""A pipeline in pods, from photos to metrics, with its real stages and the resources that they need.
+"""A pipeline in pods, from photos to metrics, with its real stages and their resources.
 
 `make soak`, or `RECLIP_PODS=1 pytest -n 0 tests/soak/test_kubernetes.py` (minutes).
 """

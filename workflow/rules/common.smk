@@ -23,7 +23,10 @@ if os.environ.get(WARM, len(STALE) > 20):
     os.environ[WARM] = str(os.getpid())
 
     onstart:
-        fork_server.start()
+        if workflow.local_exec:
+            fork_server.start()
+        else:  # jobs on other machines inherit the variable
+            os.environ[WARM] = ""
 
 
 def job_of(stage, wildcards):
@@ -37,16 +40,17 @@ def needs(stage):
     """Input function: the job's plan file and the receipts of its inputs.
 
     The inputs of a fresh job are `ancient`: their times do not matter. It names no stale input. Such
-    an input was lost after the job ran, and naming it would run both again.
+    an input was lost after the job ran, and naming it would run both again. A stale table also waits
+    for lost jobs further back, because it shows their warnings.
     """
 
     def paths(wildcards):
         job = job_of(stage, wildcards)
         if job in STALE:
-            return [
-                job.plan_file.as_posix(),
-                *(i.receipt.as_posix() for i in job.inputs.values()),
-            ]
+            read = list(job.inputs.values())
+            if stage == "tabulate":
+                read += [i for i in job.with_all_before[1:] if i in STALE and i not in read]
+            return [job.plan_file.as_posix(), *(i.receipt.as_posix() for i in read)]
         fresh = [i.receipt for i in job.inputs.values() if i not in STALE]
         return [ancient(path.as_posix()) for path in (job.plan_file, *fresh)]
 
