@@ -74,6 +74,10 @@ class Prices:
     store: Mapping[str, float]
 
 
+PRICES = Prices(2.5, {"object storage": 0.023, "a network SSD": 0.08})
+"""Our assumptions of November 2026."""
+
+
 def facts_of(photos: Photos) -> Facts:
     """Return the facts of the cost model about a plan for these photos."""
     settings = yaml.safe_load(preset_text("paper"))
@@ -224,11 +228,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, help="the page to fill; by default it is printed")
     parser.add_argument("--gpu", choices=list(GPUS), default=DEFAULT_GPU)
-    parser.add_argument("--gpu-price", type=float, default=2.5, help="$ an hour")
-    parser.add_argument("--object-price", type=float, default=0.023, help="$ a GB and month")
-    parser.add_argument("--ssd-price", type=float, default=0.08, help="$ a GB and month")
+    parser.add_argument(
+        "--gpu-price", type=float, default=PRICES.gpu_hour, metavar="$", help="an hour"
+    )
+    kinds = {"--object-price": "object storage", "--ssd-price": "a network SSD"}
+    for option, kind in kinds.items():
+        default, told = PRICES.store[kind], f"{kind}, $ a GB and month"
+        parser.add_argument(option, dest=kind, type=float, default=default, metavar="$", help=told)
     given = parser.parse_args()
-    store = {"object storage": given.object_price, "a network SSD": given.ssd_price}
+    store = {kind: getattr(given, kind) for kind in kinds.values()}
     parts = text(GPUS[given.gpu], Prices(given.gpu_price, store))
     if given.write:
         write_text(given.write, filled(given.write.read_text(encoding="utf-8"), parts))

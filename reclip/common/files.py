@@ -161,14 +161,19 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, indent=1, ensure_ascii=False)
+
+
 def canonical_json(data: Any) -> str:
     """Return JSON with sorted keys, so that equal data give equal text."""
-    return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    return _CANONICAL.encode(data) + "\n"
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write canonical JSON."""
-    write_text(path, canonical_json(data))
+    """Write canonical JSON piece by piece, because a receipt may name millions of files."""
+    with atomic(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(_CANONICAL.iterencode(data))
+        stream.write("\n")
 
 
 def read_json(path: str | Path) -> Any:
