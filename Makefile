@@ -69,6 +69,7 @@ soak: $(SETUP)
 	RECLIP_SOAK=$(KILLS) pytest -n 0 -s tests/soak/test_kills.py
 	RECLIP_ROUNDS=$(ROUNDS) pytest -n 0 tests/soak/test_mlflow_kills.py
 	RECLIP_SLURM=1 pytest -n 0 tests/slurm/test_cluster.py
+	RECLIP_PODS=1 pytest -n 0 tests/soak/test_kubernetes.py
 
 slurm-test: $(SETUP)
 	@python tests/support/slurm.py

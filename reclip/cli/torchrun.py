@@ -93,6 +93,8 @@ def launch(name: str, arguments: list[str], processes: int) -> None:
         try:
             elastic_launch(config, sys.executable)("-m", "reclip", *arguments)
         except ChildFailedError as error:
+            if sys.stderr.isatty():
+                print(file=sys.stderr)  # the killed process left its progress bar on the line
             raise ReclipError(sentence(name, error.failures, processes)) from error
         except SignalException as stopped:
             if stopped.sigval == signal.SIGINT:

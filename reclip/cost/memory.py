@@ -110,7 +110,7 @@ def _deeplab_step(
     return kept, live.peak, feature.shape[-1]
 
 
-def _distill(settings: DistillSettings, dim: int, classes: int, crop: int, patches: int) -> int:
+def distill_step(settings: DistillSettings, dim: int, classes: int, crop: int, patches: int) -> int:
     """Return the peak of a step, with the gradients of all weights.
 
     It is in the losses, or in the backward pass through the backbone.
@@ -243,7 +243,7 @@ def distill(facts: Facts, run: str) -> Need:
     dataset, settings = facts.dataset(run), facts.experiment.distill(run)
     settings = _of_process(settings, facts, dataset)
     student = facts.student(run).size
-    step = _distill(
+    step = distill_step(
         settings, facts.dim, facts.classes(run), facts.views(dataset).crop,
         facts.view_cells(dataset),
     )  # fmt: skip

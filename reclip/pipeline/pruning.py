@@ -25,8 +25,10 @@ MADE = ".made.json"
 
 _OWN_FILE = re.compile(
     r"(^|/)\.[^/]*\.(checkpoint|reclip-\d+\.partial[^/]*)$|^\.[^/]*\.partial/|^\.\w+\.json$"
+    r"|^shards-[0-9a-f]{16}/(train|val)-\d+/(tokens|global|views|cells)\.npy$"
 )
-"""Files that stages write and no receipt names, beside those that an archive brought."""
+"""Files that stages write and no receipt names, beside those that an archive brought; the last are
+a killed feature cache's."""
 
 Facts = dict[str, dict[str, Any]]  # name to size and checksum, as in a receipt
 

@@ -9,7 +9,6 @@ times that clones, pulls and users set have no effect.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from reclip.pipeline.receipts import (
 )
 from reclip.pipeline.stages import STAGES
 
-SECOND = 1_000_000_000  # ns
+COARSE = 2_000_000_000  # ns; no file system keeps times less precisely
 
 
 def report(plan: Plan, *, verify: bool = False) -> Iterator[str]:
@@ -95,6 +94,9 @@ def settle(plan: Plan) -> set[Job]:
         made = [path.stat().st_mtime_ns for path in job.declared if path.exists()]
         newest = max(made, default=0)
         if job.plan_file.stat().st_mtime_ns <= newest:
-            now = max(time.time_ns(), newest + SECOND)
-            os.utime(job.plan_file, ns=(now, now))
+            # By the clock of the file server, which sets the outputs' times, too.
+            os.utime(job.plan_file)
+        if job.plan_file.stat().st_mtime_ns <= newest:
+            later = newest + COARSE
+            os.utime(job.plan_file, ns=(later, later))
     return stale

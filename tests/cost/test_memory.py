@@ -97,7 +97,7 @@ def test_a_step_of_distillation_takes_as_much_as_the_real_one(tiny_params) -> No
         backbone="test_resnet", pretrained=False, batch=4, feature_resolution="image"
     )
     classes, dim, crop, side = 5, 16, 96, 6
-    predicted = memory._distill(settings, dim, classes, crop, side**2)
+    predicted = memory.distill_step(settings, dim, classes, crop, side**2)
     texts = torch.randn(classes, dim)
     student = Student(
         DeepLabV2("test_resnet", dim),

@@ -73,6 +73,13 @@ INSTEAD = {
     ),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
+    r"dvc remote .*": ("", "no bucket or server; tests/workflow/test_dvc_s3.py has one"),
+    r"docker build .*": ("", "builds an image of 6 GB"),
+    r"cd /(?:share|volume)/reclip": ("", "no such disk"),
+    r".* --workflow-profile profiles/kubernetes .*": (
+        "",
+        "no cluster; tests/storage/test_kubernetes.py answers for one",
+    ),
     r"dvc config --global (.*)": (r"dvc config --local \1", "settings of the user"),
 }
 # These run in this process, where torch is loaded: they read no result of the project.
@@ -317,7 +324,7 @@ def options() -> set[str]:
 
 OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
                   "--local", "--global", "--no-deps", "--profile", "--workflow-profile", "--mem",
-                  "--gpus"}  # fmt: skip
+                  "--gpus", "--me", "--default-storage-provider"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

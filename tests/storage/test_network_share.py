@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(
 SLOW, FAST = -300.0, 300.0  # seconds between the server's clock and this machine's
 RECTIFIED = {"rectify ref-pe seed 0", "rectify ref-pe seed 1"}
 RECTIFY = [f"results/tiny/runs/ref-pe/rectify/seed-{seed}/receipt.json" for seed in (0, 1)]
+GATHERED = "results/tiny/runs/ref-pe/metrics.json"
 
 
 @pytest.mark.parametrize(("skew", "step"), [(SLOW, 0), (FAST, 2)])
@@ -29,6 +30,20 @@ def test_a_changed_setting_reruns_its_jobs_once(made, tmp_path, skew, step):
         project.run("snakemake", *RECTIFY)
         assert project.ran() == RECTIFIED
         assert project.planned(*RECTIFY) == set()
+
+
+def test_a_lost_result_is_made_again(made, tmp_path):
+    """Its plan file must be newer than what is left of it, and older than what is made."""
+    served = tmp_path / "served"
+    made.copy(served / "project")
+    with mounted(served, tmp_path / "share", skew=SLOW, step=2) as share:
+        project = replace(made, folder=share / "project", forked=True)
+        project.run("snakemake", "-n")  # writes the plan files
+        (project.folder / GATHERED).touch()
+        (project.folder / GATHERED).parent.joinpath("gather/receipt.json").unlink()
+        project.run("snakemake", GATHERED)
+        assert project.ran() == {"gather ref-pe"}
+        assert project.planned(GATHERED) == set()
 
 
 def test_jobs_on_a_machine_whose_files_appear_late(made, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 NEAR_OURS = (
     "receipt.json~", "receipt (copy).json", "my.receipt.json.txt", "made.json", ".made.json.bak",
-    "seed-99.safetensors", "seed-99-curve.csv", ".seed-99.checkpoint.old", "seed-99/000001.png",
+    "weights.safetensors.bak", "curve (1).csv", ".weights.checkpoint.old", "seed-99/curve.csv",
     ".train.4194305.partial.npy", "train.npy.bak", "metrics.json.orig", "unrecorded.txt",
     "mine.onnx", "NOTES.txt", ".gitkeep", "notes/2024 ideas.txt", "ä ö (1).png", "rectify.json",
 )  # fmt: skip

@@ -42,7 +42,7 @@ class Checkout:
         return done.stdout
 
     def planned(self, *targets: str) -> set[str]:
-        """The jobs of a dry run, as `rule:wildcard`."""
+        """The jobs of a dry run, as `rule:wildcard`; of a run's seed, as `rule:run/seed-0`."""
         text = self.run("snakemake", "-n", *targets)
         jobs, rule = set(), ""
         for line in text.splitlines():
@@ -54,7 +54,8 @@ class Checkout:
                 jobs.add("all")
             elif line.strip().startswith("wildcards:"):
                 jobs.discard(rule)
-                jobs.add(f"{rule}:{line.split('=')[1].strip()}")
+                values = (pair.split("=")[1] for pair in line.strip().split(", "))
+                jobs.add(f"{rule}:{'/'.join(values)}")
         return jobs
 
     def params(self) -> dict:

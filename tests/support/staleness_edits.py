@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from support.staleness_model import (
     NO_STAGE_READS,
     USED_BY_USED,
     Model,
+    Screen,
+    parts,
 )
 from support.stand_ins import Project
 
@@ -28,7 +32,6 @@ VALUES: dict[str, list[object]] = {
     "views.count": [3, 4],
     "hypotheses.threshold": [21.0, 22.0],
     "rectify.lr": [0.02, 0.03],
-    "seeds.rectify": [[0], [0, 1, 2]],
     "pseudo_mask.denoising_threshold": [0.3, 0.4],
     "distill.alpha": [0.1, 0.2],
     "evaluate.distance_bins": [4, 6],
@@ -38,6 +41,7 @@ VALUES: dict[str, list[object]] = {
     "downloads": ["elsewhere"],
 }
 assert set(NO_STAGE_READS) <= set(VALUES)
+SEEDS = (0, 1, 3)  # those that a run may have: few, so that one that was removed is added again
 RUNS = {
     "ref": {"dataset": "voc", "method": "rectify", "rectify": {"positional": False}},
     "student": {"dataset": "voc", "method": "distill", "teacher": "ref-pe"},
@@ -59,16 +63,17 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 FOLDERS = {
     "fetch": "raw/{}", "prepare": "data/{}", "embed-text": "text/{}",
-    "cache-features": "features/{}", "hypothesise": "hypotheses/{}", "package": "runs/{}/model",
-    "plot": "figures", "summarise": "summary",
+    "cache-features": "features/{}", "hypothesise": "hypotheses/{}", "gather": "runs/{}/gather",
+    "package": "runs/{}/model", "plot": "figures", "summarise": "summary",
 }  # fmt: skip
 
 
 def receipt_of(job: str) -> Path:
-    stage, id = job.split()
+    stage, id, seed = parts(job)
     if stage == "tabulate":
         return RESULTS / "tables" / f"{id}.receipt.json"
-    return RESULTS / FOLDERS.get(stage, f"runs/{{}}/{stage}").format(id) / "receipt.json"
+    of_seed = f"runs/{{}}/{stage}/{'query' if seed is None else f'seed-{seed}'}"
+    return RESULTS / FOLDERS.get(stage, of_seed).format(id) / "receipt.json"
 
 
 class Edits:
@@ -82,10 +87,12 @@ class Edits:
     deck: list[Callable[[], str]]
 
     def edit(self) -> str:
-        """A setting, a module and a lost output in every six, so that no sequence lacks any."""
+        """A setting, a module, a lost output and a seed in every seven: no sequence lacks any."""
         if not self.deck:
-            others = [self.comment, self.touch, self.data, self.undo, self.spoil, self.run_or_not]
-            self.deck = [self.setting, self.module, self.lose, *self.random.sample(others, 3)]
+            others = [self.comment, self.touch, self.data, self.undo, self.spoil, self.run_or_not,
+                      self.impostor]  # fmt: skip
+            always = [self.setting, self.module, self.lose, self.seed]
+            self.deck = [*always, *self.random.sample(others, 3)]
             self.random.shuffle(self.deck)
         return self.deck.pop()()
 
@@ -100,7 +107,24 @@ class Edits:
         self.model.screen.facts[key] = value
         value = old if value is None else value
         self.project.set(key, value)
+        if key.endswith("seeds") or key.startswith("seeds"):
+            self.project.run("reclip", "dvc")
         return f"{key} = {value}"
+
+    def seed(self) -> str:
+        """Add a seed to those of a run or a method, or take one away."""
+        screen, changes = self.model.screen, []
+        places = {"ref-pe": ["runs.ref-pe.seeds", "seeds.rectify"], "student": ["seeds.distill"]}
+        for run, key in ((run, key) for run, keys in places.items() for key in keys):
+            now = screen.seeds(run) if run in screen.runs else []
+            changes += [(key, [*now, seed]) for seed in SEEDS if now and seed not in now]
+            changes += [(key, [s for s in now if s != seed]) for seed in now if len(now) > 1]
+        return self._set(*self.random.choice([c for c in changes if self._is_legal(*c)]))
+
+    def _is_legal(self, key: str, value: object) -> bool:
+        screen: Screen = copy.deepcopy(self.model.screen)
+        screen.facts[key] = value
+        return screen.is_legal()
 
     def module(self) -> str:
         name = self.random.choice(EDITED_MODULES)
@@ -115,7 +139,8 @@ class Edits:
         return f"{name} edited: {version}"
 
     def undo(self) -> str:
-        facts = {k: v for k, v in self.model.screen.facts.items() if v is not None}
+        edited = {k: v for k, v in self.model.screen.facts.items() if v is not None}
+        facts = {key: v for key, v in edited.items() if self._is_legal(key, None)}
         if not facts:
             return "nothing to undo"
         name = self.random.choice(sorted(facts))
@@ -155,9 +180,30 @@ class Edits:
         gone = self.model.screen.runs.pop(run, None)
         if not gone:
             self.model.screen.runs[run] = RUNS[run]["method"]
+            if not self.model.screen.is_legal():
+                del self.model.screen.runs[run]
+                return f"run {run} lacks seeds of its teacher"
         self.project.set(f"runs.{run}", None if gone else RUNS[run])
         self.project.run("reclip", "dvc")
         return f"run {run} is {'taken away' if gone else 'added'}"
+
+    def impostor(self) -> str:
+        """Copy the results of one seed over those of another, as if they were the same."""
+        made = [job for job in self.model.jobs if self._receipt(job).is_file()]
+        pairs = [
+            (source, target)
+            for source in made
+            for target in self.model.jobs
+            if source != target and parts(source)[:2] == parts(target)[:2]
+        ]
+        if not pairs:
+            return "no two seeds to copy"
+        source, target = self.random.choice(pairs)
+        folder = self._receipt(target).parent
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self._receipt(source).parent, folder, symlinks=True)
+        self.model.disk[target] = copy.copy(self.model.disk[source])
+        return f"{source} copied to {target}"
 
     def lose(self) -> str:
         return self._damage(self.random.choice(["deleted", "truncated", "longer"]))

@@ -1,7 +1,8 @@
 """What must be stale, from what was edited: nothing in here knows of digests, receipts or times.
 
 An output *means* the settings, modules and data that its job read, and the meanings of what it was
-made from. It is stale if what lies there means something else than what is on screen.
+made from. It is stale if what lies there means something else than what is on screen. Jobs have
+their names of `reclip status`: `prepare voc`, `rectify ref-pe seed 0`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ SETTINGS = {
     "embed-text": ["prompts.templates", "compute.threads"],
     "cache-features": ["views.count", "compute.threads"],
     "hypothesise": ["hypotheses.threshold"],
-    "rectify": ["rectify.lr", "seeds.rectify", "compute.threads"],
-    "pseudo-mask": ["pseudo_mask.denoising_threshold", "seeds.distill", "compute.threads"],
-    "distill": ["distill.alpha", "seeds.distill", "compute.threads"],
+    "rectify": ["rectify.lr", "compute.threads"],
+    "pseudo-mask": ["pseudo_mask.denoising_threshold", "compute.threads"],
+    "distill": ["distill.alpha", "compute.threads"],
     "evaluate": ["evaluate.distance_bins", "compute.threads"],
+    "gather": [],
     "package": ["distill.alpha"],
     "tabulate": ["tables.table4.title"],
     "plot": ["compute.threads"],
@@ -35,6 +37,7 @@ MODULES = {
     "pseudo-mask": ["reclip/stages/pseudo_mask.py"],
     "distill": ["reclip/stages/distill.py", "reclip/rectify/loss.py"],
     "evaluate": ["reclip/stages/evaluate.py"],
+    "gather": ["reclip/stages/gather.py"],
     "package": ["reclip/stages/package.py"],
     "tabulate": ["reclip/stages/tabulate.py"],
     "plot": ["reclip/stages/plot.py"],
@@ -50,7 +53,9 @@ NO_RESULT_USES = [
 ]
 NO_STAGE_READS = ["tracking.when", "downloads"]
 
-IN_GIT = ("evaluate", "tabulate", "plot", "summarise")  # git tracks their results
+UNNOTED = ("tabulate", "plot", "summarise")
+"""`dvc repro` does not note what these were made from, as git tracks them; `reclip record` does."""
+IN_GIT = ("gather", "tabulate", "plot", "summarise")  # git tracks their results
 
 
 @dataclass
@@ -60,8 +65,32 @@ class Screen:
     facts: dict[str, object] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=lambda: {"query": "query", "ref-pe": "rectify"})
 
+    def fact(self, *names: str) -> object:
+        """The first of some facts that was edited; None if none was."""
+        return next((v for name in names if (v := self.facts.get(name)) is not None), None)
 
-def inputs(runs: dict[str, str]) -> dict[str, list[str]]:
+    def seeds(self, run: str) -> list[int]:
+        """A run's own seeds go before those of its method; method query has none."""
+        method = self.runs[run]
+        found = self.fact(f"runs.{run}.seeds", f"seeds.{method}")
+        return SEEDS.get(method, []) if found is None else found
+
+    def is_legal(self) -> bool:
+        """Whether the teacher has every seed of its student."""
+        taught = self.seeds("student") if "student" in self.runs else ()
+        return set(taught) <= set(self.seeds("ref-pe"))
+
+
+SEEDS = {"rectify": [0, 1], "distill": [0]}  # of the methods, as long as nothing is edited
+
+
+def parts(job: str) -> tuple[str, str, int | None]:
+    """Stage, id and seed of a job's name."""
+    stage, id, *seed = job.split()
+    return stage, id, int(seed[1]) if seed else None
+
+
+def inputs(screen: Screen) -> dict[str, list[str]]:
     """Which job reads which, each after its inputs."""
     scenes = ["prepare voc", "cache-features voc", "hypothesise voc"]
     found = {
@@ -71,35 +100,49 @@ def inputs(runs: dict[str, str]) -> dict[str, list[str]]:
         "cache-features voc": ["prepare voc"],
         "hypothesise voc": ["cache-features voc", "embed-text voc"],
     }
-    for run, method in runs.items():
-        if method == "rectify":
-            found[f"rectify {run}"] = [*scenes, "embed-text voc"]
+    for run, method in screen.runs.items():
+        evaluations = []
+        for s in [f" seed {seed}" for seed in screen.seeds(run)] or [""]:
+            if method == "rectify":
+                found[f"rectify {run}{s}"] = [*scenes, "embed-text voc"]
+            if method == "distill":
+                masks, teacher = f"pseudo-mask ref-pe{s}", f"rectify ref-pe{s}"
+                found[masks] = [*scenes[:2], teacher]
+                found[f"distill {run}{s}"] = [*scenes, teacher, masks]
+            model = "embed-text voc" if method == "query" else f"{method} {run}{s}"
+            found[f"evaluate {run}{s}"] = [*scenes, model]
+            evaluations.append(f"evaluate {run}{s}")
+        found[f"gather {run}"] = evaluations
         if method == "distill":
-            found["pseudo-mask ref-pe"] = [*scenes[:2], "rectify ref-pe"]
-            found[f"distill {run}"] = [*scenes, "rectify ref-pe", "pseudo-mask ref-pe"]
-        model = "embed-text voc" if method == "query" else f"{method} {run}"
-        found[f"evaluate {run}"] = [*scenes, model]
-        if method == "distill":
-            found[f"package {run}"] = ["prepare voc", model, f"evaluate {run}"]
-    found["tabulate table4"] = ["evaluate query", "evaluate ref-pe"]
-    pictured = [f"evaluate {run}" for run in ("query", "ref-pe", "student") if run in runs]
-    read = {job: None for run in pictured for job in (run, *found[run])}
-    trained = [f"rectify {run}" for run, method in runs.items() if method == "rectify"]
-    return {**found, "plot tiny": list(read), "summarise tiny": trained}
+            first = f"distill {run} seed {screen.seeds(run)[0]}"
+            found[f"package {run}"] = ["prepare voc", first, f"gather {run}"]
+    found["tabulate table4"] = ["gather query", "gather ref-pe"]
+    shown = [f"gather {run}" for run in ("query", "ref-pe", "student") if run in screen.runs]
+    predicted = [one for gather in shown for one in found[gather]]
+    read = dict.fromkeys(job for one in predicted for job in (one, *found[one]))
+    trained = [job for job in found if job.startswith("rectify ")]
+    return {**found, "plot tiny": [*read, *shown], "summarise tiny": trained}
 
 
 def facts_read(job: str, screen: Screen) -> dict[str, object]:
     """What a job reads itself, by name."""
-    stage, id = job.split()
+    stage, id, _ = parts(job)
     names = [*SETTINGS[stage], *MODULES[stage], *EVERY_STAGE_USES]
     names += [used for name in names for used in USED_BY_USED.get(name, ())]
-    if stage == "evaluate" and id != "query":
-        names.append(f"seeds.{screen.runs[id]}")
     found = {name: screen.facts.get(name) for name in names}
-    own = screen.facts.get(f"runs.{id}.evaluate.distance_bins")
-    if stage == "evaluate" and own is not None:
-        found["evaluate.distance_bins"] = own  # a run's setting goes before its section's
+    if stage == "evaluate":
+        bins = "evaluate.distance_bins"
+        found[bins] = screen.fact(f"runs.{id}.{bins}", bins)
+    if stage == "gather":
+        found["seeds"] = screen.seeds(id)  # in their order
+    if stage == "package":
+        found["seed"] = screen.seeds(id)[0]
     return found
+
+
+def dvc_stage(job: str, read: list[str]) -> str:
+    """What dvc.lock knows a job by: it has gathers of another number of seeds beside each other."""
+    return f"{job} of {len(read)}" if job.startswith("gather ") else job
 
 
 @dataclass
@@ -142,7 +185,7 @@ class Model:
 
     @property
     def jobs(self) -> dict[str, list[str]]:
-        return inputs(self.screen.runs)
+        return inputs(self.screen)
 
     def meanings(self) -> dict[str, int]:
         """What each job's output would mean, made now."""
@@ -163,7 +206,7 @@ class Model:
         return {
             job
             for job, read in self.jobs.items()
-            if self.lock.get(job) != wanted[job]
+            if self.lock.get(dvc_stage(job, read)) != wanted[job]
             or job in stale
             or any(self._at(i).receipt != wanted[i] for i in read)
         }
@@ -172,6 +215,14 @@ class Model:
         """Jobs that are up to date, and that DVC would delete."""
         wanted = self.meanings()
         return {job for job in wanted.keys() - self.stale() if wanted[job] not in self.kept}
+
+    def without_receipt(self) -> set[str]:
+        """Jobs with files that neither a receipt nor DVC's cache has."""
+        found = {job: self._at(job) for job in self.jobs}
+        spoilt = {
+            job: o.rest for job, o in found.items() if o.receipt is not None and o.receipt < 0
+        }
+        return {job for job, rest in spoilt.items() if rest is not None and rest not in self.kept}
 
     def _at(self, job: str) -> Output:
         return self.disk.get(job, Output())
@@ -201,12 +252,14 @@ class Model:
 
     def reproduced(self) -> None:
         """`dvc repro`, which makes all that is stale or brings it back."""
-        self.runnable |= {self.meanings()[job] for job in self.stale()}
+        noted = {job for job in self.stale() if job.split()[0] not in UNNOTED}
+        self.runnable |= {self.meanings()[job] for job in noted}
         self.made(self.stale())
         self._locked(self.meanings())
 
     def _locked(self, meanings: dict[str, int]) -> None:
-        self.lock |= meanings
+        read = self.jobs
+        self.lock |= {dvc_stage(job, read[job]): meaning for job, meaning in meanings.items()}
         self.kept |= set(meanings.values())
 
     def committed(self) -> None:
@@ -220,18 +273,22 @@ class Model:
             self.disk.setdefault(job, Output()).tracked = target.tracked.get(job)
         self.screen, self.lock = target.screen, target.lock
         del self.commits[index + 1 :]
-        for job in self.jobs if restored else ():
+        for job, meaning in self._in_lock().items() if restored else ():
             output = self.disk.setdefault(job, Output())
-            output.receipt = output.rest = self.lock[job]
+            output.receipt = output.rest = meaning
             if job.split()[0] not in IN_GIT:
-                output.tracked = self.lock[job]
+                output.tracked = meaning
+
+    def _in_lock(self) -> dict[str, int]:
+        """The meanings that dvc.lock has of the jobs on screen, all of which were recorded."""
+        return {job: self.lock[dvc_stage(job, read)] for job, read in self.jobs.items()}
 
     def cloned(self) -> None:
         """`git clone` and `reclip restore`: what is not in git and dvc.lock is not there."""
         index = len(self.commits) - 1
         self.disk, self.kept, self.runnable = {}, set(), set()
         self.checked_out(index, restored=True)
-        self.kept = {self.lock[job] for job in self.jobs}
+        self.kept = set(self._in_lock().values())
 
     def is_whole_somehow(self, job: str) -> bool:
         """Whether its files are of one meaning, wanted or not."""

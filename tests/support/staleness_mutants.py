@@ -51,11 +51,43 @@ def lost_outputs(receipt, folder):
     return None
 """,
 }
+SEED_LEFT_OUT = {
+    "reclip/pipeline/job.py": """
+
+def _without_seed(job, wanted=Job.wanted.func):
+    content = {key: value for key, value in wanted(job).items() if key not in ("seed", "digest")}
+    digest = text_sha256(canonical_json(content))
+    return {**content, "seed": job.seed, "digest": digest}
+
+
+Job.wanted = cached_property(_without_seed)
+Job.wanted.__set_name__(Job, "wanted")
+""",
+}
+REMOVED_SEED_IGNORED = {
+    "reclip/pipeline/receipts.py": """
+
+def why_stale(job, why_stale=why_stale):
+    was = (read_receipt(job.receipt) or {}).get("inputs", {})
+    if job.stage == "gather" and all(was.get(r) == i.digest for r, i in job.inputs.items()):
+        return None
+    return why_stale(job)
+""",
+}
+PLAN_FILE_OF_ANOTHER_SEED = {
+    "reclip/pipeline/job.py": """
+
+Job.plan_file = property(lambda job: job.plan_folder / job.stage / f"{job.id}.json")
+""",
+}
 MUTANTS = {
     "DVC wraps Snakemake": DVC_WRAPS_SNAKEMAKE,
     "code is ignored": CODE_IGNORED,
     "times are trusted": TIMES_TRUSTED,
     "lost outputs are ignored": LOST_OUTPUTS_IGNORED,
+    "the seed is left out of the digest": SEED_LEFT_OUT,
+    "a gather ignores that a seed was removed": REMOVED_SEED_IGNORED,
+    "a seed has the plan file of another": PLAN_FILE_OF_ANOTHER_SEED,
 }
 
 

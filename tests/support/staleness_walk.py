@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from support.staleness_edits import Edits, receipt_of
-from support.staleness_model import Model
+from reclip.pipeline.job import options_of
+from support.staleness_edits import Edits
+from support.staleness_model import IN_GIT, Model, parts
 from support.stand_ins import SMALL, Project, make_project
 
 IMPORTED = [  # by stand-ins, so that their stages depend on modules of others
@@ -28,19 +30,20 @@ class Walk(Edits):
     """A project, the model of it, and the random steps that they take together."""
 
     def __init__(self, project: Project, *, dvc_status: bool = True) -> None:
-        """Two states are made, recorded and committed."""
+        """Two states are made, recorded and committed; the second lacks a seed of the first."""
         self.project = project
         self.dvc_status = dvc_status
         self.model = Model()
         self.random = random.Random(0)
         self.deck = []
         self.steps = []
-        self.seen: dict[tuple[str, int], bytes] = {}  # (file, meaning) -> content
+        self.seen: dict[tuple[Path, int], bytes] = {}  # (file, meaning) -> content
         self.project.set("datasets.voc.source.archive", f"../{self.archive.name}")
         self.original = self.project.params()
         self._write_archive(0)
         for seeds in (None, [0]):
             self._set("seeds.rectify", seeds)
+            self.check()
             self.project.make_all()
             self.model.made(set(self.model.jobs))
             self._check_contents()
@@ -108,7 +111,7 @@ class Walk(Edits):
     def _stale_by_status(self) -> set[str]:
         said = self.project.run("reclip", "status")
         lines = (line.split(":")[0].split() for line in said.splitlines())
-        return {f"{line[1]} {line[2]}" for line in lines if line[0] == "stale"}
+        return {" ".join(line[1:]) for line in lines if line[0] == "stale"}
 
     def _run(self, *command: str) -> str:
         return self.project.run(*command)
@@ -121,8 +124,10 @@ class Walk(Edits):
                 content = (self.project.folder / name).read_bytes()
                 first = self.seen.setdefault((name, wanted[job]), content)
                 self.require(first == content, f"{name} is not that of the settings on screen")
-                others = {n for (path, n), c in self.seen.items() if (path, c) == (name, content)}
-                self.require(others == {wanted[job]}, f"{name}: the same from other settings")
+                alike = [n for (path, n), c in self.seen.items() if c == content
+                         and (path == name or name.suffix == ".bin")]  # fmt: skip
+                what = f"{name}: the same from other settings, or of another seed"
+                self.require(set(alike) == {wanted[job]}, what)
 
     # What a person does then
 
@@ -141,11 +146,8 @@ class Walk(Edits):
     def by_hand(self) -> str:
         job = self.random.choice(sorted(self.model.jobs))
         stale = self.model.stale()
-        stage, id = job.split()
-        kind = {"tabulate": ["--table", id], "plot": [], "summarise": []}.get(stage)
-        if kind is None:
-            kind = ["--run" if f"/runs/{id}/" in str(receipt_of(job)) else "--dataset", id]
-        said = self.project.run("reclip", stage, *kind, check=False)
+        options = options_of(*parts(job)).split()
+        said = self.project.run("reclip", parts(job)[0], *options, check=False)
         refused = job in stale and any(i in stale for i in self.model.jobs[job])
         expected = {job} if job in stale and not refused else set()
         self.equal(f"{job} by hand ran ({said})", self.project.ran(), expected)
@@ -165,9 +167,10 @@ class Walk(Edits):
             said = self.project.run("dvc", "repro", check=False)
             self.equal("dvc repro, to be refused, ran", self.project.ran(), set())
             self.require(self.project.bytes() == before, "a refused dvc repro changed results")
-            self.require("would delete them" in said, f"dvc repro did not refuse: {said}")
-            self.snakemake()  # what was made from a lost result cannot be recorded without it
-            self.record()
+            self.require("DVC would delete" in said or "would delete them" in said, said)
+            self._make_known()
+        elif self.model.without_receipt():
+            self._make_known()
         stale, wanted = self.model.stale(), self.model.meanings()
         self._run("dvc", "repro")
         ran = self.project.ran()
@@ -177,6 +180,10 @@ class Walk(Edits):
         self.require(ran <= stale - brought, f"dvc repro ran {sorted(ran - (stale - brought))}")
         self.model.reproduced()
         return "dvc repro"
+
+    def _make_known(self) -> None:
+        self.snakemake()  # what was made from a lost result cannot be recorded without it
+        self.record()
 
     def commit(self) -> str:
         """Everything is made, recorded and committed."""
@@ -203,9 +210,24 @@ class Walk(Edits):
             # What DVC does not know, such as a spoilt result, it overwrites by force only.
             self.project.run(*how.split(), check=False)
             self._run("dvc", "checkout", "--force", "--quiet")
+            self._drop_unlinked()
         else:
             self.model.screen.facts["archive"] = archive
         return f"git checkout HEAD~{back}, {how}"
+
+    def _drop_unlinked(self) -> None:
+        """`dvc checkout` removes what it had linked and no stage names any more.
+
+        E.g. results of a seed that was taken away: DVC's cache must have them.
+        """
+        for job in self.model.disk.keys() - self.model.jobs.keys():
+            output = self.model.disk[job]
+            if not self._receipt(job).exists() and output.receipt is not None:
+                known = output.receipt < 0 or output.receipt in self.model.kept
+                self.require(known, f"{job} was removed, and DVC has no copy")
+                output.receipt = output.rest = None
+                if parts(job)[0] not in IN_GIT:
+                    output.tracked = None
 
     def archive_of_commit(self) -> None:
         """Data are in no commit: the archive of that time is put back by hand."""
@@ -221,14 +243,18 @@ class Walk(Edits):
 
 
 def _job(name: str) -> str:
-    """The model's name of a job in Snakemake's dry run."""
-    whole = name in ("plot", "summarise")
-    return f"{name} tiny" if whole else name.replace("_", "-").replace(":", " ")
+    """The model's name of a job in Snakemake's dry run, such as `rectify:ref-pe/seed-0`."""
+    rule, _, id = name.partition(":")
+    id = re.sub(r"/seed-(\d+)$", r" seed \1", id or "tiny").removesuffix("/query")
+    return f"{rule.replace('_', '-')} {id}"
 
 
 def _job_of_dvc(name: str) -> str:
-    named = {"table4": "tabulate table4", "plot": "plot tiny", "summarise": "summarise tiny"}
-    return named.get(name, name.replace("@", " "))
+    """The model's name of a stage of dvc.yaml: `rectify@ref-pe.seed-0`, `gather-of-2@ref-pe`."""
+    if name == "table4":
+        return "tabulate table4"
+    stage, _, key = re.sub("^gather-of-[0-9]+", "gather", name).partition("@")
+    return _job(f"{stage}:{key.replace('.', '/')}" if key else stage)
 
 
 def start_project(folder: Path, params: dict) -> Project:

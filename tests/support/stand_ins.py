@@ -35,6 +35,8 @@ def main(job):
         outputs.append(job.folder / f"{{job.id}}.bin")
     if job.stage in ("rectify", "distill", "probe"):
         outputs.append(job.folder / "curve.csv")
+    if job.stage == "cache-features":
+        outputs += [job.folder / f"view-{{k}}.npy" for k in range(job.settings["views"].count)]
     if job.stage == "check":
         outputs.append(job.folder / "check.json")
     for path in outputs:

@@ -12,7 +12,7 @@ from support.project_copy import make_checkout
 from support.stand_ins import SMALL, Project, use_dvc
 
 METRICS = "results/tiny/runs/ref-pe/metrics.json"
-WEIGHTS = "results/tiny/runs/ref-pe/rectify/seed-0.safetensors"
+WEIGHTS = "results/tiny/runs/ref-pe/rectify/seed-0/weights.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def table(text: str) -> list[dict[str, str]]:
 def test_an_experiment_is_run_compared_and_reverted_without_training(project):
     first, weights = project.bytes(), file_sha256(project.folder / WEIGHTS)
     said = project.run("dvc", "exp", "run", "--name", "faster", "-S", "rectify.lr=0.02")
-    assert "Running stage 'rectify@ref-pe'" in said
+    assert "Running stage 'rectify@ref-pe.seed-0'" in said
     assert "Stage 'cache-features@voc' didn't change" in said
-    assert "Stage 'evaluate@query' didn't change" in said
+    assert "Stage 'evaluate@query.query' didn't change" in said
     assert file_sha256(project.folder / WEIGHTS) != weights
     miou = project.miou("ref-pe")
     assert project.planned() == set()
@@ -62,7 +62,7 @@ def test_an_experiment_is_run_compared_and_reverted_without_training(project):
     project.set("rectify.lr", 0.01)
     (project.folder / "torch.py").write_text("raise SystemExit('it trains')")
     said = project.run("dvc", "repro")
-    assert "Stage 'rectify@ref-pe' is cached - skipping run" in said
+    assert "Stage 'rectify@ref-pe.seed-0' is cached - skipping run" in said
     assert "Running stage 'rectify" not in said and "Running stage 'evaluate" not in said
     assert project.bytes() == first
     assert project.planned() == set()

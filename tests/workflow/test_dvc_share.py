@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -10,7 +11,13 @@ import pytest
 from support.project_copy import ROOT
 from support.stand_ins import SMALL, Project, make_recorded
 
-LR = {"rectify ref-pe", "evaluate ref-pe", "tabulate table4", "plot tiny", "summarise tiny"}
+TRAINED = {"rectify ref-pe seed 0", "rectify ref-pe seed 1"}
+LR = TRAINED | {
+    "evaluate ref-pe seed 0", "evaluate ref-pe seed 1", "gather ref-pe", "tabulate table4",
+    "plot tiny", "summarise tiny",
+}  # fmt: skip
+WEIGHTS = "results/tiny/runs/ref-pe/rectify/seed-0"
+RECTIFY = ("reclip", "rectify", "--run", "ref-pe", "--seed", "0")
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
@@ -51,8 +58,9 @@ def nothing_to_do(project: Project) -> bool:
 
 
 def test_recorded_results_are_nothing_to_do_for_either_tool(project):
-    for name in (".seed-0.checkpoint", ".metrics.1.partial.json"):  # what a killed job leaves
-        (project.folder / "results/tiny/runs/ref-pe/rectify" / name).touch()
+    # What a killed job leaves:
+    for name in (".weights.checkpoint", ".metrics.1.partial.json"):
+        (project.folder / WEIGHTS / name).touch()
     assert nothing_to_do(project)
     project.run("dvc", "repro")
     assert project.ran() == set()
@@ -104,15 +112,15 @@ def test_a_reverted_setting_comes_back_without_computing(project):
 def test_record_refuses_what_is_stale_and_says_what(project):
     project.set("rectify.lr", 0.02)
     said = refused(project, "record")
-    assert "5 of 10 results are stale (rectify ref-pe: rectify.lr 0.01 → 0.02; " in said
+    assert "8 of 14 results are stale (rectify ref-pe seed 0: rectify.lr 0.01 → 0.02; " in said
     assert "run `snakemake` first" in said
 
 
 def test_record_refuses_a_file_that_changed_after_being_made(project):
-    path = project.folder / "results/tiny/runs/ref-pe/rectify/ref-pe.bin"
+    path = project.folder / WEIGHTS / "ref-pe.bin"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().swapcase())
-    assert "rectify/ref-pe.bin changed after" in sentence(
+    assert "rectify/seed-0/ref-pe.bin changed after" in sentence(
         project.run("reclip", "record", check=False)
     )
     project.run("reclip", "restore")
@@ -122,26 +130,27 @@ def test_record_refuses_a_file_that_changed_after_being_made(project):
 def test_dvc_never_deletes_unrecorded_results(project):
     """`dvc repro` stops before it deletes any."""
     project.set("rectify.lr", 0.02)
-    project.run("reclip", "rectify", "--run", "ref-pe")
+    project.run(*RECTIFY)
     made, _ = project.bytes(), project.ran()
     said = project.run("dvc", "repro", check=False)
-    assert "no record of 1 fresh results and would delete them (rectify ref-pe)" in said
+    assert "no record of 1 fresh results and would delete them (rectify ref-pe seed 0)" in said
     assert "run `reclip record --partial` first" in said
     assert project.bytes() == made
-    assert "Recorded 6 of 10" in project.run("reclip", "record", "--partial")
+    assert "Recorded 7 of 14" in project.run("reclip", "record", "--partial")
     status = project.run("dvc", "status")
-    assert "rectify@ref-pe" not in status and "evaluate@ref-pe" in status
+    assert "rectify@ref-pe.seed-0" not in status
+    assert {"rectify@ref-pe.seed-1", "evaluate@ref-pe.seed-0"} <= set(re.split("[:\\s]+", status))
     project.run("dvc", "repro")
-    assert project.ran() == LR - {"rectify ref-pe"}
+    assert project.ran() == LR - {"rectify ref-pe seed 0"}
 
 
 def test_restore_keeps_unrecorded_results(project):
     project.set("rectify.lr", 0.02)
-    project.run("reclip", "rectify", "--run", "ref-pe")
+    project.run(*RECTIFY)
     project.set("rectify.lr", None)
     made = project.bytes()
     said = project.run("reclip", "restore", check=False)
-    assert "rectify ref-pe: rectify.lr 0.02 → 0.01" in said
+    assert "rectify ref-pe seed 0: rectify.lr 0.02 → 0.01" in said
     assert "DVC has no record of some files here" in sentence(said)
     assert project.bytes() == made
 
@@ -155,7 +164,7 @@ def test_results_made_after_a_broken_repro_are_not_deleted_either(project):
     project.make_all()
     made = project.bytes()
     said = project.run("dvc", "repro", check=False)
-    assert "no record of 5 fresh results" in said and "run `reclip record` first" in said
+    assert "no record of 8 fresh results" in said and "run `reclip record` first" in said
     assert project.bytes() == made
 
 
@@ -181,7 +190,7 @@ def test_missing_remotes(clone):
     shutil.copy(ROOT / ".dvc/config", clone.folder / ".dvc/config")
     said = clone.run("reclip", "restore", check=False)
     assert "prepare voc: not made yet" in said
-    assert "10 of 10 results are not complete" in sentence(said)
+    assert "14 of 14 results are not complete" in sentence(said)
     assert "no DVC remote is set" in sentence(said)
 
 
@@ -197,15 +206,15 @@ def test_a_missing_and_a_damaged_file_are_reported(recorded, clone, tmp_path):
     stored = {path.read_bytes(): path for path in copy.glob("files/md5/*/*")}
     lost, spoilt = (
         f"results/tiny/runs/{name}"
-        for name in ("ref-pe/rectify/ref-pe.bin", "query/evaluate/query.bin")
+        for name in ("ref-pe/rectify/seed-0/ref-pe.bin", "query/evaluate/query/query.bin")
     )
     stored[(recorded.folder / lost).read_bytes()].unlink()
     damaged = stored[(recorded.folder / spoilt).read_bytes()]
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes().swapcase())
     said = clone.run("reclip", "restore", check=False)
-    assert "rectify ref-pe: " in said
-    assert "2 of 10 results are not complete" in sentence(said)
+    assert "rectify ref-pe seed 0: " in said
+    assert "2 of 14 results are not complete" in sentence(said)
     (line,) = [line for line in said.splitlines() if line.startswith("evaluate query")]
     assert "damaged: query.bin; DVC's copy is damaged: delete .dvc/cache/files/md5/" in line
 

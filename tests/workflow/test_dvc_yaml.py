@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,16 +18,26 @@ from support.stand_ins import SMALL, Project, make_project
 
 
 def stages(text: str) -> dict[str, dict]:
-    """Stage to its body, as DVC names them; templates are left as they are."""
+    """Stage to its body, as DVC names them and fills its templates."""
     found = {}
     for name, body in yaml.safe_load(text)["stages"].items():
-        for key in body.get("foreach", [None]):
-            found[name if key is None else f"{name}@{key}"] = body.get("do", body)
+        if "foreach" not in body:
+            found[name] = body
+        for key, item in body.get("foreach", {}).items():
+            found[f"{name}@{key}"] = filled(body["do"], item)
     return found
 
 
-def paths(outs: list) -> list[str]:
-    return [next(iter(out)) if isinstance(out, dict) else out for out in outs]
+def filled(body: Any, item: dict) -> Any:
+    """The body with `${item.out}` and `${item.needs[0]}` replaced by their values."""
+    if isinstance(body, dict):
+        return {filled(key, item): filled(value, item) for key, value in body.items()}
+    if isinstance(body, list):
+        return [filled(one, item) for one in body]
+    if not isinstance(body, str):
+        return body
+    said = re.sub(r"\$\{item\.needs\[(\d+)\]\}", lambda found: item["needs"][int(found[1])], body)
+    return re.sub(r"\$\{item\.(\w+)\}", lambda found: item[found[1]], said)
 
 
 def test_the_jobs_are_the_same_as_in_snakemake(project, tiny_plan):
@@ -38,14 +50,39 @@ def test_the_jobs_are_the_same_as_in_snakemake(project, tiny_plan):
 
 
 def test_several_runs_and_a_run_named_as_its_stage(project, tiny_plan):
-    """`distill` is both here: the id in a path is found by its place."""
+    """`distill` is both here."""
     runs = {"other": {"dataset": "voc", "method": "distill", "teacher": "ref-pe"}}
     found = stages(pipeline_text(tiny_plan({"runs": runs, "check": None})))
-    assert found["distill@distill"]["outs"] == ["results/tiny/runs/${key}/distill"]
-    assert "distill@other" in found
-    assert found["evaluate@distill"]["metrics"] == [
-        {"results/tiny/runs/${key}/metrics.json": {"cache": True}}
+    assert found["distill@distill.seed-0"]["outs"] == ["results/tiny/runs/distill/distill/seed-0"]
+    assert found["distill@other.seed-0"]["outs"] == ["results/tiny/runs/other/distill/seed-0"]
+    assert found["gather-of-1@distill"]["metrics"] == [
+        {"results/tiny/runs/distill/metrics.json": {"cache": True}}
     ]
+
+
+def test_a_seed_is_a_stage_of_its_own_and_a_run_gathers_its_own(project, tiny_plan):
+    found = stages(pipeline_text(tiny_plan({"seeds": {"rectify": [0, 3]}})))
+    seed, gather = found["rectify@ref-pe.seed-3"], found["gather-of-2@ref-pe"]
+    assert seed["cmd"] == "reclip rectify --run ref-pe --seed 3"
+    assert seed["deps"][0] == "results/tiny/plan/rectify/ref-pe/seed-3.json"
+    assert seed["outs"] == ["results/tiny/runs/ref-pe/rectify/seed-3"]
+    evaluations = [f"results/tiny/runs/ref-pe/evaluate/seed-{s}/receipt.json" for s in (0, 3)]
+    assert gather["deps"] == ["results/tiny/plan/gather/ref-pe.json", *evaluations]
+    query = found["evaluate@query.query"]
+    assert query["cmd"] == "reclip evaluate --run query"
+    assert query["outs"] == ["results/tiny/runs/query/evaluate/query"]
+
+
+def test_more_seeds_change_no_stage_of_the_others(project, tiny_plan):
+    """Else DVC would make them again."""
+    few, more = (
+        stages(pipeline_text(tiny_plan({"seeds": {"rectify": seeds}})))
+        for seeds in ([0, 1], [0, 1, 3])
+    )
+    added = {"rectify@ref-pe.seed-3", "evaluate@ref-pe.seed-3", "gather-of-3@ref-pe"}
+    assert (more.keys() - few, few.keys() - more) == (added, {"gather-of-2@ref-pe"})
+    changed = {name for name in few.keys() & more if few[name] != more[name]}
+    assert changed == {"plot", "summarise"}
 
 
 def test_a_table_may_have_the_name_of_a_stage(project, tiny_params, tiny_plan):
@@ -77,9 +114,11 @@ def test_a_pipeline_of_other_runs_is_refused(project, tiny_plan):
     with pytest.raises(ReclipError, match="write it with `reclip dvc`"):
         jobs_of_pipeline(tiny_plan())
     write_text("dvc.yaml", pipeline_text(tiny_plan()))
-    assert jobs_of_pipeline(tiny_plan({"seeds": {"rectify": [5, 0]}}))
+    assert jobs_of_pipeline(tiny_plan({"rectify": {"lr": 0.5}}))
     with pytest.raises(ReclipError, match="write it with `reclip dvc`"):
         jobs_of_pipeline(tiny_plan({"runs": {"probe": None}}))
+    with pytest.raises(ReclipError, match="write it with `reclip dvc`"):
+        jobs_of_pipeline(tiny_plan({"seeds": {"rectify": [0, 1, 3]}}))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +136,7 @@ def other(tmp_path_factory, tiny_params) -> Project:
 def test_a_second_settings_file_has_its_own_results(other):
     assert "results/second/runs/ref-pe/rectify" in other.run("dvc", "dag", "--outs")
     other.run("dvc", "repro")
-    assert len(other.ran()) == 10
+    assert len(other.ran()) == 14
     assert "up to date" in other.run("dvc", "status")
     said = other.run("reclip", "record", "--params", "second.yaml")
     assert "git add dvc.lock dvc.yaml second.yaml, git commit" in said

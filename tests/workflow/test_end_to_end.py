@@ -15,6 +15,7 @@ import pytest
 
 from reclip.common.files import read_json
 from reclip.data.images import read_label, write_label
+from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from support.project_copy import Checkout, make_checkout
@@ -36,7 +37,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 def weights(folder: Path) -> dict[str, str]:
     """Checksums of all trained weights."""
-    found = sorted((folder / RESULTS / "runs").rglob("seed-*.safetensors"))
+    found = sorted((folder / RESULTS / "runs").rglob(WEIGHTS_FILE))
     return {
         str(p.relative_to(folder / RESULTS)): hashlib.sha256(p.read_bytes()).hexdigest()
         for p in found
@@ -100,9 +101,10 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(finished, tmp_path
     before, before_tables = weights(finished.folder), tables(finished.folder)
     again = Checkout(tmp_path / "again")
     shutil.copytree(finished.folder, again.folder)
-    folder = RESULTS / "runs" / run / stage
+    folder = RESULTS / "runs" / run / stage / f"seed-{seed}"
     shutil.rmtree(again.folder / folder)
-    kill_in_the_middle(again, ["reclip", stage, "--run", run], folder / f".seed-{seed}.checkpoint")
+    command = ["reclip", stage, "--run", run, "--seed", str(seed)]
+    kill_in_the_middle(again, command, folder / ".weights.checkpoint")
     assert not (again.folder / folder / "receipt.json").exists()
     again.run("snakemake", "--cores", "2")
     assert weights(again.folder) == before
@@ -140,7 +142,7 @@ def test_training_labels_reach_the_linear_probe_alone(project, tiny_plan, monkey
         sums.append(weights(folder))
     clean, poisoned = sums
     differing = {name for name in clean if clean[name] != poisoned[name]}
-    assert differing == {"runs/probe/probe/seed-0.safetensors"}
+    assert differing == {"runs/probe/probe/seed-0/weights.safetensors"}
 
 
 def test_dvc_reaches_the_same_tables(finished, tmp_path):

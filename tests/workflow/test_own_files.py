@@ -19,7 +19,10 @@ from support.stand_ins import SMALL, Project, make_project
 SEQUENCES = int(os.environ.get("RECLIP_SEQUENCES", "2"))
 SEED = int(os.environ.get("RECLIP_SEED", "0"))
 ROUNDS = 2
-FIRST = "seed-1-curve.csv"  # of a seed that a later setting drops
+FEATURES = "results/tiny/features/voc"
+DROPPED = "view-1.npy"  # of a view that a later setting drops
+SEEDS = {"seeds.rectify": [[0], [0, 1, 2]], "runs.ref-pe.seeds": [[0, 3], [0, 1]]}
+CHANGES = VALUES | SEEDS
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +41,10 @@ def test_files_that_no_receipt_names_survive_every_rerun(start, tmp_path, seed) 
     results = project.folder / "results"
     placed = scatter(results, rng)
     for _ in range(ROUNDS):
-        keys = rng.sample([k for k in sorted(VALUES) if not k.startswith("datasets")], 3)
+        others = [key for key in sorted(VALUES) if not key.startswith("datasets")]
+        keys = [*rng.sample(others, 3), rng.choice(sorted(SEEDS))]
         for key in keys:
-            project.set(key, rng.choice(VALUES[key]))
+            project.set(key, rng.choice(CHANGES[key]))
         project.run("snakemake")
         assert not lost(placed), keys
         assert "everything is fresh" in project.run("reclip", "status")
@@ -53,39 +57,55 @@ def test_files_that_no_receipt_names_survive_every_rerun(start, tmp_path, seed) 
 BY_HAND = [
     ("prepare", "--dataset", "voc"), ("embed-text", "--dataset", "voc"),
     ("cache-features", "--dataset", "voc"), ("hypothesise", "--dataset", "voc"),
-    ("rectify", "--run", "ref-pe"), ("evaluate", "--run", "ref-pe"),
+    ("rectify", "--run", "ref-pe", "--seed", "0"), ("evaluate", "--run", "query"),
+    ("evaluate", "--run", "ref-pe", "--seed", "0"), ("gather", "--run", "ref-pe"),
     ("tabulate", "--table", "table4"), ("plot",), ("summarise",),
 ]  # fmt: skip
+
+
+CACHE = ("reclip", "cache-features", "--dataset", "voc")
 
 
 @pytest.mark.parametrize("how", ["snakemake", "by hand", "after a kill"])
 def test_files_of_earlier_settings_are_removed(start, tmp_path, how: str) -> None:
     project = start.copy(tmp_path / "project")
-    folder = project.folder / "results/tiny/runs/ref-pe/rectify"
-    assert (folder / FIRST).is_file()
-    project.set("seeds.rectify", [0])
+    folder = project.folder / FEATURES
+    assert (folder / DROPPED).is_file()
+    project.set("views.count", 1)
     if how == "after a kill":  # the receipt is gone, and no new one was written
         stopped = project.folder / "no-computing"
         stopped.touch()
-        assert "computes" in project.run("reclip", "rectify", "--run", "ref-pe", check=False)
-        assert not (folder / "receipt.json").exists() and (folder / FIRST).is_file()
+        assert "computes" in project.run(*CACHE, check=False)
+        assert not (folder / "receipt.json").exists() and (folder / DROPPED).is_file()
         stopped.unlink()
     if how == "snakemake":
         project.run("snakemake", str((folder / "receipt.json").relative_to(project.folder)))
     else:
-        project.run("reclip", "rectify", "--run", "ref-pe")
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "receipt.json", "ref-pe.bin", "seed-0-curve.csv",
-    ]  # fmt: skip
+        project.run(*CACHE)
+    assert sorted(p.name for p in folder.iterdir()) == ["receipt.json", "view-0.npy", "voc.bin"]
+
+
+def test_the_results_of_a_seed_that_is_taken_away_stay(start, tmp_path) -> None:
+    """And so do a person's files beside them: the seed may be added again."""
+    project = start.copy(tmp_path / "project")
+    folders = [
+        project.folder / f"results/tiny/runs/ref-pe/{s}/seed-1" for s in ("rectify", "evaluate")
+    ]
+    (folders[0] / "mine.onnx").write_text("mine")
+    before = {p: p.read_bytes() for folder in folders for p in folder.iterdir()}
+    assert len(before) == 6
+    project.set("seeds.rectify", [0])
+    project.run("snakemake")
+    assert not lost(before)
 
 
 def test_an_output_that_a_person_changed_is_not_removed(start, tmp_path) -> None:
     """E.g. a mask that was corrected by hand, of a photo that the settings leave out now."""
     project = start.copy(tmp_path / "project")
-    mine = project.folder / "results/tiny/runs/ref-pe/rectify" / FIRST
+    mine = project.folder / FEATURES / DROPPED
     mine.write_text("corrected by hand\n", encoding="utf-8")
-    project.set("seeds.rectify", [0])
-    project.run("reclip", "rectify", "--run", "ref-pe")
+    project.set("views.count", 1)
+    project.run(*CACHE)
     assert mine.read_text(encoding="utf-8") == "corrected by hand\n"
 
 
@@ -94,10 +114,10 @@ def test_a_receipt_cannot_have_a_file_elsewhere_removed(start, tmp_path: Path) -
     from reclip.common.files import file_sha256, read_json, write_json
 
     project = start.copy(tmp_path / "project")
-    folder = project.folder / "results/tiny/runs/ref-pe/rectify"
+    folder = project.folder / FEATURES
     outside = tmp_path / "outside"
     outside.mkdir()
-    files = [outside / "precious.txt", project.folder / "results/tiny/runs/precious.txt"]
+    files = [outside / "precious.txt", project.folder / "results/tiny/precious.txt"]
     for path in files:
         path.write_text("precious\n")
     (folder / "link").symlink_to(outside)
@@ -106,12 +126,14 @@ def test_a_receipt_cannot_have_a_file_elsewhere_removed(start, tmp_path: Path) -
         facts = {"bytes": files[0].stat().st_size, "sha256": file_sha256(files[0])}
         receipt["outputs"][name] = facts
     write_json(folder / "receipt.json", receipt)
-    project.set("seeds.rectify", [0])
-    project.run("reclip", "rectify", "--run", "ref-pe")
+    project.set("views.count", 1)
+    project.run(*CACHE)
     assert all(path.is_file() for path in files)
 
 
-@pytest.mark.parametrize("place", ["runs/ref-pe/rectify/mine.onnx", "data/voc/labels/mine.png"])
+@pytest.mark.parametrize(
+    "place", ["runs/ref-pe/rectify/seed-0/mine.onnx", "data/voc/labels/mine.png"]
+)
 def test_dvc_repro_refuses_to_delete_a_person_s_file(start, tmp_path, place: str) -> None:
     """DVC deletes the folder of an output before its stage runs."""
     project = start.copy(tmp_path / "project")

@@ -23,12 +23,14 @@ def test_all_of_tables_1_to_7_is_planned(paper) -> None:
     planned = paper.planned("--config", "params=paper.yaml")
     for dataset, runs in METHODS.items():
         assert {f"{rule}:{dataset}" for rule in ("fetch", "prepare", "cache_features")} <= planned
-        assert {f"evaluate:{dataset}-{run}" for run in runs} <= planned
+        assert {f"gather:{dataset}-{run}" for run in runs} <= planned
     assert {f"tabulate:table{k}" for k in range(1, 8)} <= planned
     count = Counter(job.split(":")[0] for job in planned)
     # Six more VOC runs: three heads and two losses beside the ones above, and the linear probe.
-    assert count["evaluate"] == 20 + 6
-    assert (count["rectify"], count["distill"], count["probe"]) == (11, 11, 1)
+    assert count["gather"] == 20 + 6
+    # Each of the eleven rectified runs has three seeds; others have one.
+    assert (count["rectify"], count["distill"], count["probe"]) == (11 * 3, 11, 1)
+    assert count["evaluate"] == 3 + 11 * 3 + 11 + 1
     assert not (paper.folder / "downloads").exists()  # planning fetches nothing
 
 

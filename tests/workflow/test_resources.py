@@ -40,9 +40,9 @@ def asked(checkout: Checkout, *options: str) -> dict[str, dict[str, str]]:
     """Return what a dry run says of the jobs: rule to resources and threads, of one job each."""
     found: dict[str, dict[str, str]] = {}
     rule = ""
-    for line in checkout.run(
-        "snakemake", "-n", "--forceall", *options, "--", "all", PACKAGE
-    ).splitlines():
+    plugins = f"PYTHONPATH={checkout.folder}:{checkout.folder}/profiles/kubernetes"
+    dry_run = ("env", plugins, "snakemake", "-n", "--forceall", *options, "--", "all", PACKAGE)
+    for line in checkout.run(*dry_run).splitlines():
         if said := re.match(r"(?:local)?rule (\w+):", line):
             rule = said[1]
             found[rule] = {"threads": "1"}

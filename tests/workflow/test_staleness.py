@@ -18,9 +18,14 @@ from reclip.pipeline.plan import Plan
 make(Plan.load())
 """
 
-RECTIFY = {
-    "rectify:ref-pe", "pseudo_mask:ref-pe", "distill:distill", "probe:probe", "evaluate:ref-pe",
-    "evaluate:distill", "evaluate:probe", "tabulate:table4", "plot", "summarise", "all",
+DISTILL = {
+    "distill:distill/seed-0", "probe:probe/seed-0", "evaluate:distill/seed-0",
+    "evaluate:probe/seed-0", "gather:distill", "gather:probe", "plot", "all",
+}  # fmt: skip
+RECTIFY = DISTILL | {
+    "rectify:ref-pe/seed-0", "rectify:ref-pe/seed-1", "pseudo_mask:ref-pe/seed-0",
+    "evaluate:ref-pe/seed-0", "evaluate:ref-pe/seed-1", "gather:ref-pe", "tabulate:table4",
+    "summarise",
 }  # fmt: skip
 
 
@@ -40,20 +45,25 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_everything_is_planned_in_an_empty_project(checkout):
     planned = checkout.planned()
-    assert {"prepare:voc", "cache_features:voc", "evaluate:query", "tabulate:table4"} <= planned
+    assert {
+        "prepare:voc",
+        "cache_features:voc",
+        "evaluate:query/query",
+        "tabulate:table4",
+    } <= planned
     assert planned >= RECTIFY
 
 
 def test_a_table_needs_its_own_runs_only(checkout):
     planned = checkout.planned("table4")
-    assert "rectify:ref-pe" in planned
-    assert not {"distill:distill", "probe:probe", "plot"} & planned
+    assert "rectify:ref-pe/seed-1" in planned
+    assert not DISTILL - {"all"} & planned
 
 
 def test_a_run_is_a_target(checkout):
     planned = checkout.planned("results/tiny/runs/query/metrics.json")
     assert {job.split(":")[0] for job in planned} == {
-        "prepare", "embed_text", "cache_features", "hypothesise", "evaluate",
+        "prepare", "embed_text", "cache_features", "hypothesise", "evaluate", "gather",
     }  # fmt: skip
 
 
@@ -62,7 +72,7 @@ def test_a_changed_parameter_reruns_its_dependents_and_a_revert_nothing(fresh):
     params["rectify"]["lr"] = 0.02
     fresh.write_params(params)
     assert fresh.planned() == RECTIFY
-    assert "rectify ref-pe: rectify.lr 0.01 → 0.02" in fresh.run("reclip", "status")
+    assert "rectify ref-pe seed 0: rectify.lr 0.01 → 0.02" in fresh.run("reclip", "status")
     del params["rectify"]["lr"]
     fresh.write_params(params)
     assert fresh.planned() == set()
@@ -72,15 +82,13 @@ def test_a_parameter_of_one_run_leaves_the_others_alone(fresh):
     params = fresh.params()
     params["runs"]["distill"]["distill"] = {"alpha": 0}
     fresh.write_params(params)
-    assert fresh.planned() == {
-        "distill:distill", "probe:probe", "evaluate:distill", "evaluate:probe", "plot", "all",
-    }  # fmt: skip
+    assert fresh.planned() == DISTILL
 
 
 def test_an_edited_module_reruns_the_stages_that_use_it(fresh):
     edit(fresh.folder / "reclip/rectify/loss.py", "per_pair = -log_p", "per_pair = -1 * log_p")
     assert fresh.planned() == RECTIFY
-    assert "rectify ref-pe: reclip/rectify/loss.py changed" in fresh.run("reclip", "status")
+    assert "rectify ref-pe seed 0: reclip/rectify/loss.py changed" in fresh.run("reclip", "status")
 
 
 def test_a_comment_or_docstring_reruns_nothing(fresh):
@@ -105,7 +113,7 @@ def test_a_stage_refuses_stale_inputs(fresh):
     params = fresh.params()
     params["views"]["count"] = 3
     fresh.write_params(params)
-    said = fresh.run("reclip", "rectify", "--run", "ref-pe", check=False)
+    said = fresh.run("reclip", "rectify", "--run", "ref-pe", "--seed", "1", check=False)
     assert "needs cache-features voc, which is stale (views.count 2 → 3)" in said
     assert "Traceback" not in said
 

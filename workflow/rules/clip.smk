@@ -1,4 +1,5 @@
 # Text and image features of the frozen CLIP, computed once.
+from reclip.clip.shards import ShardFolder, Share
 
 
 use rule stage as embed_text with:
@@ -12,9 +13,41 @@ use rule stage as embed_text with:
         command=command("embed-text"),
 
 
+# Jobs that make a dataset's features side by side, before `cache_features` completes them.
+SHARES = PLAN.params.compute.feature_jobs
+
+
+def share_markers(wildcards):
+    """Input function: the markers of the shares of a stale cache; none if one job makes it all."""
+    job = PLAN.job("cache-features", wildcards.dataset)
+    if SHARES == 1 or job not in STALE:
+        return []
+    folder = ShardFolder(job.folder, job.digest)
+    shares = (Share(number + 1, SHARES) for number in range(SHARES))
+    return [folder.share_marker(share).as_posix() for share in shares]
+
+
+if SHARES > 1:
+
+    use rule stage as share_features with:
+        input:
+            needs("cache-features"),
+        output:
+            f"{RESULTS}/features/{{dataset}}/shards-{{digest}}/.share-{{share}}-of-{{shares}}.checkpoint",
+        log:
+            f"{LOGS}/cache-features/{{dataset}}-{{digest}}-{{share}}-of-{{shares}}.log",
+        wildcard_constraints:
+            digest="[0-9a-f]{16}",
+            share=r"\d+",
+            shares=r"\d+",
+        params:
+            command=lambda w: f"{RECLIP} cache-features --dataset {w.dataset} --share {w.share}/{w.shares}",
+
+
 use rule stage as cache_features with:
     input:
         needs("cache-features"),
+        share_markers,
     output:
         f"{RESULTS}/features/{{dataset}}/receipt.json",
     log:

@@ -44,9 +44,16 @@ def costs():
 COSTS = None
 
 
+def stage_of(rulename):
+    """Return the stage of a rule; a share of the features asks for what all of them need."""
+    return {"share_features": "cache-features"}.get(
+        rulename, rulename.replace("_", "-")
+    )
+
+
 def asked_for(wildcards, rulename):
     """Return what a job asks for; see reclip/cost/resources.py."""
-    job = job_of(rulename.replace("_", "-"), wildcards)
+    job = job_of(stage_of(rulename), wildcards)
     return asked.resources(PLAN, job, costs(), MACHINE)
 
 
@@ -67,7 +74,7 @@ def gpu_memory_mb(wildcards, rulename):
 
 def gpus(wildcards, rulename):
     """Resources function: the GPUs of a job; None for none, which some executors want to hear."""
-    job = job_of(rulename.replace("_", "-"), wildcards)
+    job = job_of(stage_of(rulename), wildcards)
     if (
         MACHINE is None
         and workflow.executor_plugin
@@ -84,7 +91,7 @@ def gpus(wildcards, rulename):
 
 def threads_of(wildcards, rulename):
     """Threads function: those that compute and those that read ahead."""
-    return asked.threads(PLAN, rulename.replace("_", "-"))
+    return asked.threads(PLAN, stage_of(rulename))
 
 
 RESOURCES = {"gpu": gpus}

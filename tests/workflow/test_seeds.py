@@ -1,0 +1,129 @@
+"""A seed that is added runs alone; one that is taken away leaves the others as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from support.project_copy import make_checkout
+from support.stand_ins import ALL, Project, make_project
+
+METHODS = ("rectify", "distill", "probe")
+# Beside what plain `snakemake` makes:
+PACKAGE = "results/tiny/runs/distill/model/receipt.json"
+ASKED = ("all", "tiny_check", PACKAGE)
+SEED_3 = {
+    f"{job}/seed-3"
+    for job in (
+        "rectify:ref-pe", "pseudo_mask:ref-pe", "distill:distill", "probe:probe",
+        "evaluate:ref-pe", "evaluate:distill", "evaluate:probe",
+    )
+}  # fmt: skip
+SHOW_IT = {
+    "gather:ref-pe", "gather:distill", "gather:probe", "tabulate:table4", "plot", "summarise",
+}  # fmt: skip
+ASKED_TOO = {"check", "package:distill", "tiny_check"}
+
+
+def with_seeds(*seeds: int) -> dict:
+    return {"seeds": {method: list(seeds) for method in METHODS}}
+
+
+def give_seeds(project: Project, *seeds: int) -> None:
+    for method in METHODS:
+        project.set(f"seeds.{method}", list(seeds))
+
+
+def names(jobs: set[str]) -> set[str]:
+    """Jobs of a dry run by the names that the stages log."""
+    said = (job if ":" in job else f"{job} tiny" for job in jobs - {"all", "tiny_check"})
+    return {s.replace(":", " ").replace("/seed-", " seed ").replace("_", "-") for s in said}
+
+
+def results(project: Project) -> dict[str, bytes]:
+    """All results but what is remembered of large files' times."""
+    return {k: v for k, v in project.bytes().items() if k != ".sha256.json"}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, tiny_params) -> Project:
+    """Three seeds of stand-ins, recorded."""
+    folder = tmp_path_factory.mktemp("recorded")
+    project = replace(
+        make_project(folder / "project", tiny_params(with_seeds(0, 1, 2))), forked=True
+    )
+    project.make_all()
+    project.run("reclip", "record")
+    return project
+
+
+def test_with_snakemake(recorded, tmp_path) -> None:
+    """With the check over the seeds and the card, which plain `snakemake` leaves out here."""
+    project = recorded.copy(tmp_path / "project")
+    project.run("snakemake", *ASKED)
+    project.ran()
+    first, gathers = results(project), SHOW_IT | ASKED_TOO
+    give_seeds(project, 0, 1, 2, 3)
+    assert project.planned(*ASKED) == SEED_3 | gathers | {"all"}
+    project.run("snakemake", "--cores", "2", *ASKED)
+    assert project.ran() == names(SEED_3 | gathers)
+    give_seeds(project, 0, 1, 2)
+    assert project.planned(*ASKED) == gathers | {"all"}
+    project.run("snakemake", *ASKED)
+    assert project.ran() == names(gathers)
+    assert first.items() <= results(project).items()
+    give_seeds(project, 0, 1, 2, 3)
+    assert project.planned(*ASKED) == gathers | {"all"}
+
+
+def test_with_dvc(recorded, tmp_path) -> None:
+    """DVC runs the seed alone, and brings back what it has made before."""
+    project = recorded.copy(tmp_path / "project")
+    first = results(project)
+    for seeds, ran in (((0, 1, 2, 3), SEED_3 | SHOW_IT), ((0, 1, 2), set()), ((0, 1, 2, 3), set())):
+        give_seeds(project, *seeds)
+        project.run("reclip", "dvc")
+        project.run("dvc", "repro")
+        assert project.ran() == names(ran)
+        project.run("reclip", "record")
+        assert project.planned() == set()
+        if len(seeds) == 3:
+            assert first.items() <= results(project).items()
+
+
+def test_of_one_run_alone(recorded, tmp_path) -> None:
+    """Its student has the seeds that it had."""
+    project = recorded.copy(tmp_path / "project")
+    project.set("runs.ref-pe.seeds", [0, 1, 2, 3])
+    seed = {"rectify:ref-pe/seed-3", "evaluate:ref-pe/seed-3"}
+    assert project.planned() == seed | {
+        "gather:ref-pe",
+        "tabulate:table4",
+        "plot",
+        "summarise",
+        "all",
+    }
+
+
+def test_for_real(tmp_path, tiny_params, monkeypatch) -> None:
+    """The tables and metrics of three seeds, byte by byte, with a fourth seed in between."""
+    monkeypatch.setenv("RECLIP_WARM", "1")
+    make_checkout(tmp_path, tiny_params(with_seeds(0, 1, 2)))
+    project = Project(tmp_path)
+    project.run("python", "-c", ALL)
+    first = results(project)
+    assert {"tables/table4.csv", "runs/ref-pe/metrics.json"} <= {n.partition("/")[2] for n in first}
+    give_seeds(project, 0, 1, 2, 3)
+    assert project.planned() == SEED_3 | SHOW_IT | {"all"}
+    project.run("snakemake", "--cores", "2")
+    four = results(project)
+    changed = {name for name in first if first[name] != four[name]}
+    assert {name.split("/")[1] for name in changed} == {"runs", "tables", "figures", "summary"}
+    assert not [name for name in changed if "/seed-" in name]
+    give_seeds(project, 0, 1, 2)
+    assert project.planned() == SHOW_IT | {"all"}
+    project.run("snakemake", "--cores", "2")
+    assert first.items() <= results(project).items()
+    give_seeds(project, 0, 1, 2, 3)
+    assert project.planned() == SHOW_IT | {"all"}
