@@ -228,12 +228,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, help="the page to fill; by default it is printed")
     parser.add_argument("--gpu", choices=list(GPUS), default=DEFAULT_GPU)
-    parser.add_argument("--gpu-price", type=float, default=PRICES.gpu_hour, help="$ an hour")
-    for name, price in PRICES.store.items():
-        option = f"--{name.split()[-2]}-price"
-        parser.add_argument(option, dest=name, type=float, default=price, help="$ a GB and month")
+    parser.add_argument(
+        "--gpu-price", type=float, default=PRICES.gpu_hour, metavar="$", help="an hour"
+    )
+    kinds = {"--object-price": "object storage", "--ssd-price": "a network SSD"}
+    for option, kind in kinds.items():
+        default, told = PRICES.store[kind], f"{kind}, $ a GB and month"
+        parser.add_argument(option, dest=kind, type=float, default=default, metavar="$", help=told)
     given = parser.parse_args()
-    store = {name: getattr(given, name) for name in PRICES.store}
+    store = {kind: getattr(given, kind) for kind in kinds.values()}
     parts = text(GPUS[given.gpu], Prices(given.gpu_price, store))
     if given.write:
         write_text(given.write, filled(given.write.read_text(encoding="utf-8"), parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,14 @@ def train(
         return [(rows, batch, {} if whole else task.counts(batch)) for rows, batch in parts]
 
     objective = Objective(task)
-    steps = list(batches(count, settings.batch, settings.epochs, seed))
+    total = settings.epochs * math.ceil(count / settings.batch)
+    steps = batches(count, settings.batch, settings.epochs, seed)  # a list would hold every order
     model.train()
-    loaded = prefetch(steps[done:], load, loaders)
+    loaded = prefetch(islice(steps, done, None), load, loaders)
     shown = None if writes else True  # None: hide the bar where nobody looks
-    with tqdm(desc=label, total=len(steps), initial=done, disable=shown) as bar:
+    with tqdm(desc=label, total=total, initial=done, disable=shown) as bar:
         for step, ((epoch, images), parts) in enumerate(loaded, start=done):
-            lr = poly_lr(step, len(steps), settings.lr, settings.power, settings.min_lr)
+            lr = poly_lr(step, total, settings.lr, settings.power, settings.min_lr)
             for group in optimiser.param_groups:
                 group["lr"] = lr
             optimiser.zero_grad(set_to_none=True)

@@ -64,6 +64,7 @@ INSTEAD = {
         "nothing was trained; tests/cli/test_figure_command.py draws them",
     ),
     r"python benchmarks/overhead\.py": ("", "seven minutes"),
+    r"python benchmarks/scale\.py .*": ("", "tests/repository/test_scale.py runs it"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
     r"(snakemake .*profiles/slurm(?! --dry-run).*)": (r"\1 -n", "no cluster"),
     r"reclip distill .*--gpus all": (
