@@ -1,5 +1,7 @@
 """The tiny experiment, killed again and again, stage by stage: it ends with the same bytes.
 
+Two cores, so that two seeds of a run compute side by side; one of them or both are killed.
+
 `make soak`, or `RECLIP_SOAK=50 pytest tests/soak -n 0 -s` for 50 kills; RECLIP_SEED repeats one.
 """
 
@@ -28,8 +30,10 @@ PACKAGE = "results/tiny/runs/distill/model/receipt.json"  # only the check asks 
 COMMAND = ["snakemake", "--cores", "2", "all", "tiny_check", PACKAGE]
 STAGES = (
     "prepare", "embed-text", "cache-features", "hypothesise", "rectify", "pseudo-mask", "distill",
-    "probe", "evaluate", "package", "tabulate", "plot", "check", "summarise",
+    "probe", "evaluate", "gather", "package", "tabulate", "plot", "check", "summarise",
 )  # fmt: skip
+SEEDS = {"seeds": {"rectify": [0, 1, 2], "distill": [0, 1], "probe": [0, 1]}}
+WHOM = ("the session", "the session", "all jobs", "one job")
 
 pytestmark = pytest.mark.skipif(not KILLS, reason="a soak: set RECLIP_SOAK to a number of kills")
 
@@ -37,7 +41,7 @@ pytestmark = pytest.mark.skipif(not KILLS, reason="a soak: set RECLIP_SOAK to a 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory, tiny_params) -> Checkout:
     """The experiment, nothing run yet; copied, so that edits meanwhile change nothing."""
-    return make_checkout(tmp_path_factory.mktemp("start"), tiny_params())
+    return make_checkout(tmp_path_factory.mktemp("start"), tiny_params(SEEDS))
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +102,15 @@ class Started:
                     found.append(process)
         return found
 
-    def computing(self) -> dict[psutil.Process, str]:
-        """The processes that compute now, each with its stage."""
+    def computing(self) -> dict[psutil.Process, list[str]]:
+        """The processes that compute now, each with its stage and options."""
         found = {}
         for process in self.members():
             with suppress(psutil.Error, ProcessLookupError):
                 line = process.cmdline()
                 if "reclip" in line and "-m" in line:
-                    found[process] = line[line.index("reclip") + 1]
-        return {process: stage for process, stage in found.items() if stage in STAGES}
+                    found[process] = line[line.index("reclip") + 1 :]
+        return {process: line for process, line in found.items() if line and line[0] in STAGES}
 
     def wait_for(self, stages: set[str]) -> str | None:
         """The first of the stages to compute, of several the last, as late ones are short.
@@ -114,21 +118,21 @@ class Started:
         None if the run ends without any.
         """
         while self.process.poll() is None:
-            if running := stages.intersection(self.computing().values()):
+            if running := stages.intersection(line[0] for line in self.computing().values()):
                 return max(running, key=STAGES.index)
             time.sleep(0.01)
         assert self.process.returncode == 0, self.output.read_text(encoding="utf-8")
         return None
 
-    def kill(self, sign: signal.Signals, jobs_alone: bool) -> list[str]:
+    def kill(self, sign: signal.Signals, whom: str) -> list[list[str]]:
         """The whole session, as a lost terminal does, or jobs alone, as want of memory does.
 
-        Returns:
-            What was computing.
+        whom: one of WHOM. Returns what was computing.
         """
         computing = self.computing()
-        jobs_alone = jobs_alone and bool(computing)
-        for process in computing if jobs_alone else self.members():
+        jobs_alone = whom != "the session" and bool(computing)
+        victims = list(computing) if jobs_alone else self.members()
+        for process in victims[:1] if jobs_alone and whom == "one job" else victims:
             with suppress(psutil.Error):
                 process.send_signal(sign)
         try:
@@ -143,14 +147,20 @@ class Started:
                 with suppress(psutil.Error):
                     process.kill()
             self.process.wait()
-        return sorted(set(computing.values()), key=STAGES.index) or ["between stages"]
+        return sorted(computing.values(), key=lambda line: (STAGES.index(line[0]), line))
+
+
+def side_by_side(lines: list[list[str]]) -> bool:
+    """Whether two seeds of a run were in the same stage."""
+    seeded = [tuple(line[: line.index("--seed")]) for line in lines if "--seed" in line]
+    return len(set(seeded)) < len(seeded)
 
 
 def test_killed_at_every_stage_it_ends_with_the_same_bytes(start, finished, tmp_path):
     draw = random.Random(SEED)
     expected = results(finished)
     hits: Counter[tuple[str, str]] = Counter()
-    kills = sweep = 0
+    kills = sweep = pairs = 0
     while kills < KILLS:
         sweep += 1
         checkout = copy(start, tmp_path / f"sweep-{sweep}")
@@ -161,22 +171,31 @@ def test_killed_at_every_stage_it_ends_with_the_same_bytes(start, finished, tmp_
         while stage := run.wait_for(todo if kills < KILLS else set()):
             todo.remove(stage)  # so that each is killed once
             time.sleep(draw.uniform(0, seconds_of(finished, stage)))
-            sign, jobs_alone = draw.choice(SIGNALS), draw.random() < 0.3
-            killed = run.kill(sign, jobs_alone)
-            log.append(f"{sign.name}{' to jobs alone' * jobs_alone} in {', '.join(killed)}")
+            sign, whom = draw.choice(SIGNALS), draw.choice(WHOM)
+            killed = run.kill(sign, whom)
+            names = [" ".join(line) for line in killed] or ["between stages"]
+            log.append(f"{sign.name} to {whom} in {', '.join(names)}")
             print(log[-1], flush=True)
             if run.process.returncode:  # else it had ended before the signal came
-                hits.update((name, sign.name) for name in killed)
+                stages = {line[0] for line in killed} or {"between stages"}
+                hits.update((stage, sign.name) for stage in stages)
                 kills += 1
+                pairs += side_by_side(killed)
             if run.process.returncode == -signal.SIGKILL:
                 checkout.run("snakemake", "--unlock")  # it could not take its lock away itself
             run = Started(checkout, warm)
         found = results(checkout)
         assert found.keys() == expected.keys(), log
         assert {k for k in found if found[k] != expected[k]} == set(), log
-        print(f"{log[0]}: {kills} kills, the same {len(found)} files", flush=True)
+        print(
+            f"{log[0]}: {kills} kills, {pairs} of them in two seeds of a run side by side, "
+            f"the same {len(found)} files",
+            flush=True,
+        )
     for stage in (*STAGES, "between stages"):
         counts = ", ".join(f"{hits[stage, sign.name]} {sign.name}" for sign in SIGNALS)
         print(f"{stage}: {counts}")
     missed = set(STAGES) - {stage for stage, _ in hits}
-    assert not missed or kills < 2 * len(STAGES), f"never hit: {missed}"
+    many = kills >= 2 * len(STAGES)
+    assert not (many and missed), f"never hit: {missed}"
+    assert pairs or not many, "no two seeds of a run computed side by side when a kill came"

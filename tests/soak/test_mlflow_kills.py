@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reclip.pipeline.job import Job
 from reclip.tracking import sync
 from support.mlflow_audit import runs_in, wrong_in
 from support.mlflow_results import finish_all, write_params
@@ -37,6 +38,10 @@ def start(*arguments: str, stops_at: int | None) -> subprocess.Popen:
     )
 
 
+def worker_arguments(job: Job) -> list[str]:
+    return [job.stage, job.id, *([] if job.seed is None else [str(job.seed)])]
+
+
 @pytest.mark.parametrize("seed", range(max(ROUNDS, 1)))
 @pytest.mark.parametrize("kind", ["file", "server"])
 def test_sync_repairs_whatever_was_killed(project: Path, tiny_params, kind: str, seed: int) -> None:
@@ -51,7 +56,7 @@ def test_sync_repairs_whatever_was_killed(project: Path, tiny_params, kind: str,
         for _ in range(3):
             if server:
                 server.ensure()
-            names = [job.name.split() for job in plan.jobs] + [["sync"], ["sync"]]
+            names = [worker_arguments(job) for job in plan.jobs] + [["sync"], ["sync"]]
             chance.shuffle(names)
             for at in range(0, len(names), 6):
                 some = [

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ def project(tmp_path_factory, tiny_params: Callable[..., dict]) -> Project:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory, project) -> Walk:
-    return Walk(project.copy(tmp_path_factory.mktemp("start") / "project"))
+    copy = project.copy(tmp_path_factory.mktemp("start") / "project")
+    return Walk(replace(copy, forked=True))
 
 
 def walk(start: Walk, folder: Path, seed: int, forked: bool) -> None:
@@ -50,7 +52,7 @@ def test_exactly_what_is_stale_runs_again(start, tmp_path, seed):
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_wrong_rule_is_caught(project, tmp_path, name):
     """By a violation of the property, not by a crash, within the default number of sequences."""
-    wrong = project.copy(tmp_path / "start" / "project")
+    wrong = replace(project.copy(tmp_path / "start" / "project"), forked=True)
     mutate(wrong.folder, name)
     wrong.run("reclip", "dvc")
     began, where = time.monotonic(), "the start"
