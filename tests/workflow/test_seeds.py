@@ -59,11 +59,7 @@ def recorded(tmp_path_factory, tiny_params) -> Project:
 
 
 def test_with_snakemake(recorded, tmp_path) -> None:
-<<<<<<< ours
     """With the check over the seeds and the card, which plain `snakemake` leaves out here."""
-=======
-    """With the check over the seeds and a model's card, which plain `snakemake` leaves out here."""
->>>>>>> theirs
     project = recorded.copy(tmp_path / "project")
     project.run("snakemake", *ASKED)
     project.ran()

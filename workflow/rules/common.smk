@@ -49,7 +49,9 @@ def needs(stage):
         if job in STALE:
             read = list(job.inputs.values())
             if stage == "tabulate":
-                read += [i for i in job.with_all_before[1:] if i in STALE and i not in read]
+                read += [
+                    i for i in job.with_all_before[1:] if i in STALE and i not in read
+                ]
             return [job.plan_file.as_posix(), *(i.receipt.as_posix() for i in read)]
         fresh = [i.receipt for i in job.inputs.values() if i not in STALE]
         return [ancient(path.as_posix()) for path in (job.plan_file, *fresh)]
