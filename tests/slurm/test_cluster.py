@@ -1,6 +1,6 @@
 """The pipeline on a Slurm of one node: the bytes of a local run, whatever befalls the cluster.
 
-`make slurm-test`, as root; it takes a quarter of an hour.
+`make slurm-test`, as root.
 """
 
 from __future__ import annotations
