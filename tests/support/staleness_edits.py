@@ -87,7 +87,7 @@ class Edits:
     deck: list[Callable[[], str]]
 
     def edit(self) -> str:
-        """A setting, a module, a lost output and a seed in every seven: no sequence lacks any."""
+        """A setting, a module, a lost output and a seed in every seven."""
         if not self.deck:
             others = [self.comment, self.touch, self.data, self.undo, self.spoil, self.run_or_not,
                       self.impostor]  # fmt: skip
