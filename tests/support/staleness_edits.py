@@ -87,13 +87,13 @@ class Edits:
     deck: list[Callable[[], str]]
 
     def edit(self) -> str:
-        """A setting, a module, a lost output and a seed, in any order; then three others."""
+        """A setting, a module, a lost output and a seed in every seven."""
         if not self.deck:
             others = [self.comment, self.touch, self.data, self.undo, self.spoil, self.run_or_not,
                       self.impostor]  # fmt: skip
             always = [self.setting, self.module, self.lose, self.seed]
-            self.random.shuffle(always)
-            self.deck = [*self.random.sample(others, 3), *always]
+            self.deck = [*always, *self.random.sample(others, 3)]
+            self.random.shuffle(self.deck)
         return self.deck.pop()()
 
     def setting(self) -> str:

@@ -84,8 +84,11 @@ class Walk(Edits):
             self.check()
 
     def finish(self) -> None:
-        """`dvc repro` makes all; then neither tool has anything to do, and every byte is true."""
-        self.note(self.setting())
+        """A setting, a module and a seed change, which few steps may have left out. `dvc repro` makes
+        all; then neither tool has anything to do, and every byte is true."""
+        for edit in (self.setting, self.module, self.seed):
+            self.note(edit())
+        self.check()
         self.note(self.repro())
         self.check()
         self.require(not self.model.stale(), "the model is not done")
