@@ -84,8 +84,10 @@ class Walk(Edits):
             self.check()
 
     def finish(self) -> None:
-        """A setting, a module and a seed change, which few steps may have left out. `dvc repro` makes
-        all; then neither tool has anything to do, and every byte is true."""
+        """A setting, a module and a seed change, which few steps may have left out.
+
+        `dvc repro` makes all; then neither tool has anything to do, and every byte is true.
+        """
         for edit in (self.setting, self.module, self.seed):
             self.note(edit())
         self.check()
