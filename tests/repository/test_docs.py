@@ -66,8 +66,15 @@ INSTEAD = {
     r"python benchmarks/overhead\.py": ("", "seven minutes"),
     r"python benchmarks/scale\.py .*": ("", "tests/repository/test_scale.py runs it"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
-    r"(snakemake .*profiles/slurm(?! --dry-run).*)": (r"\1 -n", "no cluster"),
-    r"reclip distill .*--gpus all": (
+    r"snakemake .*profiles/(slurm|gpus).*": (
+        "",
+        "no cluster, and the data are stand-ins; tests/workflow/test_resources.py plans with them",
+    ),
+    r"reclip plan --resources .*--params paper\.yaml": (
+        "reclip plan --help",
+        "another page writes paper.yaml",
+    ),
+    r"reclip distill .*--gpus all.*": (
         "reclip distill --help",
         "no GPU; tests/training/test_processes.py trains in two processes",
     ),
@@ -242,7 +249,8 @@ def add_runs(project: Project, page: Path) -> None:
     params = project.params()
     for text in blocks(page, "yaml"):
         for section, added in yaml.safe_load(text).items():
-            params[section] |= added
+            if section in params:  # others are a profile's
+                params[section] |= added
     if params != project.params():
         project.write_params(params)
         project.run("reclip", "dvc")
@@ -324,7 +332,7 @@ def options() -> set[str]:
 
 OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
                   "--local", "--global", "--no-deps", "--profile", "--workflow-profile", "--mem",
-                  "--gpus", "--me", "--default-storage-provider"}  # fmt: skip
+                  "--gpus", "--me", "--step", "--default-storage-provider"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -116,11 +116,11 @@ def test_a_receipt_hands_no_other_file_to_mlflow(project: Path, tiny_plan, name:
     """Receipts come along with other people's results."""
     plan = tiny_plan()
     job = finish_with(plan.job("prepare", "voc"), {"classes.json": "{}"})
-    assert records.children(plan, job)[0].files[0].name == "classes.json"
+    assert [records.child(plan, job)][0].files[0].name == "classes.json"
     receipt = read_json(job.receipt)
     write_json(job.receipt, {**receipt, "outputs": {name: {"bytes": 1, "sha256": ""}}})
     with pytest.raises(ReclipError, match="outside the experiment: delete the receipt"):
-        records.children(plan, job)
+        [records.child(plan, job)]
 
 
 def test_servers_are_for_this_machine_alone() -> None:

@@ -114,7 +114,7 @@ sys.path.insert(0, sys.argv[1])
 from support.at_the_shell import reclip
 for stage in sys.argv[2:]:
     Path("/proc/self/clear_refs").write_text("5")  # the peak is measured anew
-    said = reclip(stage, "--run" if stage == "evaluate" else "--dataset", "voc")
+    said = reclip(stage, "--run" if stage in ("evaluate", "gather") else "--dataset", "voc")
     assert said.code == 0, said
     (peak,) = [l for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l]
     print(stage, peak.split()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ class Checkout:
             if line.startswith(("rule ", "localrule ")):
                 rule = words[1].rstrip(":")
                 jobs.add(rule)
-            elif line.startswith("Job 0: everything"):
+            elif re.match(r"Job \d+: everything", line):
                 jobs.add("all")
             elif line.strip().startswith("wildcards:"):
                 jobs.discard(rule)

@@ -35,7 +35,7 @@ def test_there_and_back_and_the_key_is_seen_nowhere(server, tmp_path, tiny_param
 
     clone = project.clone(tmp_path / "clone")
     said = refused(clone)
-    assert "10 of 10 results are not complete" in said
+    assert "14 of 14 results are not complete" in said
     assert "the DVC remote needs a key: set access_key_id" in said
     configure(clone, local=True, access_key_id=KEY, secret_access_key=SECRET)
     require_same(clone, project)

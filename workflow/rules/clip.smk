@@ -27,21 +27,19 @@ def share_markers(wildcards):
     return [folder.share_marker(share).as_posix() for share in shares]
 
 
-if SHARES > 1:
-
-    use rule stage as share_features with:
-        input:
-            needs("cache-features"),
-        output:
-            f"{RESULTS}/features/{{dataset}}/shards-{{digest}}/.share-{{share}}-of-{{shares}}.checkpoint",
-        log:
-            f"{LOGS}/cache-features/{{dataset}}-{{digest}}-{{share}}-of-{{shares}}.log",
-        wildcard_constraints:
-            digest="[0-9a-f]{16}",
-            share=r"\d+",
-            shares=r"\d+",
-        params:
-            command=lambda w: f"{RECLIP} cache-features --dataset {w.dataset} --share {w.share}/{w.shares}",
+use rule stage as share_features with:
+    input:
+        needs("cache-features"),
+    output:
+        f"{RESULTS}/features/{{dataset}}/shards-{{digest}}/.share-{{share}}-of-{{shares}}.checkpoint",
+    log:
+        f"{LOGS}/cache-features/{{dataset}}-{{digest}}-{{share}}-of-{{shares}}.log",
+    wildcard_constraints:
+        digest="[0-9a-f]{16}",
+        share=r"\d+",
+        shares=r"\d+",
+    params:
+        command=lambda w: f"{RECLIP} cache-features --dataset {w.dataset} --share {w.share}/{w.shares}",
 
 
 use rule stage as cache_features with:
