@@ -152,4 +152,4 @@ def test_a_photo_of_40_megapixels_takes_bounded_memory(tmp_path: Path, monkeypat
     assert peak["evaluate"] < 3.5
     (metrics,) = Path("results").rglob("runs/voc/metrics.json")
     assert json.loads(metrics.read_text())["images"] == 1
-    assert np.load(metrics.with_name("evaluate") / "confusion.npy").sum() == 40_000_000 * 19 / 20
+    assert np.load(metrics.with_name("gather") / "confusion.npy").sum() == 40_000_000 * 19 / 20
