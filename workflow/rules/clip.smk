@@ -1,5 +1,4 @@
 # Text and image features of the frozen CLIP, computed once.
-from reclip.clip.shards import ShardFolder, Share
 
 
 use rule stage as embed_text with:
@@ -13,20 +12,7 @@ use rule stage as embed_text with:
         command=command("embed-text"),
 
 
-# Jobs that make a dataset's features side by side, before `cache_features` completes them.
-SHARES = PLAN.params.compute.feature_jobs
-
-
-def share_markers(wildcards):
-    """Input function: the markers of the shares of a stale cache; none if one job makes it all."""
-    job = PLAN.job("cache-features", wildcards.dataset)
-    if SHARES == 1 or job not in STALE:
-        return []
-    folder = ShardFolder(job.folder, job.digest)
-    shares = (Share(number + 1, SHARES) for number in range(SHARES))
-    return [folder.share_marker(share).as_posix() for share in shares]
-
-
+# With compute.feature_jobs above 1: jobs that make a dataset's features side by side.
 use rule stage as share_features with:
     input:
         needs("cache-features"),

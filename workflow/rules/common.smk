@@ -3,6 +3,7 @@
 import sys
 
 from reclip.cli import fork_server
+from reclip.clip.shards import ShardFolder, Share
 from reclip.common.children import WARM
 from reclip.pipeline.job import seed_of
 from reclip.pipeline.receipts import warnings, why_stale
@@ -57,6 +58,20 @@ def needs(stage):
         return [ancient(path.as_posix()) for path in (job.plan_file, *fresh)]
 
     return paths
+
+
+# Jobs that make a dataset's features side by side, before `cache_features` completes them.
+SHARES = PLAN.params.compute.feature_jobs
+
+
+def share_markers(wildcards):
+    """Input function: the markers of the shares of a stale cache; none if one job makes it all."""
+    job = PLAN.job("cache-features", wildcards.dataset)
+    if SHARES == 1 or job not in STALE:
+        return []
+    folder = ShardFolder(job.folder, job.digest)
+    shares = (Share(number + 1, SHARES) for number in range(SHARES))
+    return [folder.share_marker(share).as_posix() for share in shares]
 
 
 def command(stage):
