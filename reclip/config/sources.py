@@ -64,6 +64,11 @@ class ContextSource(ArchiveSource):
     labels: Place | None = None
     labels_sha256: str | None = None
 
+    @property
+    def has_json(self) -> bool:
+        """Whether the labels are `trainval_merged.json`, and not maps."""
+        return not self.labels or self.labels.endswith(".json")
+
 
 class AdeSource(ArchiveSource):
     """ADE20K's scene parsing benchmark (ADEChallengeData2016): 150 classes."""

@@ -82,7 +82,7 @@ def _expected(source: ArchiveSource | FolderSource | WorldSource) -> Census:
         names = [[name] for name in WORLDS[source.world].class_names]
         return Census(sizes, names, "as drawn")
     photos, size, classes, archive = PUBLISHED[source.kind]
-    if isinstance(source, ContextSource) and source.labels and not source.labels.endswith(".json"):
+    if isinstance(source, ContextSource) and not source.has_json:
         photos = context.OFFICIAL_MAPS
     # A download is kept beside its files.
     copies = 0 if source.folder else 1 if source.archive and "://" not in source.archive else 2

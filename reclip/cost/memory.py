@@ -2,7 +2,7 @@
 
 What computes is measured on the meta device with the real networks, losses and sizes. What
 surrounds it (libraries, weights while they load, decoded photos, batches ahead) is added up.
-Pages of memory-mapped files do not count: the system takes them back when it needs them.
+Resizing takes more on a GPU, where PyTorch's deterministic form of it keeps more tensors.
 `benchmarks/memory.py` compares this with the peaks that finished jobs noted.
 """
 
@@ -18,22 +18,23 @@ import torch
 
 from reclip.clip.dense import dense_features
 from reclip.clip.extract import TOKENS_A_BATCH
+from reclip.clip.prompts import templates
 from reclip.clip.text import encode_tokens
 from reclip.config.models import DistillSettings, ImageSettings, ProbeSettings, RectifySettings
 from reclip.config.sources import ContextSource
 from reclip.cost import meta
 from reclip.cost.need import Need
-from reclip.cost.peak import live_tensors, peak
+from reclip.cost.peak import deterministic, live_tensors, peak
 from reclip.cost.stage_work import FLOAT, TEXTS_A_BATCH, Facts, cells
 from reclip.data.reading import Frame, Piece, whole_size, windows
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.deeplab import Student
 from reclip.distill.losses import distillation_loss, mask_loss
 from reclip.distill.view_batches import MEMORY
-from reclip.rectify.learn import build_model
-from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
+from reclip.rectify.learn import Batch, build_model, losses
 from reclip.rectify.model import BiasModel
 from reclip.rectify.predict import class_map
+from reclip.training.share import Share
 
 # Of a process with its libraries, measured on Linux with the CPU's torch: Python and what the
 # stage imports; with torch; with open_clip or timm as well.
@@ -51,6 +52,20 @@ CONTEXT_LABELS = 3e9  # to read trainval_merged.json; assumed
 
 
 Trained = TypeVar("Trained", RectifySettings, DistillSettings, ProbeSettings)
+
+
+def need(facts: Facts, stage: str, id: str) -> Need:
+    """Return the memory of a job, on a CPU and on a GPU."""
+    with deterministic(False):
+        found = NEED_OF[stage](facts, id)
+    with deterministic(True):  # as jobs compute; it changes nothing on a CPU
+        return found._replace(computing_on_gpu=NEED_OF[stage](facts, id).computing)
+
+
+def cached_by_device(function: Callable[..., int]) -> Callable[..., int]:
+    """Cache a function that resizes, for a CPU and for a GPU."""
+    kept = cache(lambda gpu, *given: function(*given))
+    return lambda *given: kept(torch.are_deterministic_algorithms_enabled(), *given)
 
 
 # Networks.
@@ -90,11 +105,10 @@ def _rectify(
 
 
 def _rectify_step(learner: BiasModel, settings: RectifySettings, classes: int, side: int) -> None:
-    z = meta.tensor(settings.batch, side, side, learner.w_query.shape[1])
-    masks = gumbel_masks(learner(z).flatten(1, 2))
-    pooled = masked_pool(masks, z.flatten(1, 2), meta.tensor(*masks.shape[:2]) > 0)
-    wanted = meta.tensor(settings.batch, classes) > 0
-    contrastive_loss(pooled, learner.w_query, wanted).backward()
+    images = settings.batch
+    z = meta.tensor(images, side, side, learner.w_query.shape[1])
+    batch = Batch(z, meta.tensor(*z.shape[:3]) > 0, meta.tensor(images, classes) > 0)
+    sum(losses(learner, batch, Share.whole(images), settings).values()).backward()
 
 
 @cache
@@ -122,17 +136,18 @@ def distill_step(settings: DistillSettings, dim: int, classes: int, crop: int, p
     head = meta.head(settings, dim, classes, cells)
     feature = meta.tensor(batch, dim, cells, cells, learns=True)
 
-    def losses() -> None:
+    def step() -> None:
         labels, wanted = meta.tensor(batch, crop, crop).long(), meta.tensor(batch, classes) > 0
         z, texts = meta.tensor(batch, dim, side, side), meta.tensor(classes, dim)
         logits, unit = Student(torch.nn.Identity(), head)(feature)
-        terms = distillation_loss(logits, unit, labels, z, texts, wanted, settings, 1.0)
+        share = Share.whole(batch)
+        terms = distillation_loss(logits, unit, labels, z, texts, wanted, settings, 1.0, share)
         sum(terms.values()).backward()
 
-    return max(most, kept + peak(losses))
+    return max(most, kept + peak(step))
 
 
-@cache
+@cached_by_device
 def _probe(backbone: str, arguments: str, dim: int, classes: int, crop: int, batch: int) -> int:
     """Return the peak of a step of the linear classifier on a frozen student."""
     net = meta.deeplab(backbone, arguments, dim).requires_grad_(False)
@@ -153,7 +168,7 @@ def _student(backbone: str, arguments: str, dim: int, height: int, width: int) -
         return peak(lambda: net(meta.tensor(1, 3, height, width)))
 
 
-@cache
+@cached_by_device
 def _class_map(
     classes: int, side: int, size: tuple[int, int], read: tuple[int, int], image: ImageSettings
 ) -> int:
@@ -186,14 +201,15 @@ def prepare(facts: Facts, dataset: str) -> Need:
     source = facts.experiment.source(dataset)
     ahead = 1 + facts.plan.params.compute.loaders
     host = _lists(facts, dataset, "train", "val") + ahead * 4 * READ * _largest(facts, dataset)
-    if isinstance(source, ContextSource) and not (source.labels or "").endswith(".mat"):
-        host += CONTEXT_LABELS * (not source.limit)
+    if isinstance(source, ContextSource) and source.has_json:
+        host += CONTEXT_LABELS
     return Need(PLAIN, host)
 
 
 def embed_text(facts: Facts, dataset: str) -> Need:
     clip = meta.size_of(meta.clip(facts.model).model)
-    texts = FLOAT * facts.dim * len(facts.census[dataset].classes) * 85
+    prompts = len(templates(facts.experiment.section(dataset, "prompts").templates))
+    texts = FLOAT * facts.dim * len(facts.census[dataset].classes) * prompts
     return Need(NETWORKS, texts, 2 * clip, clip + _texts(facts.model))
 
 

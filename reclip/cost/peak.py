@@ -58,14 +58,22 @@ def live_tensors() -> Iterator[Live]:
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator, which would hide its parts
-    deterministic = torch.get_deterministic_debug_mode()
-    torch.set_deterministic_debug_mode("default")  # whatever this process has computed before
     try:
         with Live() as live, sdpa_kernel(SDPBackend.MATH):
             yield live
     finally:
-        torch.set_deterministic_debug_mode(deterministic)
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Compute in PyTorch's deterministic mode or without it. Resizing differs, but not on a CPU."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn" if on else "default")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 def peak(run: Callable[[], object]) -> int:

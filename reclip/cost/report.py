@@ -49,8 +49,10 @@ def summary(costs: pd.DataFrame, gpu: Rates, here: Rates | None, at_once: int) -
     Columns: jobs, trainings (one a seed), flops, bytes, gpu_hours and, with `here`, hours_here.
     at_once: number of jobs that run at the same time on this machine.
     """
+    estimated = costs["stage"].isin(WORK_OF)
     jobs = costs.assign(
-        stage=costs["stage"].where(costs["stage"].isin(WORK_OF), "tables, figures"),
+        stage=costs["stage"].where(estimated, "metrics, tables, figures"),
+        dataset=costs["dataset"].where(estimated, ""),
         jobs=1,
         flops=[work.flops for work in costs["work"]],
         bytes=[work.written for work in costs["work"]],

@@ -13,14 +13,12 @@ class Stage:
         name: of the command, the rule and the DVC stage.
         kind: what its jobs are for: a "dataset", "seed" (of a run), "run", "table" or "experiment".
         help: one sentence for `reclip --help`.
-        gpu: whether its jobs compute on a GPU where there is one.
         trains: whether its jobs train, on one GPU or several.
     """
 
     name: str
     kind: str
     help: str
-    gpu: bool = False
     trains: bool = False
 
     @property
@@ -37,17 +35,16 @@ class Stage:
 _ORDERED = (
     Stage("fetch", "dataset", "Get a dataset's archive, check and unpack it."),
     Stage("prepare", "dataset", "Index a dataset: photos, class names, label maps."),
-    Stage("embed-text", "dataset", "Embed the Query texts of a dataset's classes.", gpu=True),
-    Stage("cache-features", "dataset", "Compute and cache CLIP's dense features.", gpu=True),
+    Stage("embed-text", "dataset", "Embed the Query texts of a dataset's classes."),
+    Stage("cache-features", "dataset", "Compute and cache CLIP's dense features."),
     Stage("hypothesise", "dataset", "Guess which classes each image may hold."),
-    Stage("rectify", "seed", "Learn the bias of CLIP, without labels.", gpu=True, trains=True),
-    Stage("pseudo-mask", "seed", "Write a teacher's masks of the training images.", gpu=True),
-    Stage("distill", "seed", "Train a DeepLabV2 student on those masks.", gpu=True, trains=True),
+    Stage("rectify", "seed", "Learn the bias of CLIP, without labels.", trains=True),
+    Stage("pseudo-mask", "seed", "Write a teacher's masks of the training images."),
+    Stage("distill", "seed", "Train a DeepLabV2 student on those masks.", trains=True),
     Stage(
-        "probe", "seed", "Train a linear classifier on a student's frozen features.",
-        gpu=True, trains=True,
+        "probe", "seed", "Train a linear classifier on a student's frozen features.", trains=True
     ),
-    Stage("evaluate", "seed", "Measure a run's seed on the val split.", gpu=True),
+    Stage("evaluate", "seed", "Measure a run's seed on the val split."),
     Stage("gather", "run", "Gather the evaluations of a run's seeds: mean and spread."),
     Stage("package", "run", "Write a trained model and its model card."),
     Stage("tabulate", "table", "Write one of the tables."),

@@ -17,7 +17,8 @@ from reclip.config.models import ClipSettings, ImageSettings
 from reclip.data.reading import resize_image, whole_size
 from reclip.data.views import normalise
 from support import seeded
-from support.golden_files import DATA, PHOTOS
+from support.golden_files import DATA
+from support.needs import NO_VOC, VOC
 
 # "head": the official code as released last; "r0": its first version, of the CVPR paper.
 SPECS = {
@@ -57,11 +58,10 @@ def clips() -> dict[str, Clip]:
 @pytest.fixture(scope="session")
 def photo(expected) -> np.ndarray:
     """RGB uint8 (333, 500, 3)."""
-    if not PHOTOS.exists():
-        # VOC's photos are under Flickr's terms, so none is in the repository.
-        pytest.skip(f"VOC's photos may not be redistributed: put them at {PHOTOS}")
+    if not VOC.exists():
+        pytest.skip(NO_VOC)
     member = f"VOCdevkit/VOC2012/JPEGImages/{expected['photo']['id']}.jpg"
-    with tarfile.open(PHOTOS) as archive:
+    with tarfile.open(VOC) as archive:
         data = archive.extractfile(member).read()
     assert hashlib.sha256(data).hexdigest() == expected["photo"]["jpeg_sha256"]
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))

@@ -31,7 +31,8 @@ from reclip.pipeline.receipts import finish
 from reclip.rectify.learn import build_model
 from reclip.rectify.model import Rectifier
 from support import seeded
-from support.golden_files import DATA, PHOTOS
+from support.golden_files import DATA
+from support.needs import VOC
 
 PARAMS = """
 experiment: golden
@@ -57,7 +58,7 @@ MAPS = {"pd0-5": "map-pd0.5.png", "pd0-3": "map-pd0.3.png", "nopd": "map-nopd.pn
 def write_archive(path: Path, val: list[str], train: list[str]) -> None:
     """Write some photos of VOC with their masks, in the official layout."""
     root = "VOCdevkit/VOC2012"
-    with tarfile.open(PHOTOS) as source, tarfile.open(path, "w") as target:
+    with tarfile.open(VOC) as source, tarfile.open(path, "w") as target:
         for id in (*val, *train):
             for name in (f"JPEGImages/{id}.jpg", f"SegmentationClass/{id}.png"):
                 member = source.getmember(f"{root}/{name}")

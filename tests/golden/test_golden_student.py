@@ -16,10 +16,10 @@ from PIL import Image
 
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.evaluate.metrics import ConfusionMatrix
+from support.needs import VOC, needs_voc
 from support.paths import SHARED
 
 GOLDEN = SHARED / "golden"
-VOC = SHARED / "real/VOCtrainval-subset.tar"
 
 pytestmark = pytest.mark.skipif(
     not GOLDEN.exists(), reason=f"not redistributed: put the golden numbers at {GOLDEN}"
@@ -124,9 +124,7 @@ def test_train_mode_gives_the_golden_numbers(
     np.testing.assert_allclose(values, expected["train_mode_backbone_out3__val"], atol=3e-3)
 
 
-@pytest.mark.skipif(
-    not VOC.exists(), reason=f"VOC's photos may not be redistributed: put them at {VOC}"
-)
+@needs_voc
 def test_miou_of_the_official_metric(recipe: ModuleType) -> None:
     golden = json.loads((GOLDEN / "golden.json").read_text())["miou5"]
     confusion = ConfusionMatrix(20)

@@ -25,6 +25,7 @@ from reclip.inference.segmenter import Segmenter, as_pixels, bounded, without_ma
 from reclip.inference.torch_backend import load_model
 from reclip.rectify.model import Rectifier
 from reclip.rectify.predict import Frame, Piece, predict_from_features, upsample
+from support.needs import needs_own_peak
 from support.odd_photos import COLOURS, PHOTOS
 
 CPU = torch.device("cpu")
@@ -266,7 +267,7 @@ print(int(peak.split()[1]) / 2**20)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@needs_own_peak
 @pytest.mark.parametrize("kind", ["folder", "onnx"])
 def test_a_photo_of_24_megapixels_takes_bounded_memory(
     tmp_path: Path, student: Path, exported: Path, kind: str

@@ -21,6 +21,7 @@ from reclip.common import files
 from reclip.common.errors import ReclipError
 from reclip.common.files import atomic, require_room, write_text
 from support.at_the_shell import TO_METRICS, Project, copy_of, finished, small
+from support.needs import needs_dev_full
 from support.paths import TESTS
 
 ARCHIVE = {"kind": "voc", "archive": "voc.tar"}
@@ -66,7 +67,7 @@ MEASURED = "fetch", "cache-features"  # know how much they are going to write
 for stage in sys.argv[2:]:
     before = project.files()
     # What evaluation writes would find room where its receipt was, which is removed first.
-    for receipt in Path("results").glob(f"*/runs/*/{stage}/receipt.json"):
+    for receipt in Path("results").glob(f"*/runs/*/{stage}/seed-*/receipt.json"):
         receipt.unlink()
     with open("results/filler", "wb") as filler:
         filler.write(bytes(shutil.disk_usage("results").free))
@@ -88,7 +89,7 @@ def can_mount() -> bool:
 def test_a_full_disk_stops_a_stage_with_one_sentence(good: Project) -> None:
     """Not with a traceback of numpy or Rust, nor with SIGBUS where a file is written by a map."""
     if not can_mount():
-        pytest.skip("needs a namespace in which a small disk can be mounted")
+        pytest.skip("needs `unshare`, and the right to mount a small disk that others do not see")
     stages = ["fetch", "embed-text", "cache-features", "rectify", "evaluate"]
     command = [*ALONE, sys.executable, "-c", FULL, str(TESTS), *stages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -104,7 +105,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@needs_dev_full
 @pytest.mark.parametrize("writer", WRITERS)
 def test_whatever_a_writer_says_of_a_full_disk(tmp_path: Path, writer: str) -> None:
     path = tmp_path / ("a.png" if writer == "Pillow" else "a.npy")

@@ -15,6 +15,7 @@ from PIL import Image
 from reclip.data.images import read_image
 from reclip.data.index import DataSet
 from support.at_the_shell import TO_METRICS, Project, small
+from support.needs import needs_own_peak
 from support.odd_photos import PHOTOS
 from support.paths import TESTS
 from support.tiny_ade import make_ade
@@ -131,7 +132,7 @@ def peaks(*stages: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@needs_own_peak
 def test_a_photo_of_40_megapixels_takes_bounded_memory(tmp_path: Path, monkeypatch) -> None:
     """8000×5000 with 20 classes: their logits at once would take 3 GiB."""
     monkeypatch.chdir(tmp_path)

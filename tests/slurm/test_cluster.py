@@ -52,7 +52,7 @@ def start(tmp_path_factory, tiny_params) -> Checkout:
 @pytest.fixture(scope="module")
 def local(start, tmp_path_factory) -> Checkout:
     """The experiment after a run on this machine alone."""
-    checkout = copy(start, tmp_path_factory.mktemp("local") / "run")
+    checkout = start.copy(tmp_path_factory.mktemp("local") / "run")
     checkout.run("snakemake", "--cores", "2", "all", "tiny_check")
     return checkout
 
@@ -60,16 +60,11 @@ def local(start, tmp_path_factory) -> Checkout:
 @pytest.fixture
 def untrained(local, tmp_path) -> Checkout:
     """The experiment without its rectification, the metrics of that, and the tables."""
-    checkout = copy(local, tmp_path / "run")
+    checkout = local.copy(tmp_path / "run")
     for folder in ("rectify", "evaluate", "gather"):
         shutil.rmtree(checkout.folder / RUN / folder)
     shutil.rmtree(checkout.folder / "results/tiny/tables")
     return checkout
-
-
-def copy(checkout: Checkout, folder: Path) -> Checkout:
-    shutil.copytree(checkout.folder, folder)
-    return Checkout(folder)
 
 
 def made(checkout: Checkout) -> dict[str, str]:
@@ -184,7 +179,7 @@ class Gpus:
 
 
 def test_it_gives_the_bytes_of_a_local_run_and_jobs_share_no_gpu(slurm, start, local, tmp_path):
-    checkout = copy(start, tmp_path / "run")
+    checkout = start.copy(tmp_path / "run")
     gpus = Gpus(slurm, "rectify")
     with submit(checkout, "--set-resources", "rectify:gpu=1", "--", "all", "tiny_check") as run:
         run.watch(gpus.look)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
@@ -47,14 +45,9 @@ def start(tmp_path_factory, tiny_params) -> Checkout:
 @pytest.fixture(scope="module")
 def finished(start, tmp_path_factory) -> Checkout:
     """The experiment after one run that nobody interrupted."""
-    checkout = copy(start, tmp_path_factory.mktemp("finished") / "run")
+    checkout = start.copy(tmp_path_factory.mktemp("finished") / "run")
     checkout.run(*COMMAND)
     return checkout
-
-
-def copy(start: Checkout, folder: Path) -> Checkout:
-    shutil.copytree(start.folder, folder)
-    return Checkout(folder)
 
 
 def results(checkout: Checkout) -> dict[str, str]:
@@ -163,7 +156,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_bytes(start, finished, tmp_
     kills = sweep = pairs = 0
     while kills < KILLS:
         sweep += 1
-        checkout = copy(start, tmp_path / f"sweep-{sweep}")
+        checkout = start.copy(tmp_path / f"sweep-{sweep}")
         warm = sweep % 2 == 0
         log = [f"seed {SEED}, sweep {sweep}{', warm' * warm}"]
         todo = set(STAGES)

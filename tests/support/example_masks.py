@@ -8,9 +8,8 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from support.paths import SHARED
+from support.needs import VOC
 
-REAL = SHARED / "real/VOCtrainval-subset.tar"
 VOID = 21  # VOC's border, 255: rings of 5 pixels around objects
 
 
@@ -19,10 +18,10 @@ def real_masks() -> dict[str, np.ndarray]:
 
     None if the archive is missing.
     """
-    if not REAL.exists():
+    if not VOC.exists():
         return {}
     masks = {}
-    with tarfile.open(REAL) as archive:
+    with tarfile.open(VOC) as archive:
         for member in [m for m in archive if "/SegmentationClass/" in m.name][::5]:
             with Image.open(io.BytesIO(archive.extractfile(member).read())) as image:
                 mask = np.array(image)

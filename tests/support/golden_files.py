@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from support.paths import SHARED, TESTS
+from support.paths import TESTS
 
 DATA = TESTS / "golden/data"
-PHOTOS = SHARED / "real/VOCtrainval-subset.tar"

@@ -42,6 +42,10 @@ class Checkout:
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
 
+    def copy(self, folder: Path) -> Checkout:
+        shutil.copytree(self.folder, folder)
+        return Checkout(folder)
+
     def planned(self, *targets: str) -> set[str]:
         """The jobs of a dry run, as `rule:wildcard`; of a run's seed, as `rule:run/seed-0`."""
         text = self.run("snakemake", "-n", *targets)

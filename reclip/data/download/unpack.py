@@ -87,7 +87,7 @@ def unpack(archive: Path, target: Path) -> None:
         partial.rename(target)
     except _Refused as error:
         raise ReclipError(f"'{archive}' {error}") from error
-    except NotImplementedError as error:  # zipfile knows no Deflate64, for example
+    except NotImplementedError as error:  # zipfile raises it for e.g. Deflate64, which it lacks
         raise ReclipError(
             f"'{archive}' has an unknown compression ({error}): unpack it by other means and name "
             f"the folder as source.folder"

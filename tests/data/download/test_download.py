@@ -21,6 +21,7 @@ from reclip.data.download import transfer
 from reclip.data.download.mirrors import fetch_file
 from reclip.data.download.official import ADE, CONTEXT_LABELS, VOC2010, VOC2012, RemoteFile
 from support.hostile_server import HostileServer, Reply, serving
+from support.needs import needs_dev_full
 
 FILE = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -414,7 +415,7 @@ def test_a_size_that_only_the_server_knows_is_checked_too(
     assert "free some space" in sentence(lambda: fetch_file(remote(url, size=None), tmp_path))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this full disk")
+@needs_dev_full
 def test_a_full_disk_is_one_sentence(tmp_path: Path, server) -> None:
     (tmp_path / f".{NAME}.part").symlink_to("/dev/full")
     text = sentence(lambda: fetch_file(remote(server.url("/file", Reply(FILE))), tmp_path))

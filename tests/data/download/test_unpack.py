@@ -29,6 +29,7 @@ from support.make_archives import (
     zip_of,
     zip_patched,
 )
+from support.needs import needs_dev_full
 
 NOISE = {"a.bin": np.random.default_rng(0).bytes(50_000)}
 MEMBERS = {"a.txt": b"one" * 1000, "sub/b.txt": b"two" * 1000}
@@ -335,7 +336,7 @@ def test_pieces_of_a_sparse_member_are_counted_by_what_they_write(tmp_path: Path
 # The disk.
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this full disk")
+@needs_dev_full
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
     def open_on_full_disk(path: str, mode: str):
         return open("/dev/full" if Path(path).name == "b.txt" else path, mode)

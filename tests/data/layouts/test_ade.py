@@ -16,10 +16,8 @@ from reclip.data.index import DataSet
 from reclip.data.layouts import ade
 from reclip.data.layouts.class_names import ADE_CLASSES
 from reclip.data.prepare import prepare_photos
-from support.paths import SHARED
+from support.needs import ADE, needs_ade
 from support.tiny_ade import TRAIN, VAL, make_ade, write_mask, write_names
-
-REAL = SHARED / "real/ADEChallengeData2016-subset.zip"
 
 
 def prepare(root: Path, folder: Path, limit: int | None = None) -> DataSet:
@@ -131,11 +129,9 @@ def test_a_folder_without_ade_is_one_sentence(tmp_path: Path) -> None:
         ade.find_root(tmp_path)
 
 
-@pytest.mark.skipif(
-    not REAL.exists(), reason=f"ADE20K's photos may not be redistributed: put them at {REAL}"
-)
+@needs_ade
 def test_real_photos(tmp_path: Path, caplog) -> None:
-    with zipfile.ZipFile(REAL) as bundle:
+    with zipfile.ZipFile(ADE) as bundle:
         bundle.extractall(tmp_path)
     with caplog.at_level(logging.WARNING):
         data = prepare(ade.find_root(tmp_path), tmp_path / "data")

@@ -14,10 +14,8 @@ from reclip.data.images import IGNORED, image_size, read_label
 from reclip.data.index import DataSet
 from reclip.data.layouts import voc
 from reclip.data.prepare import prepare_photos
-from support.paths import SHARED
+from support.needs import VOC, needs_voc
 from support.tiny_voc import TRAIN, VAL, make_voc, write_mask
-
-REAL = SHARED / "real/VOCtrainval-subset.tar"
 
 
 def prepare_voc(root: Path, limit: int | None, folder: Path) -> list[Path]:
@@ -65,11 +63,9 @@ def test_dot_files_and_the_folder_of_macos_are_passed_over(tmp_path: Path) -> No
     assert len(DataSet(tmp_path / "data").items("train")) == 2
 
 
-@pytest.mark.skipif(
-    not REAL.exists(), reason=f"VOC's photos may not be redistributed: put them at {REAL}"
-)
+@needs_voc
 def test_real_photos(tmp_path: Path, caplog) -> None:
-    with tarfile.open(REAL) as archive:
+    with tarfile.open(VOC) as archive:
         archive.extractall(tmp_path, filter="data")
     layout = voc.read(voc.find_root(tmp_path))
     prepare_photos(layout, 12, tmp_path / "data")

@@ -16,7 +16,8 @@ from scipy import ndimage
 from reclip.inference.annotations.results import read_results
 from reclip.inference.annotations.write import write
 from support.annotating import Masks, made, model_info, read_back
-from support.example_masks import REAL, made_masks, real_masks
+from support.example_masks import made_masks, real_masks
+from support.needs import NO_VOC
 
 NAMES = {
     "real": ("background", *(f"class {k}" for k in range(1, 21)), "void"),
@@ -58,7 +59,7 @@ class Written(NamedTuple):
 
     def path(self, case: Case) -> Path:
         if case not in self.paths:
-            pytest.skip(f"VOC's photos may not be redistributed: put them at {REAL}")
+            pytest.skip(NO_VOC)
         return self.paths[case]
 
 
