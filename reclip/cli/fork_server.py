@@ -2,10 +2,10 @@
 
 A new process needs two to five seconds to import torch, timm and open_clip, much longer than a
 short job computes. So a long Snakemake run keeps a fork server. `python -m reclip` sends it the
-arguments, environment, folder and open files, and waits. The server imports almost nothing of
-reclip, so an edited module takes effect from the next job on. If no server answers (another
-machine, a killed or still importing server), the job runs in its own process, with the same
-results.
+arguments, environment, folder and open files, and waits. The server imports this package, too; a
+job forgets it if a file has changed, so an edited module takes effect from the next job on. If no
+server answers (another machine, a killed or still importing server), the job runs in its own
+process, with the same results.
 
 Server, handlers and jobs are processes: the server forks a handler for each connection, and the
 handler forks the job, passes signals to it and sends its exit code.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import importlib
 import json
 import math
 import os
@@ -26,7 +25,9 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 from zlib import crc32
@@ -36,10 +37,6 @@ from reclip.common.children import WARM, die_with_parent
 # Relative to the project's folder, because a socket's path must be short. Python of another
 # environment, with other library versions, uses another socket.
 SOCKET = f".snakemake/warm-{crc32(sys.prefix.encode()):08x}-{{run}}"
-LIBRARIES = (
-    "click", "yaml", "pydantic", "tqdm", "psutil", "PIL.Image", "numpy", "scipy.special",
-    "safetensors.torch", "torch", "open_clip", "timm", "matplotlib.figure",
-)  # fmt: skip
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -131,6 +128,7 @@ class Handler(socketserver.StreamRequestHandler):
             os.environ.clear()
             os.environ.update(environment)
             sys.argv = ["reclip", *arguments]
+            self.server.forget_if_edited()
             from reclip.cli.main import main as command
 
             command()
@@ -149,16 +147,21 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
     timeout = 1  # seconds between two looks at whether the run still lives
     max_children = math.inf
 
+    def __init__(self, path: str, forget_if_edited: Callable[[], None]) -> None:
+        super().__init__(path, Handler)
+        self.forget_if_edited = forget_if_edited
+
 
 def main() -> None:
     """Run the fork server of the process `sys.argv[1]` until that ends."""
-    for library in LIBRARIES:
-        importlib.import_module(library)
+    from reclip.cli import preload  # which the client of a server does not need
+
+    before = preload.preload()
     gc.freeze()  # else the first garbage collection in a job would copy all shared memory
     run = int(sys.argv[1])
     path = Path(SOCKET.format(run=run))
     path.unlink(missing_ok=True)
-    server = Server(str(path), Handler)
+    server = Server(str(path), partial(preload.forget_if_edited, before))
     while os.getppid() == run:
         server.handle_request()
     path.unlink(missing_ok=True)

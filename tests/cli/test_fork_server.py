@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import copy
 from types import SimpleNamespace
 
 import psutil
@@ -55,17 +57,18 @@ def folder(tmp_path_factory) -> Path:
     """A package `reclip` with the real `warm`, and a command line that is easy to look at."""
     folder = tmp_path_factory.mktemp("warm")
     package = folder / "reclip"
-    (package / "cli").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "cli/__init__.py").touch()
-    source = Path(fork_server.__file__)
-    text = source.read_text(encoding="utf-8")
-    head, _, rest = text.partition("LIBRARIES = (")
-    text = f'{head}LIBRARIES = ("json",)\n{rest[rest.index(")") + 1 :].lstrip()}'
-    (package / "cli/fork_server.py").write_text(text, encoding="utf-8")
-    main = source.parents[1].joinpath("__main__.py").read_text(encoding="utf-8")
-    (package / "__main__.py").write_text(main, encoding="utf-8")
+    for name in ("", "cli", "common", "pipeline"):
+        (package / name).mkdir(parents=True)
+        (package / name / "__init__.py").touch()
+    real = Path(fork_server.__file__).parents[1]
+    for name in ("__main__.py", "cli/fork_server.py", "common/children.py"):
+        copy(real / name, package / name)
+    text = (real / "cli/preload.py").read_text(encoding="utf-8")
+    text = re.sub(r"LIBRARIES = \(.*?\)", 'LIBRARIES = ("json",)', text, flags=re.DOTALL)
+    (package / "cli/preload.py").write_text(text, encoding="utf-8")
     (package / "cli/main.py").write_text(CLI, encoding="utf-8")
+    (package / "pipeline/stages.py").write_text("STAGES = {}", encoding="utf-8")
+    (package / "pipeline/code_digest.py").write_text("modules_used = dict", encoding="utf-8")
     return folder
 
 
