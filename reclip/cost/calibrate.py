@@ -25,6 +25,7 @@ from reclip.cost import flops, meta
 from reclip.cost.machines import Rates
 from reclip.cost.stage_work import Facts
 from reclip.data.images import read_image
+from reclip.data.resize_maps import resize
 from reclip.data.views import crop_image, draw_view, normalise
 from reclip.device import setup
 from reclip.distill import OUTPUT_STRIDE
@@ -104,9 +105,9 @@ def _resize(facts: Facts, dataset: str, device: torch.device) -> float:
     """Return the values/s of resizing logits to pixels and taking the best class."""
     classes, side = len(facts.census[dataset].classes), math.isqrt(facts.view_cells(dataset))
     logits = torch.randn(1, classes, side, side, device=device)
-    resize = torch.nn.Upsample(scale_factor=facts.patch, mode="bilinear")
+    size = (facts.patch * side,) * 2
     with torch.inference_mode():
-        rate = _per_second(lambda: resize(logits).argmax(1))
+        rate = _per_second(lambda: resize(logits, size).argmax(1))
     return facts.patch**2 * logits.numel() * rate
 
 

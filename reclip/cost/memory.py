@@ -2,7 +2,6 @@
 
 What computes is measured on the meta device with the real networks, losses and sizes. What
 surrounds it (libraries, weights while they load, decoded photos, batches ahead) is added up.
-Resizing takes more on a GPU, where PyTorch's deterministic form of it keeps more tensors.
 `benchmarks/memory.py` compares this with the peaks that finished jobs noted.
 """
 
@@ -24,7 +23,7 @@ from reclip.config.models import DistillSettings, ImageSettings, ProbeSettings, 
 from reclip.config.sources import ContextSource
 from reclip.cost import meta
 from reclip.cost.need import Need
-from reclip.cost.peak import deterministic, live_tensors, peak
+from reclip.cost.peak import live_tensors, peak
 from reclip.cost.stage_work import FLOAT, TEXTS_A_BATCH, Facts, cells
 from reclip.data.reading import Frame, Piece, whole_size, windows
 from reclip.distill import OUTPUT_STRIDE
@@ -52,20 +51,6 @@ CONTEXT_LABELS = 3e9  # to read trainval_merged.json; assumed
 
 
 Trained = TypeVar("Trained", RectifySettings, DistillSettings, ProbeSettings)
-
-
-def need(facts: Facts, stage: str, id: str) -> Need:
-    """Return the memory of a job, on a CPU and on a GPU."""
-    with deterministic(False):
-        found = NEED_OF[stage](facts, id)
-    with deterministic(True):  # as jobs compute; it changes nothing on a CPU
-        return found._replace(computing_on_gpu=NEED_OF[stage](facts, id).computing)
-
-
-def cached_by_device(function: Callable[..., int]) -> Callable[..., int]:
-    """Cache a function that resizes, for a CPU and for a GPU."""
-    kept = cache(lambda gpu, *given: function(*given))
-    return lambda *given: kept(torch.are_deterministic_algorithms_enabled(), *given)
 
 
 # Networks.
@@ -147,7 +132,7 @@ def distill_step(settings: DistillSettings, dim: int, classes: int, crop: int, p
     return max(most, kept + peak(step))
 
 
-@cached_by_device
+@cache
 def _probe(backbone: str, arguments: str, dim: int, classes: int, crop: int, batch: int) -> int:
     """Return the peak of a step of the linear classifier on a frozen student."""
     net = meta.deeplab(backbone, arguments, dim).requires_grad_(False)
@@ -168,7 +153,7 @@ def _student(backbone: str, arguments: str, dim: int, height: int, width: int) -
         return peak(lambda: net(meta.tensor(1, 3, height, width)))
 
 
-@cached_by_device
+@cache
 def _class_map(
     classes: int, side: int, size: tuple[int, int], read: tuple[int, int], image: ImageSettings
 ) -> int:

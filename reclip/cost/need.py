@@ -15,15 +15,13 @@ class Need(NamedTuple):
         libraries: of the process, before it does anything.
         host: data that stay in the CPU's memory on any device.
         loading: weights from a file, before anything is computed.
-        computing: weights and tensors while a CPU computes.
-        computing_on_gpu: the same for a GPU.
+        computing: weights and tensors on the device that computes.
     """
 
     libraries: float
     host: float = 0.0
     loading: float = 0.0
     computing: float = 0.0
-    computing_on_gpu: float = 0.0
 
     @property
     def on_cpu(self) -> float:
@@ -38,4 +36,4 @@ class Need(NamedTuple):
     @property
     def on_gpu(self) -> float:
         """Bytes on the GPU."""
-        return CUDA_DEVICE + self.computing_on_gpu
+        return CUDA_DEVICE + self.computing

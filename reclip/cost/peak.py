@@ -65,17 +65,6 @@ def live_tensors() -> Iterator[Live]:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-@contextmanager
-def deterministic(on: bool) -> Iterator[None]:
-    """Compute in PyTorch's deterministic mode or without it. Resizing differs, but not on a CPU."""
-    before = torch.get_deterministic_debug_mode()
-    torch.set_deterministic_debug_mode("warn" if on else "default")
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode(before)
-
-
 def peak(run: Callable[[], object]) -> int:
     """Return the most bytes of tensors that `run()` held at once, of those that it made."""
     with live_tensors() as live:

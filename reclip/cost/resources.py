@@ -163,14 +163,14 @@ def compute_costs(plan: Plan) -> dict[str, Cost]:
     """
     if (known := costs(plan)) is not None:
         return known
-    from reclip.cost.memory import need
+    from reclip.cost.memory import NEED_OF
     from reclip.cost.stage_work import WORK_OF, Facts, summarise
 
     facts = Facts(plan)
     works = {**WORK_OF, "summarise": summarise}
     found = {
         _key(stage, id): Cost(
-            works[stage](facts, id) if stage in works else Work(), need(facts, stage, id)
+            works[stage](facts, id) if stage in works else Work(), NEED_OF[stage](facts, id)
         )
         for stage in STAGES
         for id in plan.ids(stage)

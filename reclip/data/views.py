@@ -119,8 +119,3 @@ def pad_to(tensor: torch.Tensor, height: int, width: int, value: float = 0.0) ->
     """Pad the last two axes to (height, width), at the right and bottom."""
     right, bottom = width - tensor.shape[-1], height - tensor.shape[-2]
     return functional.pad(tensor, (0, right, 0, bottom), value=value)
-
-
-def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize (B, D, h, w) to (B, D, *size) bilinearly, with aligned pixel areas."""
-    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reclip.common.errors import ReclipError
-from reclip.data.views import resize
+from reclip.data.resize_maps import resize
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.backbone import create_backbone
 from reclip.weights.finite import not_finite

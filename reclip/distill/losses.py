@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from reclip.clip.feature_cache import grid_of
 from reclip.config.models import DistillSettings
 from reclip.data.images import IGNORED
-from reclip.data.views import resize
+from reclip.data.resize_maps import resize
 from reclip.distill import OUTPUT_STRIDE
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.training.share import Share

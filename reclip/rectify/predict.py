@@ -11,7 +11,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import DenoisingSettings, ImageSettings
 from reclip.data.index import Item
 from reclip.data.reading import Frame, Piece, Window
-from reclip.data.views import resize
+from reclip.data.resize_maps import resize
 from reclip.rectify.model import Rectifier
 
 VALUES_AT_ONCE = 2**25  # ours: all logits of a photo of 40 megapixels would fill the memory

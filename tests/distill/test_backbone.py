@@ -198,8 +198,21 @@ def test_other_files(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "args"), [("resnet18", {"no_such_argument": 3}), ("vit_tiny_patch16_224", {})]
+    ("name", "args"),
+    [
+        ("resnet18", {"no_such_argument": 3}),
+        ("resnet18", {"act_layer": "no_such_layer"}),
+        ("vit_tiny_patch16_224", {}),
+        ("vgg11", {}),
+    ],
 )
 def test_a_network_that_cannot_be_dilated_is_one_sentence(name, args):
     with pytest.raises(ReclipError, match=rf"timm cannot build {name} .*: change one of the two"):
         create_backbone(name, args, 8)
+
+
+def test_wrong_arguments_are_found_before_the_weights_are_compared(tmp_path):
+    file = tmp_path / "resnet18.safetensors"
+    save_file({"fc.weight": torch.zeros(1)}, file)
+    with pytest.raises(ReclipError, match="timm cannot build resnet18"):
+        create_backbone("resnet18", {"no_such_argument": 3}, 8, checkpoint=file)

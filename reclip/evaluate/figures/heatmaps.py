@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
-from reclip.data.views import resize
+from reclip.data.resize_maps import resize
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
 from reclip.pipeline.artifacts import WEIGHTS_FILE

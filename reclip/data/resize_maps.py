@@ -1,0 +1,32 @@
+"""Bilinear resizing of maps of features and logits, in little memory on every device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, D, h, w) to (B, D, *size) bilinearly, with aligned pixel areas."""
+    on_gpu = x.device.type not in ("cpu", "meta")
+    if not (on_gpu and torch.are_deterministic_algorithms_enabled()):
+        return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+    return resize_by_matrices(x, size)
+
+
+def resize_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize as `resize` does, by a matrix product along each axis; equal up to rounding.
+
+    In deterministic mode, PyTorch resizes on a GPU with an index for each pixel and keeps several
+    tensors of the full size. By our count, a step of the paper's student on ADE20K then needs 90 GB
+    instead of 56.
+    """
+    rows, columns = (_weights(n, m).to(x) for n, m in zip(x.shape[-2:], size, strict=True))
+    return rows @ x @ columns.T
+
+
+def _weights(source: int, target: int) -> Tensor:
+    """Return the weight (target, source) of each source pixel in each target pixel of one axis."""
+    eye = torch.eye(source)[None]
+    return functional.interpolate(eye, size=target, mode="linear", align_corners=False)[0].T
