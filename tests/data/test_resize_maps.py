@@ -11,7 +11,6 @@ from torch.nn import functional
 from reclip.cost.peak import peak
 from reclip.data.resize_maps import resize, resize_by_matrices
 
-
 by_pytorch = partial(functional.interpolate, mode="bilinear")
 
 
