@@ -47,22 +47,26 @@ sys.exit(status)
 
 
 class Forks:
-    """The process that forks; it ends with this one, whose end of the pipe then closes."""
+    """The process that forks; it ends with this one, whose end of the pipe then closes.
 
-    def __init__(self) -> None:
+    Args:
+        more: modules that it imports besides those of the tools.
+    """
+
+    def __init__(self, *more: str) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.path = Path(self._folder.name)
         for name in ("python", *TOOLS):
             (self.path / name).write_text(COMMAND, encoding="utf-8")
             (self.path / name).chmod(0o755)
-        command = [sys.executable, __file__, str(self.path)]
+        command = [sys.executable, __file__, str(self.path), *more]
         self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._server.stdout
         assert self._server.stdout.readline(), "it did not start"
 
 
-def serve(folder: Path) -> None:
-    for name in IMPORTED:
+def serve(folder: Path, *more: str) -> None:
+    for name in (*IMPORTED, *more):
         import_module(name)
     scripts = {script.name: script for script in entry_points(group="console_scripts")}
     assert not [name for name in sys.modules if name.split(".")[0] == "reclip"]
@@ -102,4 +106,4 @@ def answer(connection: socket.socket, folder: Path, scripts: dict) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), *sys.argv[2:])

@@ -71,9 +71,11 @@ class Project(Checkout):
 
     Attributes:
         forked: its commands are forks of one process, which is sooner (forks.py).
+        computes: its jobs are no stand-ins, so that process has their libraries as well.
     """
 
     forked: bool = False
+    computes: bool = False
 
     @property
     def env(self) -> dict[str, str]:
@@ -84,7 +86,8 @@ class Project(Checkout):
                for what in ("NAME", "EMAIL")}  # fmt: skip
         env = {**super().env, **dvc, **git, "GIT_CONFIG_GLOBAL": os.devnull}
         if self.forked:
-            env["PATH"] = os.pathsep.join([str(forks().path), env["PATH"]])
+            of = forks("timm", "open_clip") if self.computes else forks()
+            env["PATH"] = os.pathsep.join([str(of.path), env["PATH"]])
         return env
 
     def make_all(self) -> None:

@@ -22,7 +22,7 @@ def project(tmp_path_factory, tiny_params) -> Project:
     params = tiny_params({**SMALL, "seeds": {"rectify": [0]}, "rectify": {"lr": 0.01}})
     make_checkout(folder, params)
     use_dvc(folder)
-    project = Project(folder, forked=True)  # sooner, see forks.py
+    project = Project(folder, forked=True, computes=True)  # sooner, see forks.py
     project.make_all()
     project.run("reclip", "record")
     project.commit()

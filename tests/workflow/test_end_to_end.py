@@ -19,6 +19,7 @@ from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from support.project_copy import Checkout, make_checkout
+from support.stand_ins import Project
 
 RESULTS = Path("results/tiny")
 
@@ -147,7 +148,7 @@ def test_training_labels_reach_the_linear_probe_alone(project, tiny_plan, monkey
 
 def test_dvc_reaches_the_same_tables(finished, tmp_path):
     """`dvc repro` in a new repository, with the dvc.yaml generated from the same plan."""
-    own = Checkout(tmp_path / "dvc")
+    own = Project(tmp_path / "dvc", forked=True, computes=True)
     shutil.copytree(
         finished.folder, own.folder, ignore=shutil.ignore_patterns("results", ".snakemake")
     )

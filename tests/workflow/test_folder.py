@@ -25,7 +25,7 @@ ALL = FIRST | TRAINED | {"package distilled", "summarise tiny"}
 def test_both_front_ends_make_the_same_of_a_folder(tmp_path: Path) -> None:
     """Stages that compute nothing; without labels, so without metrics, tables and figures."""
     draw(tmp_path / "photos", 3)
-    project = make_project(tmp_path, params())
+    project = replace(make_project(tmp_path, params()), forked=True)
     project.run("snakemake", "--cores", "2")
     assert project.ran() == ALL
     project.run("reclip", "record")
@@ -72,8 +72,9 @@ SMALL = ("rectify.epochs=2", "distill.epochs=2", "distill.backbone=test_resnet",
 
 
 @pytest.mark.slow
-def test_from_twelve_scenes_to_a_model(tmp_path: Path, tiny_params) -> None:
+def test_from_twelve_scenes_to_a_model(tmp_path: Path, tiny_params, monkeypatch) -> None:
     """The commands that a person gives, for real; the settings made small."""
+    monkeypatch.setenv("RECLIP_WARM", "1")
     checkout: Checkout = make_checkout(tmp_path, tiny_params())
     draw(tmp_path / "scenes", 12)
     (tmp_path / "scenes/bad.jpg").write_bytes(b"no photo")

@@ -92,7 +92,9 @@ def test_a_machine_must_be_known(checkout: Checkout) -> None:
     text = checkout.run("snakemake", "-n", "--default-resources", "machine=h10", check=False)
     assert "unknown machine 'h10'; did you mean 'h100'?" in text
     pytest.importorskip("snakemake_executor_plugin_slurm")
-    text = checkout.run("snakemake", "--executor", "slurm", "--jobs", "1", check=False)
+    # The executor waits so long before it ends; by default 40 s.
+    soon = ("--slurm-init-seconds-before-status-checks", "1")
+    text = checkout.run("snakemake", "--executor", "slurm", "--jobs", "1", *soon, check=False)
     assert "say which machines" in text and not (checkout.folder / "results/tiny/data").exists()
 
 
