@@ -52,7 +52,7 @@ def seconds_of_imports(log: str) -> float:
 
 def took(job: Job, logs: Path) -> Took:
     of_experiment = STAGES[job.stage].kind == "experiment"
-    log = logs / (f"{job.stage}.log" if of_experiment else f"{job.stage}/{job.id}.log")
+    log = logs / (f"{job.stage}.log" if of_experiment else f"{job.stage}/{job.key}.log")
     text = log.read_text(encoding="utf-8")
     start, _, stage = text.partition(f"\n{job.name}: ")  # said when all is there to begin
     stage, _, end = stage.partition(f"\n{job.name}: ")
