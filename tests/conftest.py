@@ -22,6 +22,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell starts what runs in its background deaf to Ctrl-C, which some tests press.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONG = ("workflow", "golden", "inference", "repository", "robustness", "tracking")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the folders with long modules first, or one worker would compute alone at the end."""
+    folders = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(folders).parts[0] not in LONG)
+
 
 @pytest.fixture(scope="session")
 def tiny_params() -> Callable[..., dict[str, Any]]:

@@ -58,10 +58,13 @@ def live_tensors() -> Iterator[Live]:
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator, which would hide its parts
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")  # else PyTorch resizes as no stage does
     try:
         with Live() as live, sdpa_kernel(SDPBackend.MATH):
             yield live
     finally:
+        torch.set_deterministic_debug_mode(mode)
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
