@@ -2,13 +2,15 @@
 
 Receipts decide (reclip.pipeline.receipts). Every job reads its plan file, under both front ends.
 DVC compares the content of plan files. Snakemake compares times only, so the plan file of a stale
-job is made newer than its outputs. The inputs of a fresh job are `ancient` to Snakemake. So the
-times that clones, pulls and users set have no effect.
+job is made newer than its oldest output, and none of its inputs is left in the future. The inputs
+of a fresh job are `ancient` to Snakemake. So the times that clones, pulls and users set have no
+effect.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,15 +90,28 @@ def settle(plan: Plan) -> set[Job]:
     """
     write_plan_files(plan)
     stale = {job for job in plan.jobs if why_stale(job)}
+    latest = _now(plan.root) + COARSE if stale else 0
     for job in stale:
         # Snakemake deletes the receipt before the stage runs.
         pruning.remember(job, read_receipt(job.receipt))
-        made = [path.stat().st_mtime_ns for path in job.declared if path.exists()]
-        newest = max(made, default=0)
-        if job.plan_file.stat().st_mtime_ns <= newest:
+        for path in (job.plan_file, *(other.receipt for other in job.inputs.values())):
+            if path.exists() and _time(path) > latest:
+                os.utime(path)  # Snakemake stops if an input is newer than what was made from it
+        made = [path for path in job.declared if path.exists()]
+        oldest = min(made, key=_time, default=None)  # the one that Snakemake looks at
+        if oldest is not None and _time(job.plan_file) <= _time(oldest):
             # By the clock of the file server, which sets the outputs' times, too.
             os.utime(job.plan_file)
-        if job.plan_file.stat().st_mtime_ns <= newest:
-            later = newest + COARSE
-            os.utime(job.plan_file, ns=(later, later))
+            if (now := _time(job.plan_file)) <= _time(oldest):  # outputs from the future
+                os.utime(oldest, ns=(now - COARSE, now - COARSE))
     return stale
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def _now(folder: Path) -> int:
+    """Return the time, in ns, that the file server gives to a new file."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
+        return _time(Path(file.name))
