@@ -19,8 +19,7 @@ def resize_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize as `resize` does, by a matrix product along each axis; equal up to rounding.
 
     In deterministic mode, PyTorch resizes on a GPU with an index for each pixel and keeps several
-    tensors of the full size. By our count, a step of the paper's student on ADE20K then needs 90 GB
-    instead of 56.
+    tensors of the full size. With them, the paper's student would not fit a GPU of 80 GB.
     """
     rows, columns = (_weights(n, m).to(x) for n, m in zip(x.shape[-2:], size, strict=True))
     return rows @ x @ columns.T

@@ -84,7 +84,11 @@ def _is_plan_file(path: Path, found: dict[str, Any] | None) -> bool:
 
 @accessible()
 def settle(plan: Plan) -> set[Job]:
-    """Write the plan files, make those of stale jobs newer than their outputs, return stale jobs.
+    """Write the plan files, show Snakemake by file times which jobs are stale, and return these.
+
+    The plan file of a stale job becomes newer than the oldest of its outputs. If that lies in the
+    future, it gets an earlier time. An input that lies in the future gets the present time, because
+    Snakemake stops at an output that is older than an input.
 
     Raises ReclipError: a plan file belongs to another user.
     """
@@ -96,13 +100,13 @@ def settle(plan: Plan) -> set[Job]:
         pruning.remember(job, read_receipt(job.receipt))
         for path in (job.plan_file, *(other.receipt for other in job.inputs.values())):
             if path.exists() and _time(path) > latest:
-                os.utime(path)  # Snakemake stops if an input is newer than what was made from it
+                os.utime(path)
         made = [path for path in job.declared if path.exists()]
         oldest = min(made, key=_time, default=None)  # the one that Snakemake looks at
         if oldest is not None and _time(job.plan_file) <= _time(oldest):
             # By the clock of the file server, which sets the outputs' times, too.
             os.utime(job.plan_file)
-            if (now := _time(job.plan_file)) <= _time(oldest):  # outputs from the future
+            if (now := _time(job.plan_file)) <= _time(oldest):
                 os.utime(oldest, ns=(now - COARSE, now - COARSE))
     return stale
 
@@ -113,5 +117,5 @@ def _time(path: Path) -> int:
 
 def _now(folder: Path) -> int:
     """Return the time, in ns, that the file server gives to a new file."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
-        return _time(Path(file.name))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime_ns

@@ -23,11 +23,15 @@ from reclip.cli import fork_server
 CLI = """
 import os, signal, sys, time
 
+IMPORTED_BY = os.getpid()
+
 def main():
     what, *more = sys.argv[1:]
     if what == "say":
         print(sys.argv[0], *more, os.environ["GIVEN"], os.getcwd(), flush=True)
         print("complaint", file=sys.stderr)
+    elif what == "imported":
+        print("here" if IMPORTED_BY == os.getpid() else "before", flush=True)
     elif what == "read":
         print(sys.stdin.read().upper(), flush=True)
     elif what == "fail":
@@ -130,6 +134,11 @@ def test_a_job_is_a_fork_of_the_warm_process(run, folder):
     job = psutil.Process(int(process.stdout.readline()))
     assert job.parent().parent() == server_of(run)
     process.kill()
+
+
+def test_the_package_is_imported_once(run, folder):
+    assert outcome(None, folder, "imported")[1] == "here\n"
+    assert outcome(run, folder, "imported")[1] == "before\n"
 
 
 def test_a_killed_job_is_told_as_a_shell_tells_it(run, folder):

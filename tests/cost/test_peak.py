@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from reclip.cost.peak import live_tensors, peak
+from reclip.data.resize_maps import resize
 from reclip.distill.deeplab import DeepLabV2
 
 MEGABYTE = 2**20
@@ -67,3 +68,15 @@ def test_attention_shows_its_parts() -> None:
         )
     assert large > 50 * small  # weights of all pairs of tokens
     assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_it_does_not_depend_on_deterministic_mode() -> None:
+    x, size = torch.empty(8, 16, 6, 6, device="meta"), (96, 96)
+    before = torch.get_deterministic_debug_mode()
+    plain = peak(lambda: resize(x, size))
+    torch.set_deterministic_debug_mode("warn")
+    try:
+        assert peak(lambda: resize(x, size)) == plain
+        assert torch.get_deterministic_debug_mode() == 1
+    finally:
+        torch.set_deterministic_debug_mode(before)

@@ -89,7 +89,10 @@ def can_mount() -> bool:
 def test_a_full_disk_stops_a_stage_with_one_sentence(good: Project) -> None:
     """Not with a traceback of numpy or Rust, nor with SIGBUS where a file is written by a map."""
     if not can_mount():
-        pytest.skip("needs `unshare`, and the right to mount a small disk that others do not see")
+        pytest.skip(
+            "may not mount a small disk that others do not see (Linux, `unshare`), "
+            "and must not fill this machine's own"
+        )
     stages = ["fetch", "embed-text", "cache-features", "rectify", "evaluate"]
     command = [*ALONE, sys.executable, "-c", FULL, str(TESTS), *stages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

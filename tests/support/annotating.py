@@ -57,7 +57,10 @@ def read_back(folder: Path, written: Mapping[Path, str]) -> dict[Path, Masks]:
     """Return what datumaro and Label Studio's converter read. written: paths and formats."""
     python, output = READERS / "bin/python", folder / "read-back.npz"
     if not python.is_file():
-        pytest.skip("the programs that read annotations are not installed: run `make readers`")
+        pytest.skip(
+            "no datumaro and Label Studio here: they need other versions of our packages, so `make "
+            "readers`, which `make test` runs, puts them into an environment of their own"
+        )
     script = TESTS / "readers/read_back.py"
     arguments = [f"{format}={path}" for path, format in written.items()]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}

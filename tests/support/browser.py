@@ -26,7 +26,10 @@ def browser() -> Iterator[Any]:
     """
     program = find_browser()
     if program is None:
-        pytest.skip("no Chromium or Chrome: install one, or name it in RECLIP_BROWSER")
+        pytest.skip(
+            "no Chromium or Chrome, which pip cannot install: install one (CI does), or name it in "
+            "RECLIP_BROWSER"
+        )
     reason = "no package playwright: install the extra 'dev'"
     if not os.environ.get("RECLIP_BROWSER"):
         pytest.importorskip("playwright", reason=reason)

@@ -51,6 +51,6 @@ def odd_name(path: Path) -> Path:
     try:
         path.touch()
     except OSError:
-        pytest.skip("this file system only takes names in UTF-8")
+        pytest.skip("this file system refuses names that are not UTF-8, so no photo can have one")
     path.unlink()
     return path

@@ -84,12 +84,14 @@ class Walk(Edits):
             self.check()
 
     def finish(self) -> None:
-        """A setting, a module and a seed change, which few steps may have left out.
+        """A module, a setting and a seed change, which few steps may have left out.
 
         `dvc repro` makes all; then neither tool has anything to do, and every byte is true.
         """
-        for edit in (self.setting, self.module, self.seed):
-            self.note(edit())
+        self.note(self.module())
+        self.check()  # before a setting makes the same jobs stale
+        self.note(self.setting())
+        self.note(self.seed())
         self.check()
         self.note(self.repro())
         self.check()

@@ -25,7 +25,9 @@ def unprivileged(step: Callable[[], Any]) -> Any:
     if os.geteuid() != 0:
         return step()
     if not hasattr(ctypes.CDLL(None), "capset"):
-        pytest.skip("only Linux takes single rights from root")
+        pytest.skip(
+            "root may read everything, and only Linux can take that right: use another user"
+        )
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
 

@@ -74,7 +74,7 @@ SMALL = ("rectify.epochs=2", "distill.epochs=2", "distill.backbone=test_resnet",
 @pytest.mark.slow
 def test_from_twelve_scenes_to_a_model(tmp_path: Path, tiny_params, monkeypatch) -> None:
     """The commands that a person gives, for real; the settings made small."""
-    monkeypatch.setenv("RECLIP_WARM", "1")
+    monkeypatch.setenv("RECLIP_WARM", "1")  # jobs start sooner
     checkout: Checkout = make_checkout(tmp_path, tiny_params())
     draw(tmp_path / "scenes", 12)
     (tmp_path / "scenes/bad.jpg").write_bytes(b"no photo")

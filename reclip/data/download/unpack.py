@@ -87,7 +87,9 @@ def unpack(archive: Path, target: Path) -> None:
         partial.rename(target)
     except _Refused as error:
         raise ReclipError(f"'{archive}' {error}") from error
-    except NotImplementedError as error:  # zipfile raises it for e.g. Deflate64, which it lacks
+    except NotImplementedError as error:
+        # zipfile's way to say that it cannot read a member's compression, such as Deflate64, which
+        # Windows writes for members over 2 GB. The archive is whole; another program can unpack it.
         raise ReclipError(
             f"'{archive}' has an unknown compression ({error}): unpack it by other means and name "
             f"the folder as source.folder"
