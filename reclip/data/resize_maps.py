@@ -10,9 +10,9 @@ from torch.nn import functional
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (B, D, h, w) to (B, D, *size) bilinearly, with aligned pixel areas."""
     on_gpu = x.device.type not in ("cpu", "meta")
-    if not (on_gpu and torch.are_deterministic_algorithms_enabled()):
-        return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
-    return resize_by_matrices(x, size)
+    if on_gpu and torch.are_deterministic_algorithms_enabled():
+        return resize_by_matrices(x, size)
+    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def resize_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -56,25 +56,28 @@ def create_backbone(
     elif pretrained:
         state, source = _download(name), "timm's download"
     args = {"output_stride": output_stride, **args}
-    options = {"features_only": True, "out_indices": (-1,)}
+    options = {"features_only": True, "out_indices": (-1,), "pretrained": state is not None}
     if state is not None:
         _drop_classifier(name, state)
         _require_fit(name, args, state, source)
-        options |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
-    backbone = _build(name, **options, **args)
+        options["pretrained_cfg_overlay"] = {"state_dict": state}
+    backbone = _build(name, options, args)
     if state is not None:
         backbone.pretrained_cfg.pop("state_dict")  # else the weights stay in memory twice
     return backbone
 
 
-def _build(name: str, **args: Any) -> nn.Module:
-    """Return timm's model. Raises ReclipError: the model and these arguments do not go together."""
+def _build(name: str, options: dict[str, Any], args: dict[str, Any]) -> nn.Module:
+    """Return timm's model with our `options` and the user's `args`.
+
+    Raises ReclipError: the model and these arguments do not go together.
+    """
     try:
-        return timm.create_model(name, **args)
+        return timm.create_model(name, **options, **args)
     except Exception as error:
-        # Nothing is read or downloaded here, so model and arguments are the cause. timm hands the
-        # arguments to the model's own code, which names few mistakes: a stride that it cannot have
-        # is an AssertionError, a missing argument a TypeError, an unknown act_layer a KeyError.
+        # Nothing is downloaded here, so model and arguments are the cause. timm hands the arguments
+        # to the model's own code, which names few mistakes: a stride that it cannot have is an
+        # AssertionError, an unknown argument a TypeError, an unknown act_layer a KeyError.
         raise ReclipError(
             f"params: 'distill.backbone': timm cannot build {name} as a dilated network with "
             f"these distill.backbone_args ({_first_line(error)}): change one of the two"
@@ -125,7 +128,7 @@ def _drop_classifier(name: str, state: dict[str, Tensor]) -> None:
 def _require_fit(name: str, args: dict[str, Any], state: dict[str, Tensor], source: str) -> None:
     """Raise ReclipError if a tensor of `state` is missing, surplus, of another shape, or NaN."""
     with torch.device("meta"):  # shapes only
-        wanted = _build(name, **{**args, "num_classes": 0}).state_dict()
+        wanted = _build(name, {"pretrained": False}, {**args, "num_classes": 0}).state_dict()
     if trouble := not_finite(state):
         raise ReclipError(f"{source} holds {trouble}: get the weights again, or others.")
     if difference := misfit(state, wanted):

@@ -202,6 +202,8 @@ def test_other_files(tiny, tmp_path):
     [
         ("resnet18", {"no_such_argument": 3}),
         ("resnet18", {"act_layer": "no_such_layer"}),
+        ("resnet18", {"features_only": False}),  # ours to say
+        ("resnet18", {"pretrained": True}),
         ("vit_tiny_patch16_224", {}),
         ("vgg11", {}),
     ],
