@@ -63,7 +63,7 @@ INSTEAD = {
         "reclip figure heatmaps --help",
         "nothing was trained; tests/cli/test_figure_command.py draws them",
     ),
-    r"python benchmarks/overhead\.py": ("", "seven minutes"),
+    r"python benchmarks/(overhead|versions)\.py.*": ("", "ten minutes and more"),
     r"python benchmarks/scale\.py .*": ("", "tests/repository/test_scale.py runs it"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
     r"snakemake .*profiles/(slurm|gpus).*": (

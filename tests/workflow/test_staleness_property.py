@@ -18,7 +18,7 @@ from support.staleness_mutants import MUTANTS, mutate
 from support.staleness_walk import CHANGES, Violation, Walk, start_project
 from support.stand_ins import Project
 
-BY_DEFAULT = 2
+BY_DEFAULT = 1
 SEQUENCES = int(os.environ.get("RECLIP_SEQUENCES", BY_DEFAULT))
 SEED = int(os.environ.get("RECLIP_SEED", "0"))
 STEPS = 3
