@@ -1,4 +1,4 @@
-"""One command a stage, and `reclip pretrain`, which makes mini-clip."""
+"""One command a stage, and those that make the packaged weights, mini-clip and mini-backbone."""
 
 from __future__ import annotations
 
@@ -144,5 +144,19 @@ def pretrain(output: str, seed: int, steps: int | None, threads: int) -> None:
     from reclip.clip import pretrain
 
     given = {} if steps is None else {"steps": steps}
+    settings = pretrain.PretrainSettings(**given)
+    pretrain.pretrain(settings, Path(output), seed=seed, threads=threads)
+
+
+@click.command()
+@click.option("--output", default="results/mini/mini-backbone", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--epochs", type=int, help="Fewer epochs, for a trial.")
+@click.option("--threads", default=1, show_default=True)
+def pretrain_backbone(output: str, seed: int, epochs: int | None, threads: int) -> None:
+    """Train mini-backbone, with which the drawn world's students start, on single objects."""
+    from reclip.distill import pretrain
+
+    given = {} if epochs is None else {"epochs": epochs}
     settings = pretrain.PretrainSettings(**given)
     pretrain.pretrain(settings, Path(output), seed=seed, threads=threads)

@@ -61,7 +61,7 @@ MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 class Phase:
     """A part of the training with its own one-cycle schedule."""
 
-    scene_share: float  # of a batch: scenes with planted biases; the rest is unbiased close-ups
+    scene_share: float  # of a batch: scenes with planted biases; the rest is close-ups
     dropout: float  # share of patches that each image drops, for speed (FLIP, Li et al. 2023)
     lr: float  # peak of the schedule
     share: float  # of the steps
@@ -149,7 +149,7 @@ def _pools(settings: PretrainSettings, seed: int) -> list[Pool]:
 
     pools = []
     for split, count, draw in (
-        ("close-ups", settings.close_ups, lambda rng: draw_close_up(UNIVERSE, rng, size)),
+        ("close-ups", settings.close_ups, lambda rng: draw_close_up(UNIVERSE, bias, rng, size)),
         ("pre-training scenes", settings.scenes, scene),
     ):
         numbers = tqdm(range(count), f"draw {split}", disable=None)

@@ -112,6 +112,9 @@ class OptimiserSettings(Settings):
     # Images computed at a time, on all GPUs together, if a batch does not fit. The student's batch
     # norms then take their statistics over these images.
     micro_batch: int | None = Field(None, gt=0)
+    # Training photos that do not train: the loss on them says when the training is done. The same
+    # ones for every run. Ours; the paper and the official code train on all.
+    held_out: int = Field(0, ge=0)
 
 
 class RectifySettings(OptimiserSettings):
@@ -145,7 +148,7 @@ class DistillSettings(OptimiserSettings):
     backbone: str = "resnet50c"  # official: ResNet-50 v1c, OS 8
     backbone_args: dict[str, Any] = {}
     pretrained: bool = True
-    checkpoint: str | None = None
+    checkpoint: str | None = None  # a file, or the packaged `mini-backbone`
     head: Literal["classifier", "query", "query_reference", "query_reference_positional"] = (
         "query_reference"  # paper Table 6
     )

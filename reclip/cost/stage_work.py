@@ -102,7 +102,7 @@ class Facts:
 
     def steps(self, dataset: str, settings: OptimiserSettings) -> tuple[int, int]:
         """Return (steps, images) of a training; an epoch's short last batch is a step too."""
-        photos = self.census[dataset].photos("train")
+        photos = self.census[dataset].photos("train") - settings.held_out
         return settings.epochs * math.ceil(photos / settings.batch), settings.epochs * photos
 
     def student(self, run: str) -> flops.Cost:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reclip.common.errors import ReclipError
 from reclip.weights.finite import not_finite
-from reclip.weights.identity import log_file, weights_sha256
+from reclip.weights.identity import backbone_file, log_file, weights_sha256
 from reclip.weights.releases import OPEN_MMLAB
 from reclip.weights.state_dict import misfit, read_state_dict
 
@@ -43,7 +43,8 @@ def create_backbone(
         name: a timm model with `features_only` and `output_stride`; `resnet50c` is the official
             code's ResNet-50 v1c. args: more arguments of `timm.create_model`.
         pretrained: download timm's weights. checkpoint: a file of weights instead, with or without
-            a classifier, with the names of timm and torchvision or of open-mmlab.
+            a classifier, with the names of timm and torchvision or of open-mmlab; or the packaged
+            `mini-backbone`.
 
     Raises ReclipError: timm has no such model or cannot build it; or the weights are missing,
         cannot be read or downloaded, or differ from the model in a tensor besides the classifier.
@@ -52,7 +53,7 @@ def create_backbone(
         raise ReclipError(f"timm has no model {name!r}: see `timm.list_models()` for the names.")
     state, source = None, f"'{checkpoint}'"
     if checkpoint is not None:
-        state = _read(name, Path(checkpoint).expanduser())
+        state = _read(name, backbone_file(str(checkpoint)))
     elif pretrained:
         state, source = _download(name), "timm's download"
     args = {"output_stride": output_stride, **args}

@@ -6,6 +6,7 @@ feature, so its student learns from the mask loss alone.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,10 +26,13 @@ def mask_loss(logits: Tensor, labels: Tensor, pixels: Tensor | None = None) -> T
     so even for IGNORED pixels. Without padding the two are equal. pixels: labelled ones of the
     whole batch, if these B images are a share of it.
     """
-    labels = labels.long()
-    total = F.cross_entropy(
-        resize(logits, labels.shape[-2:]), labels, ignore_index=IGNORED, reduction="sum"
-    )
+    labels, on_cpu = labels.long(), logits.device.type == "cpu"
+    if on_cpu:  # with the classes last in memory, it takes a third of the time
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    grown = resize(logits, labels.shape[-2:])
+    if on_cpu:
+        grown, labels = grown.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
+    total = F.cross_entropy(grown, labels, ignore_index=IGNORED, reduction="sum")
     pixels = (labels != IGNORED).sum() if pixels is None else pixels
     return total / pixels.clamp(min=1)
 

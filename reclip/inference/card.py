@@ -10,6 +10,7 @@ from reclip.common.templates import fill
 from reclip.config.models import ClipSettings, DistillSettings
 from reclip.inference.model_info import WEIGHTS, ModelInfo
 from reclip.pipeline.job import Job
+from reclip.weights.identity import MINI_BACKBONE
 from reclip.weights.releases import release_of
 
 UNKNOWN = "Their licence is not known: look where you got them."
@@ -71,6 +72,8 @@ def _clip_licence(clip: ClipSettings, weights: str) -> str:
 
 
 def _backbone_licence(distill: DistillSettings, backbone: str) -> str:
+    if distill.checkpoint == MINI_BACKBONE:
+        return " They are part of reclip (MIT licence)."
     if distill.checkpoint and "open-mmlab" not in backbone:
         return f" {UNKNOWN}"
     if distill.checkpoint:

@@ -8,6 +8,9 @@ WEIGHTS_FILE = "weights.safetensors"
 CURVE_FILE = "curve.csv"
 """Training curve of a seed: step, epoch, learning rate and losses."""
 
+HELD_OUT_FILE = "held-out.csv"
+"""Losses on held-out photos: epoch (0: before the training) and losses."""
+
 SCORES_FILE = "scores.json"
 CONFUSION_FILE = "confusion.npy"
 DISTANCE_FILE = "distance.csv"

@@ -57,6 +57,13 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in _ORDERED}
 """By name, in the order of the pipeline: a stage reads only from those before it."""
 
 RULES = frozenset(
-    {"all", "stage", "mini_clip", "share_features", *(name.replace("-", "_") for name in STAGES)}
+    {
+        "all",
+        "stage",
+        "mini_clip",
+        "mini_backbone",
+        "share_features",
+        *(name.replace("-", "_") for name in STAGES),
+    }
 )
 """Names of Snakemake's rules. A table is a rule as well (`snakemake table4`), so it has another."""

@@ -171,6 +171,7 @@ def _training(
     an_epoch = math.ceil(photos.count / batch)
     epochs = min(max(LEAST_EPOCHS, round(steps / an_epoch)), MOST_EPOCHS * value["epochs"])
     value["epochs"] = epochs
+    value.pop("held_out", None)  # few photos: all train
     why = f"{epochs * an_epoch:,} steps of up to {batch} photos"
     if epochs * an_epoch < steps:
         why += f"; with more photos, {steps:,}"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
+from reclip.pipeline.artifacts import CURVE_FILE, HELD_OUT_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.training import processes
 from reclip.training.checkpoint import Checkpoint
+from reclip.training.held_out import convergence
 from reclip.training.loop import train
 from reclip.training.task import Task
+
+log = logging.getLogger(__name__)
 
 
 def train_seed(
@@ -30,6 +37,7 @@ def train_seed(
         notes: called after the training; what it returns goes into the receipt.
     """
     weights, curve = job.folder / WEIGHTS_FILE, job.folder / CURVE_FILE
+    held_out = job.folder / HELD_OUT_FILE
     checkpoint = Checkpoint(weights, job.digest)
     torch.manual_seed(job.seed)
     by = train(
@@ -39,12 +47,34 @@ def train_seed(
         seed=job.seed,
         checkpoint=checkpoint,
         curve=curve,
+        held_out=held_out,
         label=job.name,
         loaders=job.settings["compute"].loaders,
     )
     if not processes.writes():
         return
-    found = notes() if notes else {}
+    found, outputs = notes() if notes else {}, [weights, curve]
+    if job.settings[job.stage].held_out:
+        outputs.append(held_out)
+        found = _with_convergence(found, job, held_out)
     # Equal to one process but for rounding, so the receipt says so.
-    finish(job, [weights, curve], notes=found | ({} if by == [1] else {"processes": by}))
+    finish(job, outputs, notes=found | ({} if by == [1] else {"processes": by}))
     checkpoint.path.unlink(missing_ok=True)
+
+
+def _with_convergence(notes: dict[str, Any], job: Job, held_out: Path) -> dict[str, Any]:
+    """Return `notes` with what the held-out loss says; a warning is logged if it still falls."""
+    losses = np.genfromtxt(held_out, delimiter=",", names=True)["loss"]
+    found = convergence(losses)
+    if found is None:
+        return notes
+    notes = notes | {"convergence": asdict(found) | {"done": found.done}}
+    if not found.done:
+        said = (
+            f"{job.name} has not converged: in the last fifth of its epochs the loss on held-out "
+            f"photos fell by another {found.left:.0%} of its whole fall. Raise "
+            f"{job.stage}.epochs ({job.settings[job.stage].epochs})."
+        )
+        log.warning("%s", said)
+        notes["warnings"] = [*notes.get("warnings", ()), said]
+    return notes

@@ -19,20 +19,23 @@ from reclip.common.tables import write_table
 from reclip.config.models import OptimiserSettings
 from reclip.training import processes
 from reclip.training.checkpoint import Checkpoint
+from reclip.training.held_out import measure, split_off
 from reclip.training.objective import Objective, Part
 from reclip.training.share import split
 from reclip.training.task import Task
 
 
-def batches(count: int, size: int, epochs: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the epoch and the image indices of each step.
+def batches(
+    images: np.ndarray, size: int, epochs: int, seed: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the epoch and the indices of each step, from those of all images to train with.
 
     Each epoch has a new order. Its last batch may be smaller than `size`.
     """
     for epoch in range(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(count)
-        for start in range(0, count, size):
-            yield epoch, np.sort(order[start : start + size])
+        order = np.random.default_rng([seed, epoch]).permutation(len(images))
+        for start in range(0, len(images), size):
+            yield epoch, np.sort(images[order[start : start + size]])
 
 
 def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: float = 0.0) -> float:
@@ -61,6 +64,7 @@ def train(
     seed: int,
     checkpoint: Checkpoint,
     curve: Path,
+    held_out: Path,
     label: str,
     loaders: int = 0,
 ) -> list[int]:
@@ -71,10 +75,12 @@ def train(
     with another number.
 
     Args:
-        settings: of the optimiser, with `epochs`, `batch` and `micro_batch`.
+        settings: of the optimiser, with `epochs`, `batch`, `micro_batch` and `held_out`.
         count: number of training images; `seed` determines their order.
         checkpoint: of the training to resume; it also names the file of the weights.
         curve: CSV file of step, epoch, learning rate and losses.
+        held_out: CSV file of the losses on held-out images: epoch (0: before the training) and
+            losses. Not written if the settings hold none out.
         label: names the training in the progress bar and in errors.
         loaders: threads that prefetch batches.
 
@@ -82,13 +88,16 @@ def train(
     """
     model, writes = task.model, processes.writes()
     optimiser = make_sgd(model, settings)
-    done, names, rows, by = 0, [], [], []
+    kept, held = split_off(count, settings.held_out)
+    done, names, rows, tests, by = 0, [], [], [], []
     if (saved := checkpoint.load()) is not None:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         if task.noise is not None:
             task.noise.set_state(saved["noise"])
-        done, names, rows, by = (saved[key] for key in ("step", "names", "curve", "processes"))
+        done, names, rows, tests, by = (
+            saved[key] for key in ("step", "names", "curve", "held_out", "processes")
+        )
     if processes.count() not in by:
         by.append(processes.count())
 
@@ -100,6 +109,7 @@ def train(
             "step": len(rows),
             "names": names,
             "curve": rows,
+            "held_out": tests,
             "processes": by,
         }
 
@@ -111,10 +121,18 @@ def train(
         whole = len(shares) == number == 1  # then the losses count for themselves
         return [(rows, batch, {} if whole else task.counts(batch)) for rows, batch in parts]
 
+    def test(epoch: int) -> None:
+        if len(held) and writes:
+            terms = measure(task, held, settings.batch)
+            tests.append([epoch, sum(terms.values()), *terms.values()])
+
     objective = Objective(task)
-    total = settings.epochs * math.ceil(count / settings.batch)
-    steps = batches(count, settings.batch, settings.epochs, seed)  # a list would hold every order
+    an_epoch = math.ceil(len(kept) / settings.batch)
+    total = settings.epochs * an_epoch
+    steps = batches(kept, settings.batch, settings.epochs, seed)  # a list would hold every order
     model.train()
+    if not tests:
+        test(0)
     loaded = prefetch(islice(steps, done, None), load, loaders)
     shown = None if writes else True  # None: hide the bar where nobody looks
     with tqdm(desc=label, total=total, initial=done, disable=shown) as bar:
@@ -132,6 +150,8 @@ def train(
                 )
             optimiser.step()
             rows.append([step, epoch, lr, *values])
+            if (step + 1) % an_epoch == 0:
+                test(epoch + 1)
             if writes:
                 checkpoint.save_if_due(state)
             bar.set_postfix(loss=f"{values[0]:.3f}", refresh=False)
@@ -140,6 +160,9 @@ def train(
     if writes:
         lines = [(*row[:2], *(f"{value:.6g}" for value in row[2:])) for row in rows]
         write_table(curve, ("step", "epoch", "lr", *names), lines)
+        if tests:
+            lines = [(row[0], *(f"{value:.6g}" for value in row[1:])) for row in tests]
+            write_table(held_out, ("epoch", *names), lines)
         with atomic(checkpoint.output) as partial:
             task.save(partial)
     return by

@@ -18,8 +18,11 @@ log = logging.getLogger(__name__)
 MINI_CLIP = "mini-clip"
 """The `clip.model` of the packaged CLIP."""
 
+MINI_BACKBONE = "mini-backbone"
+"""The `distill.checkpoint` of the packaged backbone."""
+
 PACKAGED = Path(__file__).parents[1] / "assets"
-"""Folder of the packaged CLIP: mini-clip.safetensors and its card, mini-clip.json."""
+"""Folder of the packaged weights, such as mini-clip.safetensors with its card, mini-clip.json."""
 
 
 def weights_sha256(file: str, key: str, wanted: Release | None = None) -> str:
@@ -65,7 +68,14 @@ def backbone_sha256(distill: DistillSettings) -> str | None:
     if distill.checkpoint is None:
         return None
     wanted = OPEN_MMLAB.get(distill.backbone)
-    return weights_sha256(distill.checkpoint, "distill.checkpoint", wanted)
+    return weights_sha256(str(backbone_file(distill.checkpoint)), "distill.checkpoint", wanted)
+
+
+def backbone_file(checkpoint: str) -> Path:
+    """Return the path of the weights that `distill.checkpoint` names."""
+    if checkpoint == MINI_BACKBONE:
+        return PACKAGED / f"{MINI_BACKBONE}.safetensors"
+    return Path(checkpoint).expanduser()
 
 
 def log_file(what: str, path: Path, sha256: str) -> None:
@@ -96,8 +106,11 @@ def describe_backbone(distill: DistillSettings) -> str:
 
     Raises ReclipError: as `weights_sha256`.
     """
-    if sha256 := backbone_sha256(distill):
-        weights = describe_file(Path(distill.checkpoint).expanduser(), sha256)
+    sha256 = backbone_sha256(distill)
+    if distill.checkpoint == MINI_BACKBONE:
+        weights = "the packaged mini-backbone, which was taught to name single drawn objects"
+    elif sha256:
+        weights = describe_file(backbone_file(distill.checkpoint), sha256)
     elif distill.pretrained:
         weights = "timm's pretrained weights"
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from reclip.common.errors import ReclipError
 from reclip.config.models import ComputeSettings, RectifySettings
 from reclip.pipeline.artifacts import CURVE_FILE as CURVE
+from reclip.pipeline.artifacts import HELD_OUT_FILE
 from reclip.pipeline.artifacts import WEIGHTS_FILE as WEIGHTS
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
@@ -66,6 +68,7 @@ def run(
         seed=seed,
         checkpoint=Checkpoint(path, digest, every_seconds=0),
         curve=(folder / f"{seed}" / CURVE),
+        held_out=(folder / f"{seed}" / HELD_OUT_FILE),
         label="test",
         loaders=loaders,
     )
@@ -125,13 +128,13 @@ def test_a_checkpoint_is_saved_when_due(tmp_path: Path) -> None:
 
 
 def test_every_epoch_visits_every_image_once_in_a_new_order() -> None:
-    steps = list(batches(7, 3, 2, seed=0))
+    steps = list(batches(np.arange(7), 3, 2, seed=0))
     assert [epoch for epoch, _ in steps] == [0, 0, 0, 1, 1, 1]
     for epoch in (0, 1):
         rows = [int(i) for e, chunk in steps for i in chunk if e == epoch]
         assert sorted(rows) == list(range(7))
     assert [list(rows) for _, rows in steps[:3]] != [list(rows) for _, rows in steps[3:]]
-    again = list(batches(7, 3, 2, seed=0))
+    again = list(batches(np.arange(7), 3, 2, seed=0))
     assert all((a[1] == b[1]).all() for a, b in zip(steps, again, strict=True))
 
 

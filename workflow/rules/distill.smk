@@ -21,3 +21,18 @@ use rule stage as probe with:
         f"{LOGS}/probe/{{run}}/{{seed}}.log",
     params:
         command=command("probe"),
+
+
+# The backbone that the students of drawn worlds start from: `snakemake mini_backbone`.
+use rule stage as mini_backbone with:
+    output:
+        weights=f"{RESULTS}/mini-backbone/mini-backbone.safetensors",
+        card=f"{RESULTS}/mini-backbone/mini-backbone.json",
+    log:
+        f"{LOGS}/mini-backbone.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=600,
+    params:
+        command=lambda _: f"{RECLIP} pretrain-backbone --output {RESULTS}/mini-backbone",

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from reclip.data.images import IGNORED
-from reclip.data.world.textures import HUES, NOISE_SD, TEXTURES, fill, neutral, outline
+from reclip.data.world.textures import HUES, TEXTURES, fill, neutral, outline, photograph
 
 # Sizes (H, W) in pixels of benchmark scenes: some are not square, some no multiple of a patch.
 SCENE_SIZES = ((72, 72), (72, 96), (96, 72), (80, 80), (76, 84), (84, 76))
@@ -115,10 +115,9 @@ def paint_scene(
     regions += [(thing.label, outline(thing.centre, thing.radius, size, rng)) for thing in things]
     for index, mask in regions:
         hue, texture = world.class_names[index].split()
-        image[mask] = fill(hue, texture, size, rng)[mask]
+        image[mask] = fill(HUES[hue], texture, size, rng)[mask]
         label[mask] = index
-    image = image * rng.uniform(0.8, 1.15) + rng.normal(0, rng.uniform(*NOISE_SD), image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8), label
+    return photograph(image, rng), label
 
 
 def _bands(count: int, rng: np.random.Generator, size: tuple[int, int]) -> list[np.ndarray]:

@@ -51,13 +51,19 @@ def _plane(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray,
     return 2 * np.pi * u, 2 * np.pi * v
 
 
-def fill(hue: str, texture: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Return the colours, float32 (H, W, 3) in 0..255, of a surface of class "hue texture"."""
-    angle = (HUES[hue] + rng.normal(0, HUE_SD)) % 360 / 360
-    rgb = colorsys.hsv_to_rgb(angle, rng.uniform(0.55, 0.95), rng.uniform(0.7, 1.0))
+def fill(angle: float, texture: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Return the colours, float32 (H, W, 3) in 0..255, of a surface: a hue angle and a texture."""
+    hue = (angle + rng.normal(0, HUE_SD)) % 360 / 360
+    rgb = colorsys.hsv_to_rgb(hue, rng.uniform(0.55, 0.95), rng.uniform(0.7, 1.0))
     field = _field(texture, size, rng).astype(np.float32)
     shade = 1 - rng.uniform(*CONTRAST) * (1 - field)
     return 255 * shade[..., None] * np.asarray(rgb, np.float32)
+
+
+def photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return uint8 (H, W, 3) of drawn colours, with a random exposure and pixel noise."""
+    image = image * rng.uniform(0.8, 1.15) + rng.normal(0, rng.uniform(*NOISE_SD), image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def neutral(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

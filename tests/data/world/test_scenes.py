@@ -4,7 +4,7 @@ import numpy as np
 import open_clip
 import pytest
 
-from reclip.data.world.bias import PlantedBias, deal_roles, draw_captioned_scene
+from reclip.data.world.bias import PlantedBias, deal_roles, draw_captioned_scene, draw_close_up
 from reclip.data.world.scenes import IGNORED, SCENE_SIZES, WORLDS, draw_scene, scene_rng, scene_size
 
 SCENES = 300
@@ -34,6 +34,17 @@ def mean_distance(labels: np.ndarray, classes: np.ndarray) -> float:
     _, y, x = np.nonzero(np.isin(labels, classes))
     size = labels.shape[1]
     return float(np.hypot((y + 0.5) / size - 0.5, (x + 0.5) / size - 0.5).mean())
+
+
+def distance_of(labels: np.ndarray, chosen: np.ndarray) -> float:
+    """Mean distance from the middle, in image sizes, of the chosen classes (N, C) of scenes."""
+    pairs = zip(labels, chosen, strict=True)
+    found = [
+        mean_distance(label[None], np.array([c]))
+        for label, row in pairs
+        for c in np.flatnonzero(row)
+    ]
+    return float(np.mean(found))
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -90,7 +101,8 @@ def test_confusable_pairs_share_a_hue_and_cover_every_class(name: str) -> None:
 
 def test_benchmark_is_uniform_where_pre_training_is_not() -> None:
     count = len(ADE.class_names)
-    roles = deal_roles(ADE, PlantedBias())
+    bias = PlantedBias(central=0.8)
+    roles = deal_roles(ADE, bias)
     central = np.intersect1d(ADE.objects, np.flatnonzero(roles.is_central))
     edge = np.setdiff1d(ADE.objects, central)
 
@@ -100,7 +112,7 @@ def test_benchmark_is_uniform_where_pre_training_is_not() -> None:
     assert abs(np.corrcoef(frequency, roles.weights[ADE.objects])[0, 1]) < 0.4
     assert abs(mean_distance(uniform, central) - mean_distance(uniform, edge)) < 0.04
 
-    planted, _ = planted_scenes(PlantedBias())
+    planted, _ = planted_scenes(bias)
     frequency = shown_in(planted, count)[:, ADE.objects].mean(0)
     assert frequency.max() > 8 * np.median(frequency)
     assert np.corrcoef(frequency, roles.weights[ADE.objects])[0, 1] > 0.9
@@ -109,17 +121,39 @@ def test_benchmark_is_uniform_where_pre_training_is_not() -> None:
 
 def test_captions_mention_what_is_shown_and_companions() -> None:
     count = len(ADE.class_names)
-    labels, mentioned = planted_scenes(PlantedBias(companion=0.0))
+    labels, mentioned = planted_scenes(PlantedBias(companion=0.0, unnamed=0.0))
     visible = np.stack([(labels == c).sum((1, 2)) >= 23 for c in range(count)], 1)
     np.testing.assert_array_equal(mentioned, visible)
 
-    bias = PlantedBias(companion=0.5)
+    bias = PlantedBias(companion=0.5, unnamed=0.0)
     labels, mentioned = planted_scenes(bias)
     absent = mentioned & ~shown_in(labels, count)
     companion = deal_roles(ADE, bias).companion
     assert set(np.flatnonzero(absent.any(0))) <= set(companion.values())
     due = sum(visible[:, a].sum() for a in companion)
     assert 0.35 < absent.sum() / due < 0.55
+
+
+def test_captions_do_not_mention_unnamed_objects_which_lie_at_the_edge() -> None:
+    count = len(ADE.class_names)
+    few = PlantedBias(companion=0.0, unnamed=3.0)
+    labels, mentioned = planted_scenes(few)
+    unnamed = shown_in(labels, count) & ~mentioned
+    assert unnamed.any(1).mean() > 0.5
+    assert not (mentioned & ~shown_in(labels, count)).any()
+    things = np.arange(count) < len(ADE.objects)
+    assert distance_of(labels, mentioned & things) < 0.25 < 0.35 < distance_of(labels, unnamed)
+
+
+def test_a_framed_close_up_shows_its_class_in_the_middle_alone() -> None:
+    for i in range(20):
+        plain, shown = draw_close_up(ADE, PlantedBias(framed=0.0), scene_rng(0, "c", i), 40)
+        framed, same = draw_close_up(
+            ADE, PlantedBias(framed=1.0, middle=0.5), scene_rng(0, "c", i), 40
+        )
+        assert (shown == same).all() and shown.sum() == 1
+        assert (framed[10:30, 10:30] == plain[10:30, 10:30]).all()
+        assert (framed[:10] != plain[:10]).any()
 
 
 def test_roles_follow_from_the_bias_alone() -> None:

@@ -1,0 +1,89 @@
+"""Photos kept out of a training: their loss says when the training is done, without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from reclip.common.errors import ReclipError
+from reclip.training.share import Share
+from reclip.training.task import Task
+
+LAST = 0.2
+"""Our choice: the end of a training is this share of its epochs."""
+
+STILL_FALLING = 0.05
+"""Our choice: a training is not done if its loss still fell by this share of the whole fall."""
+
+MIN_EPOCHS = 10
+"""Our choice: with fewer epochs, the end is too short to judge."""
+
+
+def split_off(count: int, held_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the photos that train, and of those that are held out, each sorted.
+
+    The same for every run and seed, so their losses can be compared.
+    Raises ReclipError: no photo is left to train with.
+    """
+    if held_out >= count:
+        raise ReclipError(
+            f"held_out is {held_out}, but there are only {count} training photos: lower it"
+        )
+    order = np.random.default_rng(0).permutation(count)
+    held, kept = np.split(order, [held_out])
+    return np.sort(kept), np.sort(held)
+
+
+def measure(task: Task, images: np.ndarray, batch: int) -> dict[str, float]:
+    """Return the terms of the loss on held-out photos, in their first view.
+
+    The model is in evaluation mode, and the noise is the same every time.
+    """
+    own = next(task.model.parameters()).device
+    noise = torch.Generator(own).manual_seed(0)
+    found: dict[str, float] = {}
+    task.model.eval()
+    with torch.no_grad():
+        for start in range(0, len(images), batch):
+            rows = images[start : start + batch]
+            terms = task.losses(task.load(0, rows), Share.whole(len(rows), noise))
+            for name, term in terms.items():
+                found[name] = found.get(name, 0.0) + float(term) * len(rows) / len(images)
+    task.model.train()
+    return found
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What the held-out loss says of a training.
+
+    Attributes:
+        start, end: the loss before the first step, and the mean over the last epochs.
+        left: fall from the epochs before these to these, as a share of the whole fall.
+    """
+
+    start: float
+    end: float
+    left: float
+
+    @property
+    def done(self) -> bool:
+        return self.left < STILL_FALLING
+
+
+def convergence(losses: np.ndarray) -> Convergence | None:
+    """Judge held-out losses (E + 1,): before the training and after each epoch.
+
+    None if there are too few epochs to tell, or if the loss did not fall at all.
+    """
+    epochs = len(losses) - 1
+    last = round(LAST * epochs)
+    if epochs < MIN_EPOCHS:
+        return None
+    end, before = losses[-last:].mean(), losses[-2 * last : -last].mean()
+    fall = losses[0] - end
+    if fall <= 0:
+        return None
+    return Convergence(float(losses[0]), float(end), float((before - end) / fall))
