@@ -1,8 +1,9 @@
-"""`reclip status`, `dvc`, `record`, `restore`, `sync-mlflow`, `compare`, `readme`: all results."""
+"""`status`, `dvc`, `record`, `restore`, `verify`, `sync-mlflow`, `compare`, `readme`: all results."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -61,6 +62,23 @@ def restore(plan: Plan, remote: str | None) -> None:
     for sentence in record.restore(plan, remote=remote):
         click.echo(sentence, err=True)
     click.echo("Every result is complete and has its recorded checksum.")
+
+
+@click.command()
+@plan_option
+def verify(plan: Plan) -> None:
+    """Compare the results here with those that git's committed dvc.lock names.
+
+    Prints which have other bytes, where these begin, and by how much the metrics differ. Exits
+    with status 1 if a result differs. Results that do not differ count as recorded for DVC.
+    """
+    from reclip.versioning import verify
+
+    verdict = verify.verify(plan)
+    for line in verify.report(verdict):
+        click.echo(line)
+    if not verdict.same:
+        sys.exit(1)
 
 
 @click.command()
