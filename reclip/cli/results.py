@@ -1,4 +1,4 @@
-"""`status`, `dvc`, `record`, `restore`, `verify`, `sync-mlflow`, `compare`, `readme`: all results."""
+"""Commands on all results: `reclip status`, `dvc`, `record`, `restore`, `verify` and others."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def restore(plan: Plan, remote: str | None) -> None:
 
 @click.command()
 @plan_option
-def verify(plan: Plan) -> None:
+@click.option("--short", is_flag=True, help="Leave out the lists of results and runs.")
+def verify(plan: Plan, short: bool) -> None:
     """Compare the results here with those that git's committed dvc.lock names.
 
     Prints which have other bytes, where these begin, and by how much the metrics differ. Exits
@@ -75,7 +76,7 @@ def verify(plan: Plan) -> None:
     from reclip.versioning import verify
 
     verdict = verify.verify(plan)
-    for line in verify.report(verdict):
+    for line in verify.report(verdict, short=short):
         click.echo(line)
     if not verdict.same:
         sys.exit(1)

@@ -263,24 +263,20 @@ def _other_versions() -> list[str]:
     return found
 
 
-def report(verdict: Verdict) -> Iterator[str]:
-    """Yield the lines of the report: a summary, the cause, every stage, the metrics."""
+def report(verdict: Verdict, *, short: bool = False) -> Iterator[str]:
+    """Yield the lines of the report: a summary, the cause, every stage, the metrics.
+
+    short: leave out the lists of results and runs.
+    """
     yield _summary(verdict)
-    if verdict.first:
-        yield _cause(verdict.first)
+    yield from _causes(verdict.first)
     yield from verdict.notes
     if verdict.same:
         return
-    yield ""
-    for stage in STAGES:
-        if own := {job: one for job, one in verdict.found.items() if job.stage == stage}:
-            same = sum(one.kind == SAME for one in own.values())
-            yield f"{stage}: {same} of {len(own)} the same"
-            for job, one in own.items():
-                if one.kind != SAME:
-                    detail = f": {one.detail}" if one.detail else ""
-                    yield f"  {_name(job)}: {one.kind}{detail}"
-    yield from _metric_lines(verdict)
+    if not short:
+        yield from _stage_lines(verdict)
+        yield from _metric_lines(verdict.metrics)
+    yield from _differences(verdict.metrics)
 
 
 def _summary(verdict: Verdict) -> str:
@@ -293,14 +289,27 @@ def _summary(verdict: Verdict) -> str:
     return f"{differ} of {total} results differ from the record: {said}."
 
 
-def _cause(first: list[Job]) -> str:
-    """Return where the other bytes begin, and why."""
-    stage = first[0].stage
-    names = listed([_name(job) for job in first if job.stage == stage])
-    return (
-        f"The outputs of {stage} differ first ({names}), with the recorded settings, code and "
-        f"inputs: {REASONS.get(stage, ROUNDING)}."
-    )
+def _causes(first: list[Job]) -> Iterator[str]:
+    """Yield in which stages the other bytes begin, and why they may."""
+    for stage in dict.fromkeys(job.stage for job in first):
+        names = listed([_name(job) for job in first if job.stage == stage])
+        yield (
+            f"Other bytes begin in {stage} ({names}), with the recorded settings, code and inputs. "
+            f"The likely reason: {REASONS.get(stage, ROUNDING)}."
+        )
+
+
+def _stage_lines(verdict: Verdict) -> Iterator[str]:
+    """Yield for each stage how many results are the same, and a line for each other one."""
+    yield ""
+    for stage in STAGES:
+        own = {job: one for job, one in verdict.found.items() if job.stage == stage}
+        if own:
+            same = sum(one.kind == SAME for one in own.values())
+            yield f"{stage}: {same} of {len(own)} the same"
+        for job, one in own.items():
+            if one.kind != SAME:
+                yield f"  {_name(job)}: {one.kind}" + (f": {one.detail}" if one.detail else "")
 
 
 def _name(job: Job) -> str:
@@ -308,27 +317,31 @@ def _name(job: Job) -> str:
     return job.name.removeprefix(f"{job.stage} ")
 
 
-def _metric_lines(verdict: Verdict) -> Iterator[str]:
-    """Yield the mIoU of the runs whose metrics differ, and how large the differences are."""
-    if not verdict.metrics:
+def _metric_lines(metrics: list[Metric]) -> Iterator[str]:
+    """Yield a table of the runs whose metrics have other bytes."""
+    if not metrics:
         return
-    width = max(len("mIoU, %"), *(len(one.run) for one in verdict.metrics))
+    width = max(len("mIoU, %"), *(len(one.run) for one in metrics))
     yield ""
     yield f"{'mIoU, %':{width}}  recorded    here  difference"
-    for one in verdict.metrics:
+    for one in metrics:
         spread = "" if one.sd is None else f"  (sd over {one.seeds} seeds: {one.sd:.2f})"
         numbers = f"{one.recorded:8.2f}  {one.here:6.2f}  {one.difference:+10.3f}"
         yield f"{one.run:{width}}  {numbers}{spread}"
-    largest = max(verdict.metrics, key=lambda one: abs(one.difference))
-    yield f"The largest difference is {abs(largest.difference):.3f} points, of {largest.run}."
-    yield from _within_spread(verdict.metrics)
 
 
-def _within_spread(metrics: list[Metric]) -> Iterator[str]:
-    """Yield whether the differences of runs with several seeds are within their recorded sd."""
-    spread = [one for one in metrics if one.sd is not None]
-    beyond = [one.run for one in spread if abs(one.difference) > one.sd]
+def _differences(metrics: list[Metric]) -> Iterator[str]:
+    """Yield the largest difference in mIoU, and whether differences are within the recorded sd."""
+    if not metrics:
+        return
+    largest = max(metrics, key=lambda one: abs(one.difference))
+    yield (
+        f"The mIoU of {len(metrics)} run{'s' * (len(metrics) > 1)} differs from the record by up "
+        f"to {abs(largest.difference):.3f} points ({largest.run})."
+    )
+    sds = {one: one.sd for one in metrics if one.sd is not None}
+    beyond = [one.run for one, sd in sds.items() if abs(one.difference) > sd]
     if beyond:
-        yield f"Beyond the recorded sd over seeds: {listed(beyond)}."
-    elif spread:
-        yield f"All differences of runs with several seeds ({len(spread)}) are within that sd."
+        yield f"More than the recorded sd over seeds: {listed(beyond)}."
+    elif sds:
+        yield f"No difference of a run with several seeds ({len(sds)}) exceeds the recorded sd."

@@ -46,12 +46,11 @@ def main(job):
         if path.suffix == ".csv":
             write_text(path, f"step,loss\\n0,{{number}}\\n1,{{number / 2}}\\n")
         elif path.name == "metrics.json":
-            seeds = [number, number + 1][: len(job.inputs)]
-            sd = None if len(seeds) == 1 else 0.5
-            miou = {{"mean": number, "sd": sd, "n": len(seeds)}}
+            n = len(job.inputs)
+            miou = {{"mean": number, "sd": 0.5 if n > 1 else None, "n": n}}
             write_json(path, {{"job": job.digest, "miou": miou}})
         else:
-            write_text(path, f"{{path.name}} of {{job.digest}}\\n")
+            write_text(path, f"{{path.name}} of {{made}}\\n")
     finish(job, outputs)
 '''
 
