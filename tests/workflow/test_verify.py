@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+
+from reclip.pipeline.job import Job
+from reclip.versioning.verify import BYTES, Found, Metric, Verdict, report
 
 from support.stand_ins import SMALL, Project, make_project
 
@@ -67,6 +71,8 @@ def test_the_same_bytes_in_a_second_clone_are_up_to_date(clone):
 
 def test_other_bytes_are_named_with_their_origin_and_the_metrics(recorded, tmp_path):
     clone = recorded.clone(tmp_path / "clone")
+    (clone.folder / "requirements.lock").write_text("torch==0.1 \\\n    --hash=sha256:0\n")
+    clone.commit("pins")
     (clone.folder / OTHER).touch()
     clone.run("snakemake")
     said = verified(clone)
@@ -74,6 +80,8 @@ def test_other_bytes_are_named_with_their_origin_and_the_metrics(recorded, tmp_p
     assert first == "12 of 14 results differ from the record: 12 with other bytes."
     assert cause.startswith("Other bytes begin in cache-features (voc), with the recorded ")
     assert "another processor or another version of PyTorch" in cause
+    assert "The environment is not that of requirements.lock: torch " in said
+    assert " instead of 0.1.\n" in said
     assert "\nprepare: 1 of 1 the same\n" in said
     assert "\n  ref-pe seed 1: with other bytes: results/tiny/runs/ref-pe/rectify/seed-1\n" in said
     assert "results/tiny/runs/query/gather, results/tiny/runs/query/metrics.json\n" in said
@@ -141,3 +149,21 @@ def test_a_damaged_and_a_partial_record(clone):
     lock.write_text("stages", encoding="utf-8")
     clone.commit("damaged")
     assert "dvc.lock of git's last commit is damaged" in refused(clone)
+
+
+def test_differences_beyond_the_spread_are_named():
+    plot = Job("plot", "tiny", Path("figures"), Path("plan"), {})
+    metrics = [Metric("a", 50.0, 50.1, 0.5, 3), Metric("b", 40.0, 39.0, 0.5, 3)]
+    metrics.append(Metric("one-seed", 40.0, 40.2, None, 1))
+    verdict = Verdict({plot: Found(BYTES, "bias.png", ("bias.png",))}, metrics)
+    lines = list(report(verdict, short=True))
+    assert "another version of Matplotlib draws otherwise" in lines[1]
+    assert lines[2:] == [
+        "The mIoU of 3 runs differs from the record by up to 1.000 points (b).",
+        "More than the recorded sd over seeds: b.",
+    ]
+    assert list(report(verdict))[2:5] == [
+        "",
+        "plot: 0 of 1 the same",
+        "  tiny: with other bytes: bias.png",
+    ]
