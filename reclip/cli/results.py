@@ -67,15 +67,17 @@ def restore(plan: Plan, remote: str | None) -> None:
 @click.command()
 @plan_option
 @click.option("--short", is_flag=True, help="Leave out the lists of results and runs.")
-def verify(plan: Plan, short: bool) -> None:
+@click.option("--no-copy", is_flag=True, help="Write nothing, also not into DVC's cache.")
+def verify(plan: Plan, short: bool, no_copy: bool) -> None:
     """Compare the results here with those that git's committed dvc.lock names.
 
     Prints which have other bytes, where these begin, and by how much the metrics differ. Exits
-    with status 1 if a result differs. Results that do not differ count as recorded for DVC.
+    with status 1 if a result differs. Those that do not are copied into DVC's cache, so that
+    `dvc status` takes them for recorded.
     """
     from reclip.versioning import verify
 
-    verdict = verify.verify(plan)
+    verdict = verify.verify(plan, copy=not no_copy)
     for line in verify.report(verdict, short=short):
         click.echo(line)
     if not verdict.same:

@@ -62,13 +62,15 @@ def attempt(*arguments: str) -> ReclipError | None:
     return None
 
 
-def outputs_as_recorded(recorded: Mapping[str, str]) -> dict[str, bool]:
+def outputs_as_recorded(recorded: Mapping[str, str], *, copy: bool) -> dict[str, bool]:
     """Return for each output whether it has its recorded md5, as DVC computes it.
 
-    An output that has it is copied into DVC's cache, because `dvc status` looks there first. The
-    outputs and dvc.lock stay as they are.
+    The outputs and dvc.lock stay as they are.
 
-    recorded: the md5 of each output of dvc.yaml, by path.
+    Args:
+        recorded: the md5 of each output of dvc.yaml, by path.
+        copy: copy an output that has it into DVC's cache, where `dvc status` looks first.
+
     Raises ReclipError: DVC cannot read an output or write its cache.
     """
     from dvc.exceptions import DvcException
@@ -81,10 +83,12 @@ def outputs_as_recorded(recorded: Mapping[str, str]) -> dict[str, bool]:
             for path, out in {relative_path(out.fs_path): out for out in outputs}.items():
                 if path in recorded and out.exists:
                     found[path] = out.get_hash().value == recorded[path]
-                    if found[path]:
+                    if found[path] and copy:
                         out.commit(relink=False)
-    except DvcException as error:
-        raise ReclipError(f"DVC cannot read the results: {sentence(str(error))}") from error
+    except (DvcException, OSError) as error:
+        raise ReclipError(
+            f"DVC cannot read the results or write its cache: {sentence(str(error))}"
+        ) from error
     return found
 
 

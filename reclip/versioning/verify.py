@@ -116,10 +116,11 @@ class Verdict:
         ]
 
 
-def verify(plan: Plan) -> Verdict:
+def verify(plan: Plan, *, copy: bool = True) -> Verdict:
     """Compare every result with the record in git's last commit.
 
-    Results with the recorded bytes count as recorded for DVC from then on. Nothing else changes.
+    copy: copy those with the recorded bytes into DVC's cache. DVC then takes them for recorded.
+        Nothing else changes.
     Raises ReclipError: no git or DVC, dvc.yaml does not match the settings, or nothing recorded.
     """
     dvc.require_project()
@@ -132,14 +133,14 @@ def verify(plan: Plan) -> Verdict:
         if found[job].kind == SAME
     }
     known = {path: md5 for own in outputs.values() for path, md5 in own.items()}
-    equal = dvc.outputs_as_recorded(known) if known else {}
+    equal = dvc.outputs_as_recorded(known, copy=copy) if known else {}
     for job, own in outputs.items():
         if paths := tuple(path for path in own if not equal[path]):
             found[job] = _with_other_bytes(job, paths)
     metrics = [_metric(job, known[path]) for job, path in _metrics_files(found)]
     verdict = Verdict(found, [one for one in metrics if one], [])
     verdict.notes.extend(_notes(plan, verdict, recorded))
-    if verdict.same and _is_committed():
+    if copy and verdict.same and _is_committed():
         plan.jobs[0].unrecorded_marker.unlink(missing_ok=True)
     return verdict
 
@@ -251,15 +252,17 @@ def _changed_settings(plan: Plan, recorded: dict[str, Any]) -> list[str]:
 
 def _other_versions() -> list[str]:
     """Return the computing packages of another version than the committed pins have."""
-    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", committed(PINS) or "", re.M))
+    pins: dict[str, list[str]] = {}  # one name has several, for several versions of Python
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", committed(PINS) or "", re.M):
+        pins.setdefault(name, []).append(version)
     found = []
     for name in COMPUTING:
         try:
             version = importlib.metadata.version(name).partition("+")[0]
         except importlib.metadata.PackageNotFoundError:
             continue
-        if version != pins.get(name, version):
-            found.append(f"{name} {version} instead of {pins[name]}")
+        if version not in pins.get(name, [version]):
+            found.append(f"{name} {version} instead of {' or '.join(pins[name])}")
     return found
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from reclip.pipeline.job import Job
 from reclip.versioning.verify import BYTES, Found, Metric, Verdict, report
-
 from support.stand_ins import SMALL, Project, make_project
 
 UP_TO_DATE = "Data and pipelines are up to date."
@@ -60,6 +59,8 @@ def refused(project: Project) -> str:
 
 def test_the_same_bytes_in_a_second_clone_are_up_to_date(clone):
     made = clone.bytes()
+    assert clone.run("reclip", "verify", "--no-copy").startswith("All 14 results are the same")
+    assert not list(clone.folder.glob(".dvc/cache/files/md5/*/*"))
     assert clone.run("reclip", "verify") == ("All 14 results are the same bytes as recorded.\n")
     assert UP_TO_DATE in clone.run("dvc", "status")
     clone.run("dvc", "repro")
