@@ -137,8 +137,8 @@ def verify(plan: Plan, *, copy: bool = True) -> Verdict:
     for job, own in outputs.items():
         if paths := tuple(path for path in own if not equal[path]):
             found[job] = _with_other_bytes(job, paths)
-    metrics = [_metric(job, known[path]) for job, path in _metrics_files(found)]
-    verdict = Verdict(found, [one for one in metrics if one], [])
+    metrics = (_metric(job, known[path]) for job, path in _metrics_files(found))
+    verdict = Verdict(found, [one for one in metrics if one])
     verdict.notes.extend(_notes(plan, verdict, recorded))
     if copy and verdict.same and _is_committed():
         plan.jobs[0].unrecorded_marker.unlink(missing_ok=True)
