@@ -50,6 +50,7 @@ $(READERS): tests/readers/requirements.lock | $(SETUP)
 demo: $(SETUP)
 	snakemake
 	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/mini/tables results/mini/figures -newer $(REPORT) -print -quit)" ]; then snakemake --report $(REPORT); fi
+	@if git cat-file -e HEAD:dvc.lock 2>/dev/null; then reclip verify --short || true; fi
 	@echo "tables: results/mini/tables, figures: results/mini/figures, report: results/mini/report.html"
 
 test: $(SETUP) $(READERS)

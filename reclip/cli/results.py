@@ -1,8 +1,9 @@
-"""`reclip status`, `dvc`, `record`, `restore`, `sync-mlflow`, `compare`, `readme`: all results."""
+"""Commands on all results: `reclip status`, `dvc`, `record`, `restore`, `verify` and others."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -61,6 +62,26 @@ def restore(plan: Plan, remote: str | None) -> None:
     for sentence in record.restore(plan, remote=remote):
         click.echo(sentence, err=True)
     click.echo("Every result is complete and has its recorded checksum.")
+
+
+@click.command()
+@plan_option
+@click.option("--short", is_flag=True, help="Leave out the lists of results and runs.")
+@click.option("--no-copy", is_flag=True, help="Write nothing, also not into DVC's cache.")
+def verify(plan: Plan, short: bool, no_copy: bool) -> None:
+    """Compare the results here with those that git's committed dvc.lock names.
+
+    Prints which have other bytes, where these begin, and by how much the metrics differ. Exits
+    with status 1 if a result differs. Those that do not are copied into DVC's cache, so that
+    `dvc status` takes them for recorded.
+    """
+    from reclip.versioning import verify
+
+    verdict = verify.verify(plan, copy=not no_copy)
+    for line in verify.report(verdict, short=short):
+        click.echo(line)
+    if not verdict.same:
+        sys.exit(1)
 
 
 @click.command()

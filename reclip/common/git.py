@@ -21,6 +21,12 @@ def is_repository() -> bool:
     return git("rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
 
 
+def committed(path: str | Path) -> str | None:
+    """Return the text of a file in git's last commit; None if there is no commit or file."""
+    done = git("show", f"HEAD:./{Path(path).as_posix()}")
+    return None if done.returncode else done.stdout
+
+
 def ignored(paths: Iterable[Path]) -> set[Path]:
     """Return the paths that git ignores: all of them outside a repository."""
     paths = list(paths)

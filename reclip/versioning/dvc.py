@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from reclip.common.errors import ReclipError
@@ -59,6 +60,41 @@ def attempt(*arguments: str) -> ReclipError | None:
     except ReclipError as error:
         return error
     return None
+
+
+def outputs_as_recorded(recorded: Mapping[str, str], *, copy: bool) -> dict[str, bool]:
+    """Return for each output whether it has its recorded md5, as DVC computes it.
+
+    The outputs and dvc.lock stay as they are.
+
+    Args:
+        recorded: the md5 of each output of dvc.yaml, by path.
+        copy: copy an output that has it into DVC's cache, where `dvc status` looks first.
+
+    Raises ReclipError: DVC cannot read an output or write its cache.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo, lock_repo
+
+    found = dict.fromkeys(recorded, False)
+    try:
+        with Repo() as repo, lock_repo(repo):
+            outputs = [out for stage in repo.index.stages for out in stage.outs]
+            for path, out in {relative_path(out.fs_path): out for out in outputs}.items():
+                if path in recorded and out.exists:
+                    found[path] = out.get_hash().value == recorded[path]
+                    if found[path] and copy:
+                        out.commit(relink=False)
+    except (DvcException, OSError) as error:
+        raise ReclipError(
+            f"DVC cannot read the results or write its cache: {sentence(str(error))}"
+        ) from error
+    return found
+
+
+def relative_path(path: str) -> str:
+    """Return a path as dvc.lock writes it: from the project's folder."""
+    return Path(os.path.relpath(path)).as_posix()
 
 
 def default_remote() -> str | None:

@@ -80,6 +80,10 @@ INSTEAD = {
     ),
     r"dvc push": ("", "no remote; tests/workflow/test_dvc_share.py has one"),
     r"reclip restore": ("reclip restore --help", "no remote; test_dvc_share.py has one"),
+    r"reclip verify": (
+        "reclip verify --help",
+        "nothing was committed; test_verify.py has a record",
+    ),
     r"dvc remote .*": ("", "no bucket or server; tests/workflow/test_dvc_s3.py has one"),
     r"docker build .*": ("", "builds an image of 6 GB"),
     r"cd /(?:share|volume)/reclip": ("", "no such disk"),

@@ -19,7 +19,7 @@ from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from support.project_copy import Checkout, make_checkout
-from support.stand_ins import Project
+from support.stand_ins import Project, use_dvc
 
 RESULTS = Path("results/tiny")
 
@@ -146,18 +146,20 @@ def test_training_labels_reach_the_linear_probe_alone(project, tiny_plan, monkey
     assert differing == {"runs/probe/probe/seed-0/weights.safetensors"}
 
 
-def test_dvc_reaches_the_same_tables(finished, tmp_path):
-    """`dvc repro` in a new repository, with the dvc.yaml generated from the same plan."""
+def test_dvc_reaches_the_same_bytes(finished, tmp_path):
+    """`dvc repro` in a new repository; a clone with Snakemake's results has the recorded ones."""
     own = Project(tmp_path / "dvc", forked=True, computes=True)
     shutil.copytree(
         finished.folder, own.folder, ignore=shutil.ignore_patterns("results", ".snakemake")
     )
-    (own.folder / ".gitignore").write_text("results/\n__pycache__/\n")
-    (own.folder / ".dvcignore").write_text("__pycache__\n")
-    own.run("git", "init", "--quiet")
-    own.run("dvc", "init", "--quiet")
-    own.run("reclip", "dvc")
+    use_dvc(own.folder)
     own.run("dvc", "repro", "--quiet")
     assert tables(own.folder) == tables(finished.folder)
     assert "up to date" in own.run("dvc", "repro")
     assert own.planned() == set()
+    own.commit()
+    clone = own.clone(tmp_path / "clone")
+    shutil.copytree(finished.folder / "results", clone.folder / "results", dirs_exist_ok=True)
+    assert "All 21 results are the same bytes as recorded." in clone.run("reclip", "verify")
+    assert "Data and pipelines are up to date." in clone.run("dvc", "status")
+    assert clone.run("git", "status", "--short", "--untracked-files=no") == ""
