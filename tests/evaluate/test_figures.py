@@ -186,7 +186,7 @@ def test_masks_show_ignored_pixels_and_classes_apart() -> None:
     ]  # fmt: skip
 
 
-def test_figures_compare_the_checked_runs_and_runs_with_equal_settings() -> None:
+def test_figures_compare_runs_with_equal_settings() -> None:
     params = yaml.safe_load(preset_text("mini"))
     expected = {"query": "ade-query", "rectified": "ade-ref-pe", "distilled": "ade-distill"}
     plan = Plan(validate(Params, params))
