@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from reclip.common.hashing import cached_sha256
 from reclip.config.resolve import Experiment
 from reclip.data.photos import digest_of_photos
+from reclip.pipeline.artifacts import CHECK_FACTS
 from reclip.pipeline.job import Job, seed_part
 from reclip.pipeline.stages import STAGES
 from reclip.weights import identity
@@ -40,7 +41,7 @@ FIGURES = (
 def check_files(tables: Iterable[str]) -> tuple[str, ...]:
     """Return the names of the check's files, below its folder."""
     of_tables = (f"{table}.md" for table in tables)
-    return "check.md", "check.json", "verdicts.csv", "tables.csv", *of_tables
+    return "check.md", CHECK_FACTS, "verdicts.csv", "tables.csv", *of_tables
 
 
 def gallery_files(datasets: Collection[str]) -> dict[str, str]:

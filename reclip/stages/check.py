@@ -11,7 +11,7 @@ from reclip.common.templates import fill
 from reclip.evaluate import results_table, verdicts
 from reclip.evaluate.results_table import COLUMNS, Found
 from reclip.evaluate.verdicts import Difference, Pair
-from reclip.pipeline.artifacts import SCORES_FILE
+from reclip.pipeline.artifacts import CHECK_FACTS, SCORES_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
@@ -66,7 +66,7 @@ def main(job: Job) -> None:
             for dataset, of in gains.items()
         },
     }
-    write_json(job.folder / "check.json", facts)
+    write_json(job.folder / CHECK_FACTS, facts)
     finish(job, list(job.outputs))
 
 

@@ -52,7 +52,7 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path, tiny_params) ->
             ["'check.seeds'", "one seed has no interval: give at least two"],
         ),
         ({"check": {"seeds": [3, 3]}}, ["'check.seeds'", "is given twice"]),
-        ({"check": {"query": "query"}}, ["'check.query'", "'seeds'"]),
+        ({"check": {"query": "query"}}, ["unknown key 'check.query'; known: seeds"]),
         ({"experiment": "a b"}, ["'experiment'"]),
         ({"runs": {"../up": {"dataset": "voc", "method": "query"}}}, ["'runs.../up'", "pattern"]),
         ({"datasets": {"voc 2": {}}}, ["'datasets.voc 2'"]),

@@ -52,7 +52,8 @@ def real_plan(tiny_plan: Callable[..., Plan]) -> Callable[..., Plan]:
     """`real_plan(changes)`: the tiny experiment on VOC's photos, none of which exists here."""
 
     def make(changes: dict[str, Any] | None = None) -> Plan:
-        return tiny_plan({"datasets": REAL, "runs": RUNS, "tables": None, **(changes or {})})
+        real = {"datasets": REAL, "runs": RUNS, "tables": None, "check": None}
+        return tiny_plan({**real, **(changes or {})})
 
     return make
 
@@ -154,7 +155,8 @@ def test_disabled_parts_of_a_run_cost_nothing(real_plan: Callable[..., Plan]) ->
 
 def test_each_seed_costs_the_same_and_only_teachers_write_masks(tiny_plan) -> None:
     def works(seeds: int, stage: str) -> list[Work]:
-        costs = job_costs(Facts(tiny_plan({"seeds": {"rectify": list(range(seeds))}})))
+        changes = {"seeds": {"rectify": list(range(seeds))}, "check": None}
+        costs = job_costs(Facts(tiny_plan(changes)))
         return costs[costs["stage"] == stage]["work"].to_list()
 
     assert works(3, "rectify") == 3 * works(1, "rectify")
@@ -402,7 +404,7 @@ def test_the_readme_command_fills_both_blocks(tiny_plan, tmp_path, monkeypatch) 
     table.parent.mkdir(parents=True)
     table.write_text("a table\n", encoding="utf-8")
     without = with_tables(f"{BEGIN}{END}", plan)
-    assert without == f"{BEGIN}\n\na table\n\n{END}"
+    assert without == f"{BEGIN}\n\n2 seeds: `make demo`.\n\na table\n\n{END}"
     both = with_tables(f"{without}{COST_BEGIN}{COST_END}", plan)
     assert both == f"{without}{COST_BEGIN}\n\n{paper_cost()}\n\n{COST_END}"
 

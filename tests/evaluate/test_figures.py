@@ -194,12 +194,12 @@ def test_figures_compare_runs_with_equal_settings() -> None:
     job = plan.job("plot", "mini")
     assert len({other.receipt for other in job.inputs.values()}) == len(job.inputs)
 
-    del params["check"]  # then overrides decide, not the order
+    # Overrides decide, not the order.
     params["runs"] = dict(reversed(params["runs"].items()))
     assert Plan(validate(Params, params)).experiment.compared("ade") == expected
 
     params["runs"] = {"ade-ref": {**params["runs"]["ade-ref"]}}  # the only one there is
-    plan = Plan(validate(Params, {**params, "tables": {}}))
+    plan = Plan(validate(Params, {**params, "tables": {}, "check": None}))
     assert plan.experiment.compared("ade") == {"rectified": "ade-ref"}
     assert plan.job("plot", "mini").settings["pictured"] == "ade"
 
