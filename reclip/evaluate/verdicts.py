@@ -164,7 +164,7 @@ def sentences(found: Sequence[Pair], experiment: str) -> list[str]:
         if named := [pair for pair in found if pair.verdict == verdict]:
             said.append(f"{verdict.capitalize()}: {_listed(named)}.")
     if len(said) > 1:
-        said[0] += " Differences are in points of mIoU, with their 95% intervals."
+        said[0] += " Numbers are first minus second row in points of mIoU, with the 95% interval."
     return said
 
 

@@ -94,8 +94,7 @@ IN_PROCESS = tuple(
     f"reclip {name}" for name in ("init", "compat", "plan", "predict", "export", "annotations")
 )
 # The runs of `mini` that the commands need.
-RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-check-ref-pe",
-        "voc-check-distill")  # fmt: skip
+RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill")
 
 GATHER = '''
 import numpy as np

@@ -107,8 +107,8 @@ def test_the_markdown_has_a_column_for_each(made: Plan) -> None:
         "| Ours |  | 58.5 | 64.0 ± 1.4 (2 seeds) | measured (whole, own size) |",
     ]
     assert lines[8] == (
-        "Of 1 pair that the paper orders, 0 hold, 0 are reversed and 1 is undecided. Differences "
-        "are in points of mIoU, with their 95% intervals."
+        "Of 1 pair that the paper orders, 0 hold, 0 are reversed and 1 is undecided. Numbers are "
+        "first minus second row in points of mIoU, with the 95% interval."
     )
     assert lines[10] == "Undecided: voc: Ours over Query 4.0 (-8.7 to 16.7)."
     assert lines[12] == "The CLIP weights are the packaged mini-clip, trained on drawn scenes."
