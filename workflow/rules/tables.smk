@@ -49,7 +49,12 @@ use rule stage as check with:
     input:
         needs("check"),
     output:
-        [f"{RESULTS}/check/{name}" for name in check_files(PLAN.params.tables)],
+        report(
+            f"{RESULTS}/check/check.md",
+            category="Check",
+            caption="../report/check.rst",
+        ),
+        [f"{RESULTS}/check/{name}" for name in check_files(PLAN.params.tables)[1:]],
         f"{RESULTS}/check/receipt.json",
     log:
         f"{LOGS}/check.log",
