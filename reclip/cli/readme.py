@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
+from pathlib import Path
+
 import yaml
 
 from reclip.common.errors import ReclipError
+from reclip.common.files import read_json
 from reclip.config.load import validate
 from reclip.config.models import Params
+from reclip.pipeline.artifacts import CHECK_FACTS
+from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 
 BEGIN, END = "<!-- tables: begin (reclip readme) -->", "<!-- tables: end -->"
@@ -14,20 +20,55 @@ COST_BEGIN, COST_END = "<!-- cost: begin (reclip readme) -->", "<!-- cost: end -
 
 
 def with_tables(text: str, plan: Plan) -> str:
-    """Return `text` with all tables, and the check over seeds, between the table markers.
+    """Return `text` with all tables between the table markers.
 
-    If `text` has cost markers, the costs of the paper's experiments go between them.
+    They are those of the check, with its verdicts, if it was made from the present settings and
+    code; else those of the demo. If `text` has cost markers, the costs of the paper's experiments
+    go between them.
     Raises ReclipError: the table markers, an end marker or a table are missing.
     """
     _require_markers(text, BEGIN, END)
-    paths = [plan.job("tabulate", table).outputs[1] for table in plan.params.tables]
-    if plan.params.check:
-        paths.append(plan.job("check", plan.params.experiment).outputs[0])
-    if missing := next((path for path in paths if not path.is_file()), None):
-        raise ReclipError(f"'{missing}' is missing: run `snakemake` and `snakemake mini_check`")
-    blocks = [path.read_text(encoding="utf-8").strip() for path in paths]
-    text = between(text, BEGIN, END, "\n\n".join(blocks))
+    text = between(text, BEGIN, END, "\n\n".join(_of_check(plan) or _of_demo(plan)))
     return between(text, COST_BEGIN, COST_END, paper_cost()) if COST_BEGIN in text else text
+
+
+def _of_check(plan: Plan) -> list[str] | None:
+    """Return the check's tables and the first part of its page; None if it is stale or absent."""
+    check = plan.params.check
+    if not check:
+        return None
+    job = plan.job("check", plan.params.experiment)
+    if not _is_fresh(job):
+        return None
+    said = f"{len(check.seeds)} seeds: `snakemake {job.id}_check`."
+    tables = [_text(job.folder / f"{table}.md") for table in plan.params.tables]
+    page, _, _ = _text(job.outputs[0]).partition("\n### ")
+    return [said, *tables, page.strip()]
+
+
+def _is_fresh(job: Job) -> bool:
+    """Return whether the check's results are those of its job.
+
+    One of them says so itself, because git has no receipts.
+    """
+    try:
+        said = read_json(job.folder / CHECK_FACTS)["job"]
+    except (OSError, JSONDecodeError, KeyError, TypeError):
+        return False
+    return said == job.digest and all(path.is_file() for path in job.outputs)
+
+
+def _of_demo(plan: Plan) -> list[str]:
+    paths = [plan.job("tabulate", table).outputs[1] for table in plan.params.tables]
+    if missing := next((path for path in paths if not path.is_file()), None):
+        raise ReclipError(f"'{missing}' is missing: run `snakemake`")
+    counts = sorted({len(plan.experiment.seeds(run)) for run in plan.experiment.tabled} - {0})
+    number = " or ".join(map(str, counts or [1]))
+    return [f"{number} seed{'s' * (number != '1')}: `make demo`.", *map(_text, paths)]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip()
 
 
 def between(text: str, begin: str, end: str, block: str) -> str:

@@ -29,7 +29,7 @@ def status(plan: Plan, verify: bool) -> None:
 
 @click.command()
 @plan_option
-@click.option("--check", is_flag=True, help="Include the jobs of the check.")
+@click.option("--check", is_flag=True, help="Include the check and its seeds.")
 @click.option("--plan", "only_plan", is_flag=True, help="Run the first stage of dvc.yaml instead.")
 def dvc(plan: Plan, check: bool, only_plan: bool) -> None:
     """Write dvc.yaml from the settings, with the same jobs as in Snakemake."""

@@ -11,7 +11,20 @@ between letters or digits has none."""
 
 def md(text: str) -> str:
     """Return `text` on one line, so that Markdown shows it as it is."""
-    return _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+    return _escaped(" ".join(text.split()))
+
+
+def prose(text: str) -> str:
+    """Return a sentence on one line: between backticks it is code, elsewhere shown as it is."""
+    text = " ".join(text.split())
+    parts = text.split("`")
+    if len(parts) % 2 == 0 or not all(part.strip() for part in parts[1::2]):
+        return _escaped(text)  # not all backticks are around code
+    return "".join(code(part) if k % 2 else _escaped(part) for k, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return _MARKS.sub(r"\\\g<0>", text)
 
 
 def code(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Checks of an experiment as a whole: runs, tables and the check must name things that exist."""
+"""Checks of an experiment as a whole: runs and tables must name things that exist."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Collection
 
 from reclip.common.errors import ReclipError
 from reclip.common.text import nearest
-from reclip.config.models import Check, Params, RunSettings
-from reclip.config.resolve import METHODS, Experiment
+from reclip.config.models import Params, RunSettings
+from reclip.config.resolve import Experiment
 
 
 def check_experiment(experiment: Experiment, rules: Collection[str] = ()) -> None:
-    """Check every run, table and the check.
+    """Check every run and table, and that the check has rows to compare.
 
     rules: names of Snakemake's rules, which no table may have.
     Raises ReclipError: a name is unknown or a rule's, or the named run does not fit.
@@ -26,8 +26,11 @@ def check_experiment(experiment: Experiment, rules: Collection[str] = ()) -> Non
                 if cell.run is not None:
                     at = f"tables.{table}.rows.{i}.cells.{column}.run"
                     require_measured(experiment, cell.run, at)
-    if params.check:
-        _check_check(experiment, params.check)
+    if params.check and not experiment.tabled:
+        raise ReclipError(
+            "params: 'check' compares the measured rows of tables, but no cell under `tables` "
+            "names a run: add one, or remove 'check'"
+        )
 
 
 def _check_tables_are_no_rules(params: Params, rules: Collection[str]) -> None:
@@ -122,23 +125,4 @@ def _check_head(experiment: Experiment, run: str, settings: RunSettings) -> None
         raise ReclipError(
             f"params: 'runs.{run}.distill.head': teacher '{settings.teacher}' has no head "
             f"'{head}': choose 'query' or another teacher"
-        )
-
-
-def _check_check(experiment: Experiment, check: Check) -> None:
-    """The check compares seed by seed, so its three runs must teach one another."""
-    runs = experiment.params.runs
-    for role, run in check.model_dump().items():
-        require_measured(experiment, run, f"check.{role}")
-        method = METHODS[role]
-        if runs[run].method != method:
-            raise ReclipError(f"params: 'check.{role}': '{run}' is not a run of method {method}")
-    if runs[check.query].dataset != runs[check.rectified].dataset:
-        raise ReclipError(
-            f"params: 'check.query': '{check.query}' must be on the dataset of '{check.rectified}'"
-        )
-    if runs[check.distilled].teacher != check.rectified:
-        raise ReclipError(
-            f"params: 'check.distilled': the teacher of '{check.distilled}' must be "
-            f"'{check.rectified}'"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from reclip.config.base import Name, Seed, Seeds, Settings, without_password
 from reclip.config.sources import Source
@@ -275,11 +275,16 @@ class Table(Settings):
 
 
 class Check(Settings):
-    """The runs that `snakemake <experiment>_check` compares, seed by seed."""
+    """Seeds over which `snakemake <experiment>_check` compares the measured rows of the tables."""
 
-    query: str
-    rectified: str
-    distilled: str
+    seeds: Seeds
+
+    @field_validator("seeds")
+    @classmethod
+    def _several(cls, seeds: Seeds) -> Seeds:
+        if len(seeds) < 2:
+            raise ValueError("one seed has no interval: give at least two")
+        return tuple(sorted(seeds))
 
 
 class Params(Settings):

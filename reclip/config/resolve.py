@@ -12,7 +12,7 @@ from reclip.config.models import DATASET_SECTIONS, RUN_SECTIONS, ClipSettings, P
 from reclip.config.sources import Source
 
 METHODS = {"query": "query", "rectified": "rectify", "distilled": "distill"}
-"""The roles that the check and the figures compare, and the method of each."""
+"""The roles that the check's steps and the figures compare, and the method of each."""
 
 
 class Experiment:
@@ -93,35 +93,53 @@ class Experiment:
 
     # Runs
 
-    def seeds(self, run: str) -> tuple[int, ...]:
-        """Return the seeds of a run; none for method query, which trains nothing."""
+    def seeds(self, run: str, check: bool = False) -> tuple[int, ...]:
+        """Return the seeds of a run; none for method query, which trains nothing.
+
+        check: with those that the check adds.
+        """
         settings = self.params.runs[run]
         if settings.method == "query":
             return ()
-        return settings.seeds or getattr(self.params.seeds, settings.method)
+        own = settings.seeds or getattr(self.params.seeds, settings.method)
+        if check and run in self.checked:
+            return tuple(sorted({*own, *self.params.check.seeds}))
+        return own
 
     @cached_property
-    def _seeds_of_students(self) -> dict[str, set[int]]:
-        found = defaultdict(set)
+    def _students(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
         for run, settings in self.params.runs.items():
             if settings.teacher:
-                found[settings.teacher] |= set(self.seeds(run))
+                found[settings.teacher].append(run)
         return found
 
-    def taught_seeds(self, teacher: str) -> tuple[int, ...] | None:
-        """Return the seeds whose masks a student learns from; None if `teacher` has no student."""
-        if teacher not in self._seeds_of_students:
+    def taught_seeds(self, teacher: str, check: bool = False) -> tuple[int, ...] | None:
+        """Return the seeds whose masks a student learns from; None if `teacher` has no student.
+
+        check: with those that the check adds.
+        """
+        if teacher not in self._students:
             return None
         if self.params.runs[teacher].method == "query":
             return ()
-        return tuple(sorted(self._seeds_of_students[teacher]))
+        students = self._students[teacher]
+        return tuple(sorted({seed for run in students for seed in self.seeds(run, check)}))
 
     @cached_property
-    def check_only(self) -> set[str]:
-        """Runs that only `check` needs: plain `snakemake` leaves them to `<experiment>_check`."""
-        tabled = {run for table in self.params.tables for run in self.table_runs(table)}
-        check = self.params.check
-        return {run for run in check.model_dump().values() if run not in tabled} if check else set()
+    def tabled(self) -> list[str]:
+        """The runs that a table measures, each once."""
+        runs = (run for table in self.params.tables for run in self.table_runs(table))
+        return list(dict.fromkeys(runs))
+
+    @cached_property
+    def checked(self) -> frozenset[str]:
+        """The runs that also have the check's seeds: those of tables, and all they learn from."""
+        found = list(self.tabled) if self.params.check else []
+        for run in found:  # grows
+            settings = self.params.runs[run]
+            found += [named for named in (settings.teacher, settings.student) if named]
+        return frozenset(found)
 
     def table_runs(self, table: str) -> list[str]:
         """Return the runs of a table's measured cells, in order."""
@@ -131,8 +149,8 @@ class Experiment:
     def compared(self, dataset: str) -> dict[str, str]:
         """Return role (query, rectified, distilled) to the run that the figures show for it.
 
-        Of a dataset's runs of a method, the first is taken that is not for `check` alone, learns
-        from the rectified run, and has no overrides; in this order of importance.
+        Of a dataset's runs of a method, the first is taken that learns from the rectified run and
+        has no overrides; in this order of importance.
         """
         found: dict[str, str] = {}
         for role, method in METHODS.items():
@@ -140,7 +158,18 @@ class Experiment:
             for run in self._runs_of[dataset, method]:
                 settings = self.params.runs[run]
                 untaught = settings.teacher not in (None, found.get("rectified"))
-                ranks[run] = run in self.check_only, untaught, bool(getattr(settings, method, {}))
+                ranks[run] = untaught, bool(getattr(settings, method, {}))
             if ranks:
                 found[role] = min(ranks, key=ranks.get)
+        return found
+
+    @cached_property
+    def steps(self) -> dict[str, dict[str, str]]:
+        """The runs of `compared` that the check measures, by dataset with labels and role."""
+        found = {}
+        for dataset in filter(self.labelled, self.params.datasets):
+            runs = self.compared(dataset).items()
+            found[dataset] = {
+                role: run for role, run in runs if role == "query" or run in self.checked
+            }
         return found

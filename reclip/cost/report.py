@@ -11,6 +11,7 @@ from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
 from reclip.cost.machines import DEFAULT_GPU, GPUS, PREFETCHING, TRAINING, Rates, Work, seconds
 from reclip.cost.stage_work import WORK_OF, Facts
+from reclip.pipeline import recipes
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES
 
@@ -20,7 +21,7 @@ def job_costs(facts: Facts) -> pd.DataFrame:
 
     Columns: stage; id; seed; dataset ("" for tables and figures); trainings (1 for a job that
     trains); work; loaders (threads that prefetch for it); for_check (only `<experiment>_check` asks
-    for its run).
+    for its seed).
     """
     rows = [
         {
@@ -31,12 +32,13 @@ def job_costs(facts: Facts) -> pd.DataFrame:
             "trainings": int(stage in TRAINING),
             "work": work,
             "loaders": facts.plan.params.compute.loaders if stage in PREFETCHING else 0,
-            "for_check": of == "run" and id in facts.experiment.check_only,
+            "for_check": stage == "check" or seed not in own,
         }
         for stage, of in ((stage, STAGES[stage].names) for stage in STAGES)
         for id in facts.plan.ids(stage)
         # A run's seeds do the same work.
         for work in [WORK_OF[stage](facts, id) if stage in WORK_OF else Work()]
+        for own in [recipes.seeds(facts.experiment, stage, id, check=False)]
         for seed in facts.plan.seeds(stage, id)
     ]
     # Of objects, or pandas would make NaN of None.

@@ -18,3 +18,6 @@ DISTANCE_FILE = "distance.csv"
 
 DISTANCE_COLUMNS = ("from", "to", "objects", "miou")
 """Of DISTANCE_FILE; joined over the seeds, with a column `seed` before them."""
+
+CHECK_FACTS = "check.json"
+"""The verdicts of a check in numbers, with the digest of its job."""

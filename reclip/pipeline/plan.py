@@ -26,7 +26,7 @@ class Plan:
         experiment: the resolved settings.
         root: the folder of the results.
         file: the settings file, as commands in messages name it.
-    Raises ReclipError: a run, table or check names something that does not exist.
+    Raises ReclipError: a run or table names something that does not exist.
     """
 
     def __init__(self, params: Params, file: str | Path = PARAMS):
@@ -50,7 +50,10 @@ class Plan:
         return self._ids[stage]
 
     def seeds(self, stage: str, id: str) -> tuple[int | None, ...]:
-        """Return the seeds of the jobs of a stage on `id`; None for its one job without a seed."""
+        """Return the seeds of the jobs of a stage on `id`; None for its one job without a seed.
+
+        They are the run's own and those that the check adds.
+        """
         return recipes.seeds(self.experiment, stage, id)
 
     def job(self, stage: str, id: str, seed: int | None = None) -> Job:
@@ -96,7 +99,7 @@ class Plan:
         ]
 
     def trained(self, run: str) -> list[Job]:
-        """Return the jobs that hold a run's weights, a seed each."""
+        """Return the jobs that hold a run's weights, one for each of its own seeds."""
         seeds = self.experiment.seeds(run) or (None,)
         return [recipes.trained(self, run, seed) for seed in seeds]
 
@@ -107,8 +110,8 @@ class Plan:
 
     @cached_property
     def targets(self) -> list[Job]:
-        """The jobs that plain `snakemake` asks for: no job of the check alone."""
-        runs = [run for run in self.params.runs if run not in self.experiment.check_only]
+        """The jobs that plain `snakemake` asks for: neither the check nor its additional seeds."""
+        runs = list(self.params.runs)
         students = [run for run in runs if self.params.runs[run].method == "distill"]
         always = ("tabulate", "plot", "summarise")
         return [

@@ -7,7 +7,7 @@ stage with a job a seed also gets the seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from reclip.common.hashing import cached_sha256
 from reclip.config.resolve import Experiment
 from reclip.data.photos import digest_of_photos
+from reclip.pipeline.artifacts import CHECK_FACTS
 from reclip.pipeline.job import Job, seed_part
 from reclip.pipeline.stages import STAGES
 from reclip.weights import identity
@@ -35,6 +36,12 @@ FIGURES = (
     "bias.png",
 )
 """The figures of the report, drawn by `reclip.stages.plot`."""
+
+
+def check_files(tables: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the check's files, below its folder."""
+    of_tables = (f"{table}.md" for table in tables)
+    return "check.md", CHECK_FACTS, "verdicts.csv", "tables.csv", *of_tables
 
 
 def gallery_files(datasets: Collection[str]) -> dict[str, str]:
@@ -78,19 +85,22 @@ def ids(experiment: Experiment, stage: str) -> list[str]:
     return [params.experiment] if needed[stage] else []
 
 
-def seeds(experiment: Experiment, stage: str, run: str) -> tuple[int | None, ...]:
-    """Return the seeds of a run that a stage has jobs for; None: one job, without a seed."""
+def seeds(
+    experiment: Experiment, stage: str, run: str, check: bool = True
+) -> tuple[int | None, ...]:
+    """Return the seeds of a run that a stage has jobs for; None: one job, without a seed.
+
+    check: with the seeds that only the check needs.
+    """
     if STAGES[stage].kind != "seed":
         return (None,)
-    if stage == "pseudo-mask":
-        return experiment.taught_seeds(run) or (None,)
-    return experiment.seeds(run) or (None,)
+    of = experiment.taught_seeds if stage == "pseudo-mask" else experiment.seeds
+    return of(run, check) or (None,)
 
 
 def rectified(experiment: Experiment) -> list[str]:
-    """Return the rectified runs that plain `snakemake` trains."""
-    runs = experiment.params.runs.items()
-    return [r for r, s in runs if s.method == "rectify" and r not in experiment.check_only]
+    """Return the rectified runs."""
+    return [run for run, s in experiment.params.runs.items() if s.method == "rectify"]
 
 
 @dataclass
@@ -258,7 +268,8 @@ def evaluate(jobs: Jobs, run: str, seed: int | None) -> Recipe:
 
 @recipe("runs/{}/gather")
 def gather(jobs: Jobs, run: str) -> Recipe:
-    own, found = jobs.experiment.params.runs[run], seeds(jobs.experiment, "evaluate", run)
+    own = jobs.experiment.params.runs[run]
+    found = seeds(jobs.experiment, "evaluate", run, check=False)
     inputs = {seed_part(seed): jobs.job("evaluate", run, seed) for seed in found}
     settings = {"dataset": own.dataset, "method": own.method, "seeds": jobs.experiment.seeds(run)}
     return Recipe(settings, inputs, (f"runs/{run}/metrics.json",))
@@ -295,19 +306,24 @@ def package(jobs: Jobs, run: str) -> Recipe:
     return Recipe(settings, inputs)
 
 
+def _weights(experiment: Experiment, table: str) -> list[str]:
+    """Return the weights that a table's measured cells start from, a sentence each."""
+    tabled, runs = experiment.table_runs(table), experiment.params.runs
+    students = {runs[run].student or run for run in tabled}  # a probe's weights are its student's
+    students = [experiment.distill(r) for r in students if runs[r].method == "distill"]
+    weights = [identity.describe(experiment.clip)] if tabled else []
+    return weights + sorted(set(map(identity.describe_backbone, students)))
+
+
 @recipe("tables")
 def tabulate(jobs: Jobs, table: str) -> Recipe:
     experiment, params = jobs.experiment, jobs.experiment.params
     inputs = {run: jobs.job("gather", run) for run in experiment.table_runs(table)}
-    # The weights that the measured cells start from, a sentence each; a probe's are its student's.
-    students = {params.runs[run].student or run for run in inputs}
-    students = [experiment.distill(r) for r in students if params.runs[r].method == "distill"]
-    weights = [identity.describe(experiment.clip)] if inputs else []
     settings = {
         "table": params.tables[table],
         "experiment": params.experiment,
         "datasets": list(params.datasets),
-        "weights": weights + sorted(set(map(identity.describe_backbone, students))),
+        "weights": _weights(experiment, table),
     }
     outputs = tuple(f"tables/{table}.{kind}" for kind in ("csv", "md", "html"))
     return Recipe(settings, inputs, outputs)
@@ -319,8 +335,6 @@ def plot(jobs: Jobs, name: str) -> Recipe:
     labelled = filter(experiment.labelled, params.datasets)
     compared = {d: runs for d in labelled if (runs := experiment.compared(d))}
     pictured = next(iter(compared), None)
-    if params.check:
-        pictured = params.runs[params.check.query].dataset
     gathered = [jobs.job("gather", run) for runs in compared.values() for run in runs.values()]
     evaluations = [job for one in gathered for job in one.inputs.values()]
     # The figures predict again, from the inputs of the evaluations.
@@ -333,9 +347,22 @@ def plot(jobs: Jobs, name: str) -> Recipe:
 
 @recipe("check")
 def check(jobs: Jobs, name: str) -> Recipe:
-    settings = jobs.experiment.params.check
-    inputs = {run: jobs.job("gather", run) for run in settings.model_dump().values()}
-    return Recipe({"check": settings}, inputs, ("check/check.md",))
+    experiment, params = jobs.experiment, jobs.experiment.params
+    runs = [*experiment.tabled, *(run for of in experiment.steps.values() for run in of.values())]
+    inputs = {
+        f"{run}/{seed_part(seed)}": jobs.job("evaluate", run, seed)
+        for run in dict.fromkeys(runs)
+        for seed in (params.check.seeds if experiment.seeds(run) else (None,))
+    }
+    settings = {
+        "seeds": params.check.seeds,
+        "tables": params.tables,
+        "experiment": params.experiment,
+        "datasets": list(params.datasets),
+        "weights": {table: _weights(experiment, table) for table in params.tables},
+        "steps": experiment.steps,
+    }
+    return Recipe(settings, inputs, tuple(f"check/{file}" for file in check_files(params.tables)))
 
 
 @recipe("summary")

@@ -49,7 +49,7 @@ _ORDERED = (
     Stage("package", "run", "Write a trained model and its model card."),
     Stage("tabulate", "table", "Write one of the tables."),
     Stage("plot", "experiment", "Draw the figures."),
-    Stage("check", "experiment", "Compare Query, rectified and distilled over the seeds."),
+    Stage("check", "experiment", "Compare the rows of all tables over more seeds."),
     Stage("summarise", "experiment", "Summarise the results on unlabelled photos, with advice."),
 )  # fmt: skip
 

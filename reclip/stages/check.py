@@ -1,38 +1,108 @@
-"""Stage `check`: is rectified CLIP better than CLIP, and a distilled student better than both?"""
+"""Stage `check`: the tables over more seeds, and a verdict on each pair that the paper orders."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from pathlib import Path
+
 from reclip.common.files import read_json, write_json, write_text
-from reclip.evaluate.statistics import summarise
+from reclip.common.tables import write_table
+from reclip.common.templates import fill
+from reclip.evaluate import results_table, verdicts
+from reclip.evaluate.results_table import COLUMNS, Found
+from reclip.evaluate.verdicts import Difference, Pair
+from reclip.pipeline.artifacts import CHECK_FACTS, SCORES_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
+TABLE_COLUMNS = (*COLUMNS[:8], "low", "high", *COLUMNS[8:])
+VERDICT_COLUMNS = (
+    "dataset", "higher", "lower", "tables", "paper", "ours", "low", "high", "seeds", "verdict",
+    "higher_run", "lower_run",
+)  # fmt: skip
+
+STEPS = (("rectified", "query"), ("distilled", "rectified"))
+"""The steps of the method: a role, and the one that it improves on."""
+
 
 def main(job: Job) -> None:
-    """Write check.json and check.md: the differences, seed by seed, with 95% intervals.
-
-    A single seed has no interval. Then the check does not say whether the difference is real.
-    """
-    scores = {}
-    for role, run in job.settings["check"].model_dump().items():
-        metrics = read_json(job.inputs[run].outputs[0])
-        scores[role] = {r["seed"]: r["miou"] for r in metrics["seeds"]}
-    query, rectified = scores["query"][None], scores["rectified"]
-    gains = {
-        "rectified - query": [v - query for v in rectified.values()],
-        "distilled - rectified": [v - rectified[seed] for seed, v in scores["distilled"].items()],
+    """Write a Markdown file of each table, tables.csv, verdicts.csv, check.json and check.md."""
+    settings, jobs = job.settings, defaultdict(list)
+    for evaluation in job.inputs.values():
+        jobs[evaluation.id].append(evaluation)
+    found = {run: measure(evaluations) for run, evaluations in jobs.items()}
+    rows, ordered = [], []
+    for name, table in settings["tables"].items():
+        cells = results_table.cells(table, found)
+        content = results_table.content(
+            name, table.title, cells, settings["datasets"], settings["experiment"]
+        )
+        if settings["weights"][name]:
+            content["notes"].append(" ".join(settings["weights"][name]))
+        content["notes"] += results_table.doubts(cells, jobs)
+        results_table.write(job.folder / f"{name}.md", content)
+        rows += results_table.tidy(name, cells)
+        ordered += results_table.ordered(name, cells, settings["datasets"])
+    pairs, gains = verdicts.pairs(ordered), steps(settings["steps"], found)
+    text = (tuple(row[name] for name in TABLE_COLUMNS) for row in rows)
+    write_table(job.folder / "tables.csv", TABLE_COLUMNS, text)
+    write_table(job.folder / "verdicts.csv", VERDICT_COLUMNS, map(verdict_row, pairs))
+    write_text(
+        job.folder / "check.md",
+        fill(
+            Path(__file__).with_suffix(".md.j2"),
+            pairs=pairs,
+            gains=gains,
+            seeds=settings["seeds"],
+            verdicts=verdicts,
+        ),
+    )
+    facts = {
+        "job": job.digest,
+        "seeds": settings["seeds"],
+        "pairs": verdicts.counts(pairs),
+        "steps": {
+            dataset: {step: facts_of(gain) for step, gain in of.items()}
+            for dataset, of in gains.items()
+        },
     }
-    text = "| difference (mIoU points) | seeds | mean | 95% interval | above 0 |\n"
-    text += "|---|---|---|---|---|\n"
-    results = {}
-    for name, values in gains.items():
-        found = summarise(values)
-        low, high = found["low"], found["high"]
-        results[name] = {"values": values, "mean": found["mean"], "low": low, "high": high}
-        interval, above = "–", "unknown: one seed"
-        if low is not None:
-            interval, above = f"{low:.2f} to {high:.2f}", "yes" if low > 0 else "no"
-        text += f"| {name} | {found['n']} | {found['mean']:.2f} | {interval} | {above} |\n"
-    write_json(job.folder / "check.json", results)
-    write_text(job.outputs[0], text)
-    finish(job, [job.folder / "check.json", *job.outputs])
+    write_json(job.folder / CHECK_FACTS, facts)
+    finish(job, list(job.outputs))
+
+
+def measure(evaluations: list[Job]) -> Found:
+    """Return what the evaluations of a run's seeds say."""
+    scores = [read_json(one.folder / SCORES_FILE) for one in evaluations]
+    values = {one["seed"]: one["miou"] for one in scores}
+    return Found(values, results_table.protocol(scores[0]))
+
+
+def steps(
+    runs: dict[str, dict[str, str]], found: dict[str, Found]
+) -> dict[str, dict[str, Difference]]:
+    """Return the gain of each step of the method on each dataset that has both of its runs.
+
+    runs: by dataset and role.
+    """
+    gains: dict[str, dict[str, Difference]] = {}
+    for dataset, of in runs.items():
+        for better, base in STEPS:
+            if better in of and base in of:
+                gain = verdicts.difference(found[of[better]].values, found[of[base]].values)
+                gains.setdefault(dataset, {})[f"{better} - {base}"] = gain
+    return gains
+
+
+def facts_of(gain: Difference) -> dict[str, object]:
+    return {"values": gain.values, "mean": gain.mean, "low": gain.low, "high": gain.high}
+
+
+def verdict_row(pair: Pair) -> tuple:
+    """Return a row of verdicts.csv; numbers that there are not are empty."""
+    found = pair.found
+    numbers = [f"{v:.2f}" if v is not None else "" for v in (found.mean, found.low, found.high)]
+    return (
+        pair.dataset, pair.higher.row, pair.lower.row, " ".join(pair.tables),
+        f"{pair.higher.paper - pair.lower.paper:.1f}", *numbers, len(found.values), pair.verdict,
+        pair.higher.run, pair.lower.run,
+    )  # fmt: skip

@@ -36,7 +36,7 @@ HEADER = """\
 def pipeline_text(plan: Plan, *, check: bool = False) -> str:
     """Return the text of dvc.yaml.
 
-    check: include the jobs of the check, which plain `snakemake` does not make.
+    check: include the check and its additional seeds, which plain `snakemake` does not make.
     Raises ReclipError: the settings file is outside the project's folder.
     """
     jobs = plan.jobs if check else plan.default_jobs
@@ -135,8 +135,7 @@ def _stage(jobs: list[Job], option: str, untracked: set[Path]) -> dict[str, Any]
         "deps": [facts["plan"], *needs],
         "outs": [facts["out"]],
     }
-    extra = [job.folder / "check.json"] * (job.stage == "check")  # Snakemake names only check.md
-    for path in [*job.outputs, *extra]:
+    for path in job.outputs:
         # `dvc metrics` and `dvc plots` show the files that are declared as such.
         where = "metrics" if loop else "plots" if path.suffix == ".png" else "outs"
         name = facts["metrics"] if loop else path.as_posix()

@@ -47,6 +47,12 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path, tiny_params) ->
         ({"seeds": {"rectify": [0, 0]}}, ["'seeds.rectify'", "is given twice"]),
         ({"seeds": {"rectify": []}}, ["'seeds.rectify'", "at least 1 item"]),
         ({"seeds": {"rectify": [-1]}}, ["'seeds.rectify.0'", "greater than or equal to 0"]),
+        (
+            {"check": {"seeds": [3]}},
+            ["'check.seeds'", "one seed has no interval: give at least two"],
+        ),
+        ({"check": {"seeds": [3, 3]}}, ["'check.seeds'", "is given twice"]),
+        ({"check": {"query": "query"}}, ["unknown key 'check.query'; known: seeds"]),
         ({"experiment": "a b"}, ["'experiment'"]),
         ({"runs": {"../up": {"dataset": "voc", "method": "query"}}}, ["'runs.../up'", "pattern"]),
         ({"datasets": {"voc 2": {}}}, ["'datasets.voc 2'"]),

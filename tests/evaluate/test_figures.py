@@ -186,7 +186,7 @@ def test_masks_show_ignored_pixels_and_classes_apart() -> None:
     ]  # fmt: skip
 
 
-def test_figures_compare_the_checked_runs_and_runs_with_equal_settings() -> None:
+def test_figures_compare_runs_with_equal_settings() -> None:
     params = yaml.safe_load(preset_text("mini"))
     expected = {"query": "ade-query", "rectified": "ade-ref-pe", "distilled": "ade-distill"}
     plan = Plan(validate(Params, params))
@@ -194,12 +194,12 @@ def test_figures_compare_the_checked_runs_and_runs_with_equal_settings() -> None
     job = plan.job("plot", "mini")
     assert len({other.receipt for other in job.inputs.values()}) == len(job.inputs)
 
-    del params["check"]  # then overrides decide, not the order
+    # Overrides decide, not the order.
     params["runs"] = dict(reversed(params["runs"].items()))
     assert Plan(validate(Params, params)).experiment.compared("ade") == expected
 
     params["runs"] = {"ade-ref": {**params["runs"]["ade-ref"]}}  # the only one there is
-    plan = Plan(validate(Params, {**params, "tables": {}}))
+    plan = Plan(validate(Params, {**params, "tables": {}, "check": None}))
     assert plan.experiment.compared("ade") == {"rectified": "ade-ref"}
     assert plan.job("plot", "mini").settings["pictured"] == "ade"
 

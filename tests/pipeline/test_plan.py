@@ -114,8 +114,10 @@ def test_a_wrong_override_is_blamed_on_its_own_place(tiny_plan, changes, at) -> 
             },
             "'tables.t.rows.0.cells.voc.run': no run 'x'",
         ),
-        ({"check": {"query": "quer"}}, "'check.query': no run 'quer'"),
-        ({"check": {"query": "ref-pe"}}, "'ref-pe' is not a run of method query"),
+        (
+            {"tables": {"table4": {"rows": [{"row": "cited", "cells": {"voc": {"paper": 1.0}}}]}}},
+            "'check' compares the measured rows of tables, but no cell",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(tiny_plan, changes, words) -> None:
@@ -131,10 +133,67 @@ def test_a_teacher_of_another_data_set_is_refused(tiny_plan) -> None:
         tiny_plan({"datasets": {"ade": ade}, "runs": runs})
 
 
-def test_check_compares_one_line_of_teaching(tiny_plan) -> None:
-    runs = {"ref": {"dataset": "voc", "method": "rectify", "rectify": {"positional": False}}}
-    with pytest.raises(ReclipError, match="the teacher of 'distill' must be 'ref'"):
-        tiny_plan({"runs": runs, "check": {"rectified": "ref"}})
+# The check: more seeds for the runs of tables, and for no other.
+
+
+def table(*runs: str) -> dict:
+    """Changes: a table that measures these runs alone."""
+    rows = [{"row": run, "cells": {"voc": {"paper": 1.0, "run": run}}} for run in runs]
+    return {"tables": {"table4": {"title": "t", "rows": rows}}}
+
+
+def seeds_of(plan: Plan) -> dict[str, list[int | None]]:
+    stages = ("rectify", "pseudo-mask", "distill", "probe", "evaluate")
+    return {f"{stage} {id}": list(plan.seeds(stage, id)) for stage in stages
+            for id in plan.ids(stage)}  # fmt: skip
+
+
+def test_the_check_adds_its_seeds_to_the_runs_of_tables_alone(tiny_plan) -> None:
+    found = seeds_of(tiny_plan({"check": {"seeds": [4, 1, 2]}}))
+    assert found["rectify ref-pe"] == found["evaluate ref-pe"] == [0, 1, 2, 4]
+    assert found["pseudo-mask ref-pe"] == found["distill distill"] == found["probe probe"] == [0]
+    assert found["evaluate query"] == [None]
+
+
+def test_what_a_tables_run_learns_from_has_the_checks_seeds_too(tiny_plan) -> None:
+    """A probe learns from a student, and that from a teacher; neither need be in a table."""
+    found = seeds_of(tiny_plan({"check": {"seeds": [0, 1, 2]}, **table("query", "probe")}))
+    assert {name: found[name] for name in found if name != "evaluate query"} == {
+        name: [0, 1, 2] for name in found if name != "evaluate query"
+    }
+
+
+def test_the_check_changes_no_job_of_plain_snakemake(tiny_plan) -> None:
+    """It adds jobs beside them, so nothing that is there is trained again."""
+    changes = table("query", "ref-pe", "distill", "probe")
+    without = {job.name: job.digest for job in tiny_plan(changes | {"check": None}).default_jobs}
+    plan = tiny_plan(changes | {"check": {"seeds": [0, 1, 2]}})
+    assert {job.name: job.digest for job in plan.default_jobs} == without
+    check = plan.job("check", "tiny")
+    added = {job.name for job in check.with_all_before} - without.keys()
+    assert added == {
+        "check tiny",
+        *(f"distill distill seed {s}" for s in (1, 2)),
+        *(f"probe probe seed {s}" for s in (1, 2)),
+        *(f"pseudo-mask ref-pe seed {s}" for s in (1, 2)),
+        *(f"evaluate {run} seed {s}" for run in ("distill", "probe") for s in (1, 2)),
+        "rectify ref-pe seed 2", "evaluate ref-pe seed 2",
+    }  # fmt: skip
+    assert {job.name for job in plan.jobs} - without.keys() == added | {"package ref-pe"}
+
+
+def test_no_seed_depends_on_the_other_seeds_of_the_check(tiny_plan) -> None:
+    few, more = (tiny_plan({"check": {"seeds": seeds}}) for seeds in ([0, 1], [0, 1, 5]))
+    digests = {job.name: job.digest for job in more.jobs}
+    differing = {job.name for job in few.jobs if digests[job.name] != job.digest}
+    assert differing == {"check tiny"}
+
+
+def test_the_check_counts_its_own_seeds_alone(tiny_plan) -> None:
+    """So that all rows have the same ones, whatever seeds the demo has."""
+    plan = tiny_plan({"check": {"seeds": [1, 2]}, "seeds": {"rectify": [0, 7]}})
+    assert [job.seed for job in plan.job("check", "tiny").inputs.values()] == [None, 1, 2]
+    assert [job.seed for job in plan.job("gather", "ref-pe").inputs.values()] == [0, 7]
 
 
 def test_an_unknown_job_is_one_sentence(tiny_plan) -> None:
@@ -181,7 +240,7 @@ def test_an_added_seed_changes_no_job_of_another(tiny_plan) -> None:
     }  # fmt: skip
     show = {
         "gather ref-pe", "gather distill", "gather probe", "package ref-pe", "package distill",
-        "tabulate table4", "plot tiny", "check tiny", "summarise tiny",
+        "tabulate table4", "plot tiny", "summarise tiny",
     }  # fmt: skip
     assert changed(tiny_plan, more) == own | show
 
@@ -220,7 +279,9 @@ def test_a_change_reaches_all_that_depends_on_it_and_nothing_else(tiny_plan) -> 
     assert changed(tiny_plan, {"probe": {"epochs": 9}}) == {
         "probe probe seed 0", "evaluate probe seed 0", "gather probe",
     }  # fmt: skip
-    assert changed(tiny_plan, {"tables": {"table4": {"title": "x"}}}) == {"tabulate table4"}
+    assert changed(tiny_plan, {"tables": {"table4": {"title": "x"}}}) == {
+        "tabulate table4", "check tiny",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,27 @@ def test_a_preset_makes_a_whole_plan(name: str) -> None:
     assert params.experiment == name
     plan = Plan(params)
     assert plan.jobs
-    measured = {run for table in params.tables for run in plan.experiment.table_runs(table)}
-    # A run that neither a table nor the check shows is computed for nothing.
-    assert measured | plan.experiment.check_only == set(params.runs)
+    # A run that no table shows is computed for nothing.
+    assert set(plan.experiment.tabled) == set(params.runs)
+
+
+def test_the_check_of_the_default_has_five_seeds_of_every_measured_row() -> None:
+    plan = Plan(preset("mini"))
+    check = plan.job("check", "mini")
+    seeds: dict[str, set[int | None]] = {}
+    for job in check.inputs.values():
+        seeds.setdefault(job.id, set()).add(job.seed)
+    trained = {run for run, s in plan.params.runs.items() if s.method != "query"}
+    assert seeds.keys() == set(plan.experiment.tabled)
+    assert all(seeds[run] == ({0, 1, 2, 3, 4} if run in trained else {None}) for run in seeds)
+
+
+@pytest.mark.parametrize("name", ["paper", "voc"])
+def test_a_check_can_be_added_to_any_preset(name: str, tmp_path: Path) -> None:
+    given = changes(name, assignments=["check.seeds=[0, 1, 2]"])
+    plan = Plan.load(write_preset(name, tmp_path / "p.yaml", given))
+    assert plan.seeds("distill", "voc-distill") == (0, 1, 2)
+    assert [job.seed for job in plan.job("gather", "voc-distill").inputs.values()] == [0]
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -98,8 +98,7 @@ IN_PROCESS = tuple(
     f"reclip {name}" for name in ("init", "compat", "plan", "predict", "export", "annotations")
 )
 # The runs of `mini` that the commands need.
-RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill", "voc-check-ref-pe",
-        "voc-check-distill")  # fmt: skip
+RUNS = ("voc-query", "voc-ref", "voc-ref-pe", "voc-add", "voc-distill")
 
 GATHER = '''
 import numpy as np
@@ -374,13 +373,15 @@ def test_files_of_the_repository_exist(page: Path) -> None:
 
 def test_the_page_of_file_formats_names_every_stage_and_column() -> None:
     from reclip.data import folder, index
+    from reclip.evaluate import results_table
     from reclip.inference.model_info import ModelInfo
     from reclip.rectify import hypotheses
-    from reclip.stages import tabulate
+    from reclip.stages import check
 
     text = (ROOT / "docs/files.md").read_text(encoding="utf-8")
     for columns in (index.TRAIN_COLUMNS, index.VAL_COLUMNS, folder.LEFT_OUT_COLUMNS,
-                    tabulate.COLUMNS, hypotheses.COLUMNS):  # fmt: skip
+                    results_table.COLUMNS, check.VERDICT_COLUMNS,
+                    hypotheses.COLUMNS):  # fmt: skip
         assert f"`{','.join(columns)}`" in text, columns
     for key in (
         *ModelInfo.model_fields,

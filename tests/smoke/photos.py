@@ -134,7 +134,7 @@ def miou(masks: Path, labels: Path, classes: int) -> float:
 def mini_by_seed() -> dict[str, list[float]]:
     """Return the mIoU of each of mini's seeds, from the tracked results."""
     query = read_json("results/mini/runs/voc-query/metrics.json")["miou"]["mean"]
-    gains = read_json(CHECK)
+    gains = read_json(CHECK)["steps"]["voc"]
     rectified = [query + gain for gain in gains["rectified - query"]["values"]]
     steps = gains["distilled - rectified"]["values"]
     return {

@@ -12,9 +12,9 @@ from reclip.cli.stages import run_stage
 from reclip.common.files import read_json
 from reclip.config.load import validate
 from reclip.config.models import Params
+from reclip.evaluate import results_table
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.staleness import report
-from reclip.stages import tabulate
 from reclip.tracking import records
 from support.tiny_experiment import TINY, merged
 
@@ -106,8 +106,9 @@ def test_a_table_names_the_rows_that_rest_on_a_diverged_run(made, monkeypatch) -
     plan, folder, warnings = made
     monkeypatch.chdir(folder)
     cells = [
-        tabulate.Measured(row, {}, "voc", None, run)
+        results_table.Cell(row, {}, "voc", None, run)
         for row, run in (("Good", "ref-pe"), ("Bad", "bad"))
     ]
-    said = tabulate.doubts(plan.job("tabulate", "table4"), cells)
+    jobs = {run: plan.jobs_of("evaluate", run) for run in ("ref-pe", "bad")}
+    said = results_table.doubts(cells, jobs)
     assert said == [f"Warning on Bad (voc): {warning}" for warning in warnings]

@@ -44,9 +44,20 @@ def test_the_jobs_are_the_same_as_in_snakemake(project, tiny_plan):
     plan = tiny_plan()
     wanted = named(plan.default_jobs).keys() | {"plan"}
     assert stages(pipeline_text(plan)).keys() == wanted
-    assert stages(pipeline_text(plan, check=True)).keys() == wanted | {
-        "check", "package@distill", "package@ref-pe",
-    }  # fmt: skip
+    assert stages(pipeline_text(plan, check=True)).keys() == wanted | {"check", "package@ref-pe"}
+
+
+def test_the_seeds_of_the_check_are_stages_if_asked_for(project, tiny_plan):
+    plan = tiny_plan({"check": {"seeds": [0, 1, 2]}})
+    without, with_check = (stages(pipeline_text(plan, check=check)) for check in (False, True))
+    added = {"check", "package@ref-pe", "rectify@ref-pe.seed-2", "evaluate@ref-pe.seed-2"}
+    assert with_check.keys() - without == added
+    assert with_check["gather-of-2@ref-pe"] == without["gather-of-2@ref-pe"]
+    files = {name for out in with_check["check"]["outs"] for name in out if isinstance(out, dict)}
+    assert files == {
+        f"results/tiny/check/{name}"
+        for name in ("check.md", "check.json", "verdicts.csv", "tables.csv", "table4.md")
+    }
 
 
 def test_several_runs_and_a_run_named_as_its_stage(project, tiny_plan):

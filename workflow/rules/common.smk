@@ -41,15 +41,15 @@ def needs(stage):
     """Input function: the job's plan file and the receipts of its inputs.
 
     The inputs of a fresh job are `ancient`: their times do not matter. It names no stale input. Such
-    an input was lost after the job ran, and naming it would run both again. A stale table also waits
-    for lost jobs further back, because it shows their warnings.
+    an input was lost after the job ran, and naming it would run both again. A stale table and the
+    check also wait for lost jobs further back, because they show their warnings.
     """
 
     def paths(wildcards):
         job = job_of(stage, wildcards)
         if job in STALE:
             read = list(job.inputs.values())
-            if stage == "tabulate":
+            if stage in ("tabulate", "check"):
                 read += [
                     i for i in job.with_all_before[1:] if i in STALE and i not in read
                 ]

@@ -1,4 +1,4 @@
-# Tables, figures, the check over seeds, and the summary of unlabelled photos.
+# Tables, figures, the check over more seeds, and the summary of unlabelled photos.
 FIGURE_TITLES = {
     name: name.removesuffix(".png").replace("-", " ").capitalize().replace("iou", "IoU")
     for name in FIGURES
@@ -49,7 +49,12 @@ use rule stage as check with:
     input:
         needs("check"),
     output:
-        f"{RESULTS}/check/check.md",
+        report(
+            f"{RESULTS}/check/check.md",
+            category="Check",
+            caption="../report/check.rst",
+        ),
+        [f"{RESULTS}/check/{name}" for name in check_files(PLAN.params.tables)[1:]],
         f"{RESULTS}/check/receipt.json",
     log:
         f"{LOGS}/check.log",
