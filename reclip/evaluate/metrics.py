@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED
+from reclip.evaluate.shares import ratio
 
 
 class ConfusionMatrix:
@@ -55,12 +56,6 @@ class ConfusionMatrix:
         """Return the share of counted pixels with the right class; NaN if none was counted."""
         total = int(self.matrix.sum())
         return int(self.matrix.trace()) / total if total else math.nan
-
-
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Return the elementwise quotient in float64; NaN where the denominator is 0."""
-    out = np.full(np.shape(numerator), math.nan)
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
 def check_label(pred: Tensor, label: Tensor, num_classes: int, name: str) -> None:

@@ -11,6 +11,7 @@ CURVE_FILE = "curve.csv"
 SCORES_FILE = "scores.json"
 CONFUSION_FILE = "confusion.npy"
 DISTANCE_FILE = "distance.csv"
+RINGS_FILE = "rings.npy"
 """Results of an evaluation: of one seed, and joined over the seeds of a run."""
 
 DISTANCE_COLUMNS = ("from", "to", "objects", "miou")

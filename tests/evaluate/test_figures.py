@@ -36,9 +36,10 @@ from reclip.evaluate.figures.bias import (
     planted_facts,
 )
 from reclip.evaluate.figures.by_class import draw_classes, shares
-from reclip.evaluate.figures.comparison import Comparison, Result, evenly_spaced, row_shares
+from reclip.evaluate.figures.comparison import Comparison, Result, evenly_spaced
 from reclip.evaluate.figures.curves import epoch_means
 from reclip.evaluate.figures.heatmaps import most_changed
+from reclip.evaluate.shares import row_shares
 from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
