@@ -144,3 +144,22 @@ class Experiment:
             if ranks:
                 found[role] = min(ranks, key=ranks.get)
         return found
+
+    def bias_runs(self, dataset: str) -> dict[str, str]:
+        """Return role to run as `compared`, with `reference` after the Query.
+
+        That is the first run of method rectify whose only override is `positional: false`. If the
+        dataset has no other rectified run, it stands for the rectified one as well, and is named
+        `reference` alone.
+        """
+        compared = self.compared(dataset)
+        alone = [
+            run
+            for run in self._runs_of[dataset, "rectify"]
+            if self.params.runs[run].rectify == {"positional": False}
+        ]
+        if not alone:
+            return compared
+        found = {"query": compared.get("query"), "reference": alone[0]}
+        found |= {role: run for role, run in compared.items() if run not in found.values()}
+        return {role: run for role, run in found.items() if run}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +49,14 @@ class Result:
         return ROLES[self.role]
 
     @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The run's metrics.json."""
+        return read_json(self.job.outputs[0])
+
+    @cached_property
     def iou(self) -> np.ndarray:
         """IoU (S, C) in percent; NaN for a class that occurs nowhere."""
-        seeds = read_json(self.job.outputs[0])["seeds"]
-        return np.array([seed["iou"] for seed in seeds], dtype=float)
+        return np.array([seed["iou"] for seed in self.metrics["seeds"]], dtype=float)
 
     @cached_property
     def confusion(self) -> np.ndarray:
