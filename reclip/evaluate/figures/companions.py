@@ -31,7 +31,7 @@ PANELS = {
 
 EXPLANATION = (
     "Captions of the pre-training mention look-alikes that are not in the scene. The image-level "
-    "hypotheses repeat this,\nand teach it to the rectification."
+    "hypotheses\nrepeat this, and teach it to the rectification."
 )
 
 
@@ -108,11 +108,11 @@ def draw(measured: list[Measured]) -> Figure:
     """Draw the hypotheses' excess beside that of the masks, a group of bars a dataset."""
     if not measured:
         return style.nothing("this CLIP or these datasets have no planted companions")
-    figure = Figure(figsize=(style.WIDTH, 3.9))
+    figure = Figure(figsize=(style.WIDTH, 4.1))
     for ax, (name, title) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
         draw_bars(ax, [m for m in measured if m.measure == name], digits=1)
         ax.set(title=title, ylabel="points more often than the reverse")
     roles = {m.role for m in measured}
     style.roles_legend(figure, {role: name for role, name in ROLES.items() if role in roles})
-    style.note(figure, f"{EXPLANATION} 0: no bias. {WHISKERS}.")
+    style.note(figure, f"{EXPLANATION} 0: no bias. {WHISKERS}.", size=8)
     return figure

@@ -64,7 +64,7 @@ def draw_bars(ax: Axes, measured: Sequence[Measured], digits: int = 0) -> None:
     """
     datasets = list(dict.fromkeys(m.dataset for m in measured))
     roles = [role for role in METHODS if any(m.role == role for m in measured)]
-    width = 0.84 / max(1, len(roles))
+    width = min(0.28, 0.84 / max(1, len(roles)))
     for k, role in enumerate(roles):
         of = [m for m in measured if m.role == role]
         at = [datasets.index(m.dataset) + width * (k - (len(roles) - 1) / 2) for m in of]

@@ -19,9 +19,18 @@ from reclip.evaluate.figures import style
 from reclip.evaluate.figures.measured import COLUMNS, METHODS, WHISKERS, Measured, draw_bars
 
 PANELS = {
-    "total variation": ("Predicted class shares are off by …", "% of all pixels"),
-    "asymmetry": ("Classes swallow others by …", "points a class"),
-    "drop": ("From centre to edge, mIoU falls by …", "points of mIoU"),
+    "total variation": (
+        "Predicted class shares are off by …\n(0: as in the truth)",
+        "% of all pixels",
+    ),
+    "asymmetry": (
+        "One class swallows another by …\n(0: as often as the reverse)",
+        "points a class",
+    ),
+    "drop": (
+        "From centre to edge, mIoU falls by …\n(0: equally good everywhere)",
+        "points of mIoU",
+    ),
 }
 """Measure to its panel's title and y axis."""
 
@@ -112,7 +121,7 @@ def draw(found: Sequence[Preference]) -> Figure:
     """Draw a panel a measure with a group of bars a dataset; below, mIoU by ring, a panel each."""
     datasets = list(dict.fromkeys(one.dataset for one in found))
     measured = [m for one in found for m in one.measured()]
-    figure = Figure(figsize=(style.WIDTH, 6.2))
+    figure = Figure(figsize=(style.WIDTH, 6.6))
     bars, curves = figure.add_gridspec(2, 1, height_ratios=(1, 1))
     for ax, (name, (title, unit)) in zip(
         bars.subgridspec(1, len(PANELS)).subplots(), PANELS.items(), strict=True
@@ -123,8 +132,10 @@ def draw(found: Sequence[Preference]) -> Figure:
     for ax, dataset in zip(axes, datasets, strict=True):
         for one in (one for one in found if one.dataset == dataset):
             _curve(ax, one)
-        ax.set(xlim=(0, 1), ylim=(0, None), title=f"mIoU by place: {dataset}")
+        ax.set(xlim=(0, 1), ylim=(0, None), title=f"{dataset}: mIoU from the centre to a corner")
         ax.set_xticks((0, 0.25, 0.5, 0.75, 1), ("centre", "¼", "½", "¾", "corner"))
+        for end, side in ((0, "left"), (-1, "right")):  # or they run into the next panel's
+            ax.get_xticklabels()[end].set_horizontalalignment(side)
         ax.grid(axis="y", color=style.FAINT, lw=0.5)
     axes[0].set_ylabel("mIoU (%)")
     roles = [role for role in METHODS if any(one.role == role for one in found)]
@@ -132,7 +143,7 @@ def draw(found: Sequence[Preference]) -> Figure:
     if {"reference", "rectified"} <= set(roles):
         names["rectified"] += " (+ Reference + PE)"
     style.roles_legend(figure, names)
-    style.note(figure, f"Bars: lower is less biased. {WHISKERS}.")
+    style.note(figure, f"{WHISKERS}.", size=8)
     return figure
 
 

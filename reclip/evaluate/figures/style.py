@@ -94,9 +94,9 @@ def nothing(reason: str) -> Figure:
     return figure
 
 
-def note(figure: Figure, text: str) -> None:
+def note(figure: Figure, text: str, size: float = 7) -> None:
     """Write small print below a figure."""
-    figure.supxlabel(text, fontsize=7, color=NOTE)
+    figure.supxlabel(text, fontsize=size, color=NOTE)
 
 
 # Saturation and value of a mini world's textures: similar textures get distant values.
@@ -177,9 +177,12 @@ def methods_legend(figure: Figure, axes: Iterable[Axes]) -> None:
 
 
 def roles_legend(figure: Figure, names: Mapping[str, str]) -> None:
-    """Name the colours of roles above a figure, in the order of `names`."""
+    """Name the colours of roles above a figure, in the order of `names`; say what bars mean."""
     patches = [Patch(facecolor=COLOURS[role], label=name) for role, name in names.items()]
-    figure.legend(handles=patches, loc="outside upper center", ncols=len(patches))
+    figure.legend(
+        handles=patches, loc="outside upper center", ncols=len(patches), fontsize=9,
+        title="Bars nearer to 0 are less biased", title_fontsize=9, alignment="center",
+    )  # fmt: skip
 
 
 def number(value: float, digits: int) -> str:
