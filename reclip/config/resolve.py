@@ -148,9 +148,8 @@ class Experiment:
     def bias_runs(self, dataset: str) -> dict[str, str]:
         """Return role to run as `compared`, with `reference` after the Query.
 
-        That is the first run of method rectify whose only override is `positional: false`. If the
-        dataset has no other rectified run, it stands for the rectified one as well, and is named
-        `reference` alone.
+        That is the first run of method rectify whose only override is `positional: false`; rather
+        one that is not for `check` alone. If no other run is rectified, it is not named twice.
         """
         compared = self.compared(dataset)
         alone = [
@@ -160,6 +159,7 @@ class Experiment:
         ]
         if not alone:
             return compared
-        found = {"query": compared.get("query"), "reference": alone[0]}
+        reference = min(alone, key=lambda run: run in self.check_only)
+        found = {"query": compared.get("query"), "reference": reference}
         found |= {role: run for role, run in compared.items() if run not in found.values()}
         return {role: run for role, run in found.items() if run}
