@@ -35,8 +35,8 @@ def test_each_stage_is_ranked_by_its_own_gain() -> None:
     }
     blocks = choose(scores, IDS)
     assert list(blocks) == [
-        "Rectification: photos ranked by mIoU rectified − mIoU Query",
-        "Distillation: photos ranked by mIoU distilled − mIoU rectified",
+        "Rectification: photos ranked by what it adds to their mIoU (rectified − Query)",
+        "Distillation: photos ranked by what it adds to their mIoU (distilled − rectified)",
     ]
     first, second = blocks.values()
     assert [row.number for row in first] == [3, 2, 1]

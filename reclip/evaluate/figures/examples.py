@@ -75,7 +75,7 @@ def choose(scores: Mapping[str, np.ndarray], ids: Sequence[str]) -> dict[str, li
         if after not in scores or before not in scores:
             continue
         gains = scores[after] - scores[before]
-        heading = f"{stage}: photos ranked by mIoU {ROLES[after]} − mIoU {ROLES[before]}"
+        heading = f"{stage}: photos ranked by what it adds to their mIoU ({ROLES[after]} − {ROLES[before]})"
         blocks[heading] = [
             Row(i, f"{name}\n{_signed(gains[i])} points", (before, after))
             for name, i in at_quantiles(gains, ids).items()
