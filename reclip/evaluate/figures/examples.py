@@ -75,7 +75,8 @@ def choose(scores: Mapping[str, np.ndarray], ids: Sequence[str]) -> dict[str, li
         if after not in scores or before not in scores:
             continue
         gains = scores[after] - scores[before]
-        heading = f"{stage}: photos ranked by what it adds to their mIoU ({ROLES[after]} − {ROLES[before]})"
+        gain = f"{ROLES[after]} − {ROLES[before]}"
+        heading = f"{stage}: photos ranked by what it adds to their mIoU ({gain})"
         blocks[heading] = [
             Row(i, f"{name}\n{_signed(gains[i])} points", (before, after))
             for name, i in at_quantiles(gains, ids).items()
