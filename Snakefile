@@ -10,7 +10,7 @@ from reclip.common.errors import ReclipError
 from reclip.config import PARAMS
 from reclip.config.load import settings_file
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.recipes import FIGURES, check_files, gallery_files
+from reclip.pipeline.recipes import FIGURE_TABLES, FIGURES, check_files, gallery_files
 
 min_version("9.0")
 

@@ -173,3 +173,21 @@ class Experiment:
                 role: run for role, run in runs if role == "query" or run in self.checked
             }
         return found
+
+    def bias_runs(self, dataset: str) -> dict[str, str]:
+        """Return role to run as `compared`, with `reference` after the Query.
+
+        That is the first run of method rectify whose only override is `positional: false`. If no
+        other run is rectified, it is not named twice.
+        """
+        compared = self.compared(dataset)
+        alone = [
+            run
+            for run in self._runs_of[dataset, "rectify"]
+            if self.params.runs[run].rectify == {"positional": False}
+        ]
+        if not alone:
+            return compared
+        found = {"query": compared.get("query"), "reference": alone[0]}
+        found |= {role: run for role, run in compared.items() if run not in found.values()}
+        return {role: run for role, run in found.items() if run}

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from reclip.data.images import IGNORED
-from reclip.evaluate.metrics import check_label, ratio
+from reclip.evaluate.metrics import check_label
+from reclip.evaluate.shares import ratio
 
 
 class DistanceBins:

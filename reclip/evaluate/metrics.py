@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED
+from reclip.evaluate.shares import ratio
 
 
 class ConfusionMatrix:
@@ -31,10 +32,11 @@ class ConfusionMatrix:
         pred = torch.as_tensor(pred)
         label = torch.as_tensor(label).to(pred.device)
         check_label(pred, label, self.num_classes, name)
-        keep = label != IGNORED
         # 32 bits: with 64, the maps of a photo of 40 megapixels would take gigabytes.
-        flat = label[keep].int() * self.num_classes + pred[keep].int()
-        counts = torch.bincount(flat, minlength=self.num_classes**2)
+        flat = (label.int() * self.num_classes).add_(pred)
+        # Ignored pixels get a number beyond the last: to pick the others takes longer.
+        flat.masked_fill_(label == IGNORED, self.num_classes**2)
+        counts = torch.bincount(flat.flatten(), minlength=self.num_classes**2 + 1)[:-1]
         self.matrix += counts.reshape(self.matrix.shape).cpu().numpy()
 
     def iou(self) -> np.ndarray:
@@ -55,12 +57,6 @@ class ConfusionMatrix:
         """Return the share of counted pixels with the right class; NaN if none was counted."""
         total = int(self.matrix.sum())
         return int(self.matrix.trace()) / total if total else math.nan
-
-
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Return the elementwise quotient in float64; NaN where the denominator is 0."""
-    out = np.full(np.shape(numerator), math.nan)
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
 def check_label(pred: Tensor, label: Tensor, num_classes: int, name: str) -> None:

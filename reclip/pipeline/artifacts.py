@@ -14,6 +14,7 @@ HELD_OUT_FILE = "held-out.csv"
 SCORES_FILE = "scores.json"
 CONFUSION_FILE = "confusion.npy"
 DISTANCE_FILE = "distance.csv"
+RINGS_FILE = "rings.npy"
 """Results of an evaluation: of one seed, and joined over the seeds of a run."""
 
 DISTANCE_COLUMNS = ("from", "to", "objects", "miou")

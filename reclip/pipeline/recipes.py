@@ -33,9 +33,13 @@ FIGURES = (
     "confusion.png",
     "per-class-iou.png",
     "curves.png",
-    "bias.png",
+    "preference.png",
+    "companions.png",
 )
 """The figures of the report, drawn by `reclip.stages.plot`."""
+
+FIGURE_TABLES = ("preference.csv", "preference-pairs.csv", "companions.csv")
+"""The numbers of these figures."""
 
 
 def check_files(tables: Iterable[str]) -> tuple[str, ...]:
@@ -334,15 +338,17 @@ def plot(jobs: Jobs, name: str) -> Recipe:
     experiment, params = jobs.experiment, jobs.experiment.params
     labelled = filter(experiment.labelled, params.datasets)
     compared = {d: runs for d in labelled if (runs := experiment.compared(d))}
+    biased = {dataset: experiment.bias_runs(dataset) for dataset in compared}
     pictured = next(iter(compared), None)
     gathered = [jobs.job("gather", run) for runs in compared.values() for run in runs.values()]
     evaluations = [job for one in gathered for job in one.inputs.values()]
     # The figures predict again, from the inputs of the evaluations.
     inputs = {job.name: job for one in evaluations for job in (one, *one.inputs.values())}
-    inputs |= {job.name: job for job in gathered}
-    settings = {"compared": compared, "pictured": pictured}
+    measured = [jobs.job("gather", run) for runs in biased.values() for run in runs.values()]
+    inputs |= {job.name: job for job in (*gathered, *measured)}
+    settings = {"compared": compared, "biased": biased, "pictured": pictured}
     settings |= {"clip": experiment.clip, "compute": params.compute}
-    return Recipe(settings, inputs, tuple(f"figures/{file}" for file in (*FIGURES, "bias.csv")))
+    return Recipe(settings, inputs, tuple(f"figures/{file}" for file in (*FIGURES, *FIGURE_TABLES)))
 
 
 @recipe("check")

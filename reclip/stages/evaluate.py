@@ -15,14 +15,21 @@ from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix
 from reclip.evaluate.predictors import denoising_of, hypotheses_and_truth, predictor
-from reclip.pipeline.artifacts import CONFUSION_FILE, DISTANCE_COLUMNS, DISTANCE_FILE, SCORES_FILE
+from reclip.evaluate.rings import Rings
+from reclip.pipeline.artifacts import (
+    CONFUSION_FILE,
+    DISTANCE_COLUMNS,
+    DISTANCE_FILE,
+    RINGS_FILE,
+    SCORES_FILE,
+)
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.rectify.predict import post_processing, protocol
 
 
 def main(job: Job) -> None:
-    """Write the scores, the confusion matrix and the mIoU by distance from the centre."""
+    """Write the scores, the confusion matrix, and the results by distance from the centre."""
     settings = job.settings
     device = setup(settings["compute"])
     data = DataSet(job.inputs["data"].folder)
@@ -30,12 +37,14 @@ def main(job: Job) -> None:
     predict, items = predictor(job, features, device), data.items("val")
     confusion = ConfusionMatrix(data.num_classes)
     distance = DistanceBins(data.num_classes, settings["evaluate"].distance_bins)
+    rings = Rings(data.num_classes, settings["evaluate"].distance_bins)
     for i, item in enumerate(tqdm(items, desc=job.name, disable=None)):
         with torch.inference_mode():
             predicted = predict(i, item)
         label = read_label(item.label)
         confusion.update(predicted, label, str(item.label))
         distance.update(predicted, label, str(item.label))
+        rings.update(predicted, label, str(item.label))
     scores = {
         "seed": job.seed,
         "miou": 100 * confusion.miou(),
@@ -51,12 +60,13 @@ def main(job: Job) -> None:
     }
     if settings["method"] == "query":
         scores["hypotheses"] = diagnose_hypotheses(job)
-    paths = [job.folder / name for name in (SCORES_FILE, CONFUSION_FILE, DISTANCE_FILE)]
-    with atomic(paths[1]) as partial:
-        np.save(partial, confusion.matrix)
-    write_table(paths[2], DISTANCE_COLUMNS, distance.rows())
-    write_json(paths[0], scores)
-    finish(job, paths)
+    arrays = {CONFUSION_FILE: confusion.matrix, RINGS_FILE: rings.counts}
+    for name, array in arrays.items():
+        with atomic(job.folder / name) as partial:
+            np.save(partial, array)
+    write_table(job.folder / DISTANCE_FILE, DISTANCE_COLUMNS, distance.rows())
+    write_json(job.folder / SCORES_FILE, scores)
+    finish(job, [job.folder / name for name in (SCORES_FILE, *arrays, DISTANCE_FILE)])
 
 
 def diagnose_hypotheses(job: Job) -> dict[str, float]:

@@ -26,23 +26,18 @@ from reclip.data.images import IGNORED
 from reclip.data.index import DataSet
 from reclip.data.prepare import prepare_world
 from reclip.data.reading import Window
+from reclip.data.world.bias import PlantedBias
 from reclip.data.world.scenes import WORLDS
-from reclip.evaluate.figures import curves, style
-from reclip.evaluate.figures.bias import (
-    Planted,
-    companion_excess,
-    frequency_slope,
-    place_preference,
-    planted_facts,
-)
+from reclip.evaluate.figures import companions, curves, style
 from reclip.evaluate.figures.by_class import draw_classes, shares
-from reclip.evaluate.figures.comparison import Comparison, Result, evenly_spaced, row_shares
+from reclip.evaluate.figures.comparison import Comparison, Result, evenly_spaced
 from reclip.evaluate.figures.curves import epoch_means
 from reclip.evaluate.figures.heatmaps import most_changed
+from reclip.evaluate.shares import row_shares
 from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
-from reclip.pipeline.recipes import FIGURES
+from reclip.pipeline.recipes import FIGURE_TABLES, FIGURES
 from reclip.presets import preset_text
 from reclip.rectify.hypotheses import write_hypotheses
 from reclip.rectify.model import PositionalNet, Rectifier
@@ -51,7 +46,7 @@ from support.fake_cache import write_cache
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(40, [3, 10, 16, 23, 30, 36]), (2, [0, 1])])
-def test_examples_are_evenly_spaced(count: int, chosen: list[int]) -> None:
+def test_photos_are_evenly_spaced(count: int, chosen: list[int]) -> None:
     assert evenly_spaced(count, 6) == chosen
 
 
@@ -92,47 +87,6 @@ def test_curves_of_any_number_of_steps_are_drawn(tmp_path: Path, steps: int) -> 
     assert losses.tolist() == [[3.0 - step for step in range(steps)]] * 2
     figure = curves.draw([Comparison("voc", {"rectified": result})])
     assert [line.get_xdata()[-1] for line in figure.axes[0].lines] == [steps - 1] * 3
-
-
-def test_planted_facts_are_found_by_name() -> None:
-    ade, voc = (planted_facts(list(WORLDS[world].class_names)) for world in ("ade", "voc"))
-    where = [WORLDS["ade"].class_names.index(name) for name in WORLDS["voc"].class_names]
-    np.testing.assert_array_equal(voc.frequency, ade.frequency[where])
-    assert len(voc.companion) == len(WORLDS["voc"].confusable)
-    assert all(ade.companion[where[c]] == where[other] for c, other in voc.companion.items())
-    assert sorted([*voc.central, *voc.peripheral]) == WORLDS["voc"].objects.tolist()
-    # Stuff has no place.
-    assert sorted([*ade.central, *ade.peripheral]) == WORLDS["ade"].objects.tolist()
-
-
-PLANTED = Planted(
-    np.array([1.0, 0.5, 0.25, 0.125]), {0: 1, 3: 2}, np.array([0, 1]), np.array([2, 3])
-)
-
-
-def test_predictions_in_proportion_to_frequency_have_slope_one() -> None:
-    unbiased = np.full((4, 4), 10_000)
-    assert frequency_slope(unbiased, PLANTED) == pytest.approx(0)
-    proportional = np.tile(PLANTED.frequency * 80_000, (4, 1))
-    assert frequency_slope(proportional, PLANTED) == pytest.approx(1, abs=0.05)
-    never = np.diag([400, 0, 0, 0]) + np.eye(4, k=-1, dtype=int) * 400
-    assert np.isfinite(frequency_slope(never, PLANTED))
-
-
-def test_companions_count_against_the_reverse() -> None:
-    confusion = np.array([[6, 4, 0, 0], [1, 9, 0, 0], [0, 0, 10, 0], [0, 0, 5, 5]])
-    assert companion_excess(confusion, PLANTED) == pytest.approx((40 - 10 + 50 - 0) / 2)
-    symmetric = np.array([[5, 5, 0, 0], [5, 5, 0, 0], [0, 0, 5, 5], [0, 0, 5, 5]])
-    assert companion_excess(symmetric, PLANTED) == 0
-
-
-def test_place_counts_only_what_differs_between_classes() -> None:
-    near, far = 0.1, 0.9
-    common = [(k, d, r) for k in range(4) for d, r in ((near, 80), (far, 50))]
-    assert place_preference(np.array(common), PLANTED) == 0
-    usual = [(0, near, 80), (1, far, 50), (2, near, 40), (3, far, 70)]
-    assert place_preference(np.array(usual), PLANTED) == pytest.approx((30 + 30) / 2)
-    assert np.isnan(place_preference(np.array(usual[:1]), PLANTED))
 
 
 def test_heat_maps_show_the_photo_that_changes_most(tmp_path: Path) -> None:
@@ -197,10 +151,16 @@ def test_figures_compare_runs_with_equal_settings() -> None:
     # Overrides decide, not the order.
     params["runs"] = dict(reversed(params["runs"].items()))
     assert Plan(validate(Params, params)).experiment.compared("ade") == expected
+    reference = {"query": "ade-query", "reference": "ade-ref"}
+    with_reference = plan.experiment.bias_runs("ade")
+    assert list(with_reference.items()) == list((reference | expected).items())
+    assert job.settings["biased"]["ade"] == with_reference
+    assert "gather ade-ref" in job.inputs
 
     params["runs"] = {"ade-ref": {**params["runs"]["ade-ref"]}}  # the only one there is
     plan = Plan(validate(Params, {**params, "tables": {}, "check": None}))
     assert plan.experiment.compared("ade") == {"rectified": "ade-ref"}
+    assert plan.experiment.bias_runs("ade") == {"reference": "ade-ref"}
     assert plan.job("plot", "mini").settings["pictured"] == "ade"
 
 
@@ -261,9 +221,10 @@ def experiment(folder: Path, world: bool, roles: dict[str, str]) -> Job:
         )  # fmt: skip
         gather.main(gathered)
         inputs[gathered.name] = gathered
-    outputs = tuple(folder / "figures" / name for name in (*FIGURES, "bias.csv"))
+    outputs = tuple(folder / "figures" / name for name in (*FIGURES, *FIGURE_TABLES))
     settings = {
         "compared": {"voc": roles} if roles else {},
+        "biased": {"voc": roles} if roles else {},
         "pictured": "voc" if roles else None,
         "clip": ClipSettings(model="mini-clip"),
         "compute": compute,
@@ -278,7 +239,7 @@ ROLES = {"query": "voc-query", "rectified": "voc-ref-pe"}
     ("world", "roles", "empty"),
     [
         (True, ROLES, set()),
-        (False, ROLES, {"bias.png"}),
+        (False, ROLES, {"companions.png"}),
         (True, {"query": "voc-query"}, {"heatmaps.png", "confusion.png"}),
         (True, {}, set(FIGURES)),
     ],
@@ -289,18 +250,36 @@ def test_every_figure_is_written(
     said = []
     plain = style.nothing
     monkeypatch.setattr(style, "nothing", lambda reason: said.append(reason) or plain(reason))
+    monkeypatch.setattr(companions, "packaged_bias", PlantedBias)
     job = experiment(tmp_path, world, roles)
     plot.main(job)
     listed = read_json(job.receipt)["outputs"]
-    assert set(listed) == {*FIGURES, "bias.csv"}
+    assert set(listed) == {*FIGURES, *FIGURE_TABLES}
     small = {name for name in FIGURES if Image.open(job.folder / name).height < 200}
     assert small == empty
     assert len(set(said)) == len(said) == (1 if not roles else len(empty))
-    rows = (job.folder / "bias.csv").read_text().splitlines()
-    assert len(rows) == 1 + (3 * len(roles) + ("query" in roles)) * world
+    rows = (job.folder / "companions.csv").read_text().splitlines()
+    assert len(rows) == 1 + (len(roles) + ("query" in roles)) * world
+    rows = (job.folder / "preference.csv").read_text().splitlines()
+    assert len(rows) == 1 + (4 + EvaluateSettings().distance_bins) * len(roles)
 
 
-def test_foreign_weights_change_the_figure_of_planted_bias_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bias", [PlantedBias(companion=0), PlantedBias(central=1.0)])
+def test_figures_do_not_need_every_planted_bias(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bias: PlantedBias
+) -> None:
+    monkeypatch.setattr(companions, "packaged_bias", lambda: bias)
+    job = experiment(tmp_path, True, {"query": "voc-query"})
+    plot.main(job)
+    rows = (job.folder / "companions.csv").read_text().splitlines()
+    assert len(rows) == (3 if bias.companion else 1)
+    assert (Image.open(job.folder / "companions.png").height < 200) == (not bias.companion)
+
+
+def test_foreign_weights_change_the_figure_of_companions_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(companions, "packaged_bias", PlantedBias)
     job = experiment(tmp_path, True, {"query": "voc-query"})
     written = []
     for clip in ("mini-clip", "ViT-B-16"):
@@ -308,8 +287,8 @@ def test_foreign_weights_change_the_figure_of_planted_bias_alone(tmp_path: Path)
         plot.main(job)
         written.append(read_json(job.receipt)["outputs"])
     differing = {name for name in written[0] if written[0][name] != written[1][name]}
-    assert differing == {"bias.png", "bias.csv"}
-    assert len((job.folder / "bias.csv").read_text().splitlines()) == 1
+    assert differing == {"companions.png", "companions.csv"}
+    assert len((job.folder / "companions.csv").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("suffix", style.FORMATS)

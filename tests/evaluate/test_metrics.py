@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 from reclip.common.errors import ReclipError
 from reclip.config.models import RectifySettings
 from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.evaluate.rings import Rings
 from reclip.evaluate.statistics import summarise
 from reclip.training.loop import make_sgd, poly_lr
 
@@ -38,6 +39,17 @@ def test_confusion_matrix_agrees_with_scikit_learn() -> None:
     np.testing.assert_allclose(ours.iou(), jaccard_score(label, pred, average=None))
     assert ours.miou() == pytest.approx(jaccard_score(label, pred, average="macro"))
     assert ours.pixel_accuracy() == pytest.approx((label == pred).mean())
+
+
+@pytest.mark.parametrize("measure", [ConfusionMatrix(6), Rings(6, 4)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_any_integers_are_counted_and_kept(
+    measure: ConfusionMatrix | Rings, dtype: torch.dtype
+) -> None:
+    given = [torch.from_numpy(ids).to(dtype) for ids in maps(0)]
+    before = [ids.clone() for ids in given]
+    measure.update(*given)
+    assert all(map(torch.equal, given, before))
 
 
 def test_absent_classes() -> None:

@@ -12,6 +12,7 @@ from reclip.pipeline.artifacts import (
     CURVE_FILE,
     DISTANCE_COLUMNS,
     DISTANCE_FILE,
+    RINGS_FILE,
     SCORES_FILE,
     WEIGHTS_FILE,
 )
@@ -59,9 +60,11 @@ def finish_evaluation(job: Job, miou: float = 60.0) -> Job:
     }
     distance = ",".join(DISTANCE_COLUMNS) + "\n0,1,2,50\n"
     write_text(job.folder / DISTANCE_FILE, distance)
+    files = (SCORES_FILE, CONFUSION_FILE, RINGS_FILE, DISTANCE_FILE)
     np.save(job.folder / CONFUSION_FILE, np.eye(3, dtype=int))
+    np.save(job.folder / RINGS_FILE, np.ones((2, 3, 3), dtype=int))
     write_json(job.folder / SCORES_FILE, scores)
-    finish(job, [job.folder / name for name in (SCORES_FILE, CONFUSION_FILE, DISTANCE_FILE)])
+    finish(job, [job.folder / name for name in files])
     return job
 
 

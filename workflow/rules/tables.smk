@@ -2,6 +2,9 @@
 FIGURE_TITLES = {
     name: name.removesuffix(".png").replace("-", " ").capitalize().replace("iou", "IoU")
     for name in FIGURES
+} | {
+    "preference.png": "Class and space preference",
+    "companions.png": "Planted companions",
 }
 
 
@@ -37,7 +40,7 @@ use rule stage as plot with:
             )
             for name in FIGURES
         ],
-        f"{RESULTS}/figures/bias.csv",
+        [f"{RESULTS}/figures/{name}" for name in FIGURE_TABLES],
         f"{RESULTS}/figures/receipt.json",
     log:
         f"{LOGS}/plot.log",

@@ -9,7 +9,8 @@ from matplotlib.image import AxesImage
 
 from reclip.data.world.scenes import WORLDS
 from reclip.evaluate.figures import style
-from reclip.evaluate.figures.comparison import Comparison, Result, mean_and_sd, row_shares
+from reclip.evaluate.figures.comparison import Comparison, Result, mean_and_sd
+from reclip.evaluate.shares import row_shares
 
 CLASSES = 6
 NUMBERED = 14  # with more classes, cells are too small for numbers

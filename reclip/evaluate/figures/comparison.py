@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,14 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.common.files import read_json
 from reclip.common.tables import read_table
 from reclip.data.index import DataSet
-from reclip.evaluate.metrics import ratio
 from reclip.evaluate.predictors import Predictor, hypotheses_and_truth, predictor
-from reclip.pipeline.artifacts import CONFUSION_FILE, CURVE_FILE, DISTANCE_COLUMNS, DISTANCE_FILE
+from reclip.pipeline.artifacts import (
+    CONFUSION_FILE,
+    CURVE_FILE,
+    DISTANCE_COLUMNS,
+    DISTANCE_FILE,
+    RINGS_FILE,
+)
 from reclip.pipeline.job import Job
 
 ROLES = {"query": "Query", "rectified": "rectified", "distilled": "distilled"}
@@ -43,15 +49,24 @@ class Result:
         return ROLES[self.role]
 
     @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The run's metrics.json."""
+        return read_json(self.job.outputs[0])
+
+    @cached_property
     def iou(self) -> np.ndarray:
         """IoU (S, C) in percent; NaN for a class that occurs nowhere."""
-        seeds = read_json(self.job.outputs[0])["seeds"]
-        return np.array([seed["iou"] for seed in seeds], dtype=float)
+        return np.array([seed["iou"] for seed in self.metrics["seeds"]], dtype=float)
 
     @cached_property
     def confusion(self) -> np.ndarray:
         """Pixels (S, C, C) of class i predicted as j."""
         return np.load(self.job.folder / CONFUSION_FILE)
+
+    @cached_property
+    def rings(self) -> np.ndarray:
+        """Pixels (S, rings, 3, C) by ring around the centre: right, predicted, labelled."""
+        return np.load(self.job.folder / RINGS_FILE)
 
     @cached_property
     def distance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,12 +128,6 @@ def mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = values.mean(axis=0)
     sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
     return mean, sd
-
-
-def row_shares(confusion: np.ndarray) -> np.ndarray:
-    """Return counts (..., C, C) as percentages of each row's sum; NaN for a row without pixels."""
-    total = np.broadcast_to(confusion.sum(axis=-1, keepdims=True), confusion.shape)
-    return 100 * ratio(confusion, total)
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:

@@ -23,8 +23,9 @@ from reclip.device import setup
 from reclip.evaluate.figures import heatmaps as maps
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.by_class import draw_matrices, most_confused
-from reclip.evaluate.figures.comparison import Result, evenly_spaced, mean_and_sd, row_shares
+from reclip.evaluate.figures.comparison import Result, evenly_spaced, mean_and_sd
 from reclip.evaluate.figures.distance import draw_curves
+from reclip.evaluate.shares import row_shares
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job, snakemake
 from reclip.pipeline.plan import Plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,13 @@ WIDTH = 9.0
 """Width of the report's figures in inches."""
 
 # Colours of Okabe and Ito, which colour-blind readers can tell apart; markers differ, too.
-COLOURS = {"query": "#E69F00", "rectified": "#0072B2", "distilled": "#009E73"}
-MARKERS = {"query": "o", "rectified": "s", "distilled": "^"}
+COLOURS = {
+    "query": "#E69F00",
+    "reference": "#56B4E9",
+    "rectified": "#0072B2",
+    "distilled": "#009E73",
+}
+MARKERS = {"query": "o", "reference": "D", "rectified": "s", "distilled": "^"}
 SERIES = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 SERIES_MARKERS = "os^Dv*X"
 DATASET_COLOURS = ("#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
@@ -89,9 +94,9 @@ def nothing(reason: str) -> Figure:
     return figure
 
 
-def note(figure: Figure, text: str) -> None:
+def note(figure: Figure, text: str, size: float = 7) -> None:
     """Write small print below a figure."""
-    figure.supxlabel(text, fontsize=7, color=NOTE)
+    figure.supxlabel(text, fontsize=size, color=NOTE)
 
 
 # Saturation and value of a mini world's textures: similar textures get distant values.
@@ -149,10 +154,19 @@ def class_patches(present: Iterable[int], names: Sequence[str]) -> list[Patch]:
     return entries
 
 
-def class_legend(figure: Figure | SubFigure, present: Iterable[int], names: Sequence[str]) -> None:
+def legend_shape(present: Collection[int], names: Sequence[str]) -> tuple[int, int]:
+    """Return the columns and lines of the legend of the ids in `present`."""
+    longest = max((len(names[k]) for k in present if k != IGNORED), default=0)
+    columns = max(1, min(6, 132 // (8 + longest)))
+    return columns, -(-len(present) // columns)
+
+
+def class_legend(
+    figure: Figure | SubFigure, present: Collection[int], names: Sequence[str]
+) -> None:
     """Name the colours of the ids in `present` below a figure; long names get fewer columns."""
     entries = class_patches(present, names)
-    columns = max(1, min(6, 132 // (8 + max(len(entry.get_label()) for entry in entries))))
+    columns, _ = legend_shape(present, names)
     figure.legend(handles=entries, loc="outside lower center", ncols=columns, columnspacing=1.2)
 
 
@@ -160,6 +174,15 @@ def methods_legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """Name the methods or runs above a figure, as the panel with most of them does."""
     entries = (ax.get_legend_handles_labels() for ax in axes)
     figure.legend(*max(entries, key=lambda e: len(e[0])), loc="outside upper center", ncols=3)
+
+
+def roles_legend(figure: Figure, names: Mapping[str, str]) -> None:
+    """Name the colours of roles above a figure, in the order of `names`; say what bars mean."""
+    patches = [Patch(facecolor=COLOURS[role], label=name) for role, name in names.items()]
+    figure.legend(
+        handles=patches, loc="outside upper center", ncols=len(patches), fontsize=9,
+        title="Bars nearer to 0 are less biased", title_fontsize=9, alignment="center",
+    )  # fmt: skip
 
 
 def number(value: float, digits: int) -> str:
