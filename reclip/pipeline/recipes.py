@@ -45,7 +45,8 @@ FIGURE_TABLES = ("preference.csv", "preference-pairs.csv", "companions.csv")
 def check_files(tables: Iterable[str]) -> tuple[str, ...]:
     """Return the names of the check's files, below its folder."""
     of_tables = (f"{table}.md" for table in tables)
-    return "check.md", CHECK_FACTS, "verdicts.csv", "tables.csv", *of_tables
+    of_figure = ("preference.png", "preference.csv", "preference-pairs.csv")
+    return "check.md", CHECK_FACTS, "verdicts.csv", "tables.csv", *of_tables, *of_figure
 
 
 def gallery_files(datasets: Collection[str]) -> dict[str, str]:
@@ -354,7 +355,16 @@ def plot(jobs: Jobs, name: str) -> Recipe:
 @recipe("check")
 def check(jobs: Jobs, name: str) -> Recipe:
     experiment, params = jobs.experiment, jobs.experiment.params
-    runs = [*experiment.tabled, *(run for of in experiment.steps.values() for run in of.values())]
+    biased = {
+        dataset: {
+            role: run
+            for role, run in experiment.bias_runs(dataset).items()
+            if role == "query" or run in experiment.checked
+        }
+        for dataset in experiment.steps
+    }
+    shown = [run for of in (*experiment.steps.values(), *biased.values()) for run in of.values()]
+    runs = [*experiment.tabled, *shown]
     inputs = {
         f"{run}/{seed_part(seed)}": jobs.job("evaluate", run, seed)
         for run in dict.fromkeys(runs)
@@ -367,6 +377,7 @@ def check(jobs: Jobs, name: str) -> Recipe:
         "datasets": list(params.datasets),
         "weights": {table: _weights(experiment, table) for table in params.tables},
         "steps": experiment.steps,
+        "biased": biased,
     }
     return Recipe(settings, inputs, tuple(f"check/{file}" for file in check_files(params.tables)))
 

@@ -1,17 +1,21 @@
-"""Stage `check`: the tables over more seeds, and a verdict on each pair that the paper orders."""
+"""Stage `check`: the tables over more seeds, a verdict on each pair of rows, and the biases."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from reclip.common.files import read_json, write_json, write_text
 from reclip.common.tables import write_table
 from reclip.common.templates import fill
 from reclip.evaluate import results_table, verdicts
+from reclip.evaluate.figures import preference, style
+from reclip.evaluate.figures.preference import Preference
 from reclip.evaluate.results_table import COLUMNS, Found
 from reclip.evaluate.verdicts import Difference, Pair
-from reclip.pipeline.artifacts import CHECK_FACTS, SCORES_FILE
+from reclip.pipeline.artifacts import CHECK_FACTS, CONFUSION_FILE, RINGS_FILE, SCORES_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
@@ -26,7 +30,10 @@ STEPS = (("rectified", "query"), ("distilled", "rectified"))
 
 
 def main(job: Job) -> None:
-    """Write a Markdown file of each table, tables.csv, verdicts.csv, check.json and check.md."""
+    """Write a Markdown file of each table, tables.csv, verdicts.csv, check.json and check.md.
+
+    The figure of class and space preference has its numbers beside it.
+    """
     settings, jobs = job.settings, defaultdict(list)
     for evaluation in job.inputs.values():
         jobs[evaluation.id].append(evaluation)
@@ -67,6 +74,14 @@ def main(job: Job) -> None:
         },
     }
     write_json(job.folder / CHECK_FACTS, facts)
+    preferences = [
+        preferences_of(dataset, role, run, jobs[run])
+        for dataset, runs in settings["biased"].items()
+        for role, run in runs.items()
+    ]
+    preference.write(job.folder, preferences)
+    with style.applied():
+        style.save(preference.draw(preferences), job.folder / preference.FIGURE)
     finish(job, list(job.outputs))
 
 
@@ -75,6 +90,16 @@ def measure(evaluations: list[Job]) -> Found:
     scores = [read_json(one.folder / SCORES_FILE) for one in evaluations]
     values = {one["seed"]: one["miou"] for one in scores}
     return Found(values, results_table.protocol(scores[0]))
+
+
+def preferences_of(dataset: str, role: str, run: str, evaluations: list[Job]) -> Preference:
+    """Return the class and space preference of a run's seeds."""
+    confusion, rings = (
+        np.stack([np.load(one.folder / file) for one in evaluations])
+        for file in (CONFUSION_FILE, RINGS_FILE)
+    )
+    names = read_json(evaluations[0].folder / SCORES_FILE)["classes"]
+    return preference.measure(dataset, role, run, confusion, rings, names)
 
 
 def steps(

@@ -41,7 +41,7 @@ PAIR_COLUMNS = (
     "dataset", "method", "run", "rank", "class", "taken for", "percent", "reverse", "difference",
 )  # fmt: skip
 
-TABLE, PAIR_TABLE = "preference.csv", "preference-pairs.csv"
+FIGURE, TABLE, PAIR_TABLE = "preference.png", "preference.csv", "preference-pairs.csv"
 
 
 @dataclass(frozen=True)
