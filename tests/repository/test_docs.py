@@ -52,7 +52,10 @@ INSTEAD = {
     r".*(?:camvid|class-areas|class-frequency).*": ("", "needs the code that the page adds"),
     r"export MLFLOW_TRACKING_URI=\S+": ("", "a setting of the shell"),
     r"snakemake mini_clip": ("snakemake -n mini_clip", "five minutes of training"),
-    r"(snakemake .*params=(?:paper|voc)\.yaml.*)": (r"\1 -n", "downloads, or a hundred jobs"),
+    r"(snakemake .*params=(?:paper|checked|voc)\.yaml.*)": (
+        r"\1 -n",
+        "downloads, or a hundred jobs",
+    ),
     r"(reclip plan --cost .*)": (r"\1 --no-calibrate", "measures the machine for some seconds"),
     r"reclip export .*": ("reclip export --help", "15 s; tests/inference/test_onnx.py exports"),
     r"(reclip predict .*--model )\S+\.onnx(.*)": (
