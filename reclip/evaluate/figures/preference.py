@@ -130,7 +130,7 @@ def draw(found: Sequence[Preference]) -> Figure:
         ax.set(title=title, ylabel=unit)
     axes = curves.subgridspec(1, len(datasets)).subplots(sharey=True, squeeze=False)[0]
     # Bands may end beyond: those of two seeds are wide.
-    top = 1.2 * max(float(np.nan_to_num(one.miou).mean(axis=0).max()) for one in found)
+    top = 1.2 * max(float(np.nan_to_num(one.miou).mean(axis=0).max()) for one in found) or 1.0
     for ax, dataset in zip(axes, datasets, strict=True):
         for one in (one for one in found if one.dataset == dataset):
             _curve(ax, one)
