@@ -68,8 +68,8 @@ def test_a_panel_a_measure_and_a_curve_a_run(tmp_path: Path) -> None:
     bars, curves = figure.axes[:3], figure.axes[3:]
     assert [len(ax.patches) for ax in bars] == [7, 7, 7]
     assert [ax.get_title() for ax in curves] == [
-        "voc: mIoU from the centre to a corner",
-        "ade: mIoU from the centre to a corner",
+        "voc: mIoU, centre to corner",
+        "ade: mIoU, centre to corner",
     ]
     assert [len(ax.lines) for ax in curves] == [4, 3]
     assert [len(ax.collections) for ax in curves] == [3, 2]  # bands of the runs with seeds

@@ -129,10 +129,12 @@ def draw(found: Sequence[Preference]) -> Figure:
         draw_bars(ax, [m for m in measured if m.measure == name])
         ax.set(title=title, ylabel=unit)
     axes = curves.subgridspec(1, len(datasets)).subplots(sharey=True, squeeze=False)[0]
+    # Bands may end beyond: those of two seeds are wide.
+    top = 1.2 * max(float(np.nan_to_num(one.miou).mean(axis=0).max()) for one in found) or 1.0
     for ax, dataset in zip(axes, datasets, strict=True):
         for one in (one for one in found if one.dataset == dataset):
             _curve(ax, one)
-        ax.set(xlim=(0, 1), ylim=(0, None), title=f"{dataset}: mIoU from the centre to a corner")
+        ax.set(xlim=(0, 1), ylim=(0, top), title=f"{dataset}: mIoU, centre to corner")
         ax.set_xticks((0, 0.25, 0.5, 0.75, 1), ("centre", "¼", "½", "¾", "corner"))
         for end, side in ((0, "left"), (-1, "right")):  # or they run into the next panel's
             ax.get_xticklabels()[end].set_horizontalalignment(side)
