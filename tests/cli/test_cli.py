@@ -114,7 +114,7 @@ def test_status_says_why(project: Path) -> None:
     assert "fresh  prepare voc" in lines
     assert "stale  rectify ref-pe seed 0: not made yet" in lines
     words = [line.split()[0] for line in lines[:-1]]
-    assert lines[-1] == f"{words.count('stale')} stale, 1 fresh, 3 aside"
+    assert lines[-1] == f"{words.count('stale')} stale, 1 fresh, 2 aside"
     text = (project / "params.yaml").read_text().replace("val: 4", "val: 5")
     (project / "params.yaml").write_text(text)
     assert "stale  prepare voc: source.val 4 → 5" in reclip("status").stdout

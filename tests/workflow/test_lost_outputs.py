@@ -65,7 +65,7 @@ def test_a_lost_output_and_a_changed_setting_together(project):
     project.set("runs.distill.distill", {"alpha": 0})
     downstream = {f"{stage}/seed-0" for stage in (
         "distill:distill", "probe:probe", "evaluate:distill", "evaluate:probe")}  # fmt: skip
-    downstream |= {"gather:distill", "gather:probe", "plot"}
+    downstream |= {"gather:distill", "gather:probe", "package:distill", "plot"}
     assert stale(project) == {"rectify:ref-pe/seed-0", *downstream}
     assert project.planned() == {"rectify:ref-pe/seed-0", *downstream, "all"}
     project.run("snakemake", STUDENT)

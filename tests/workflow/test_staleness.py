@@ -20,7 +20,7 @@ make(Plan.load())
 
 DISTILL = {
     "distill:distill/seed-0", "probe:probe/seed-0", "evaluate:distill/seed-0",
-    "evaluate:probe/seed-0", "gather:distill", "gather:probe", "plot", "all",
+    "evaluate:probe/seed-0", "gather:distill", "gather:probe", "package:distill", "plot", "all",
 }  # fmt: skip
 RECTIFY = DISTILL | {
     "rectify:ref-pe/seed-0", "rectify:ref-pe/seed-1", "pseudo_mask:ref-pe/seed-0",
