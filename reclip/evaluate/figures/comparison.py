@@ -20,6 +20,7 @@ from reclip.pipeline.artifacts import (
     CURVE_FILE,
     DISTANCE_COLUMNS,
     DISTANCE_FILE,
+    HELD_OUT_FILE,
     RINGS_FILE,
 )
 from reclip.pipeline.job import Job
@@ -85,6 +86,15 @@ class Result:
         # A training of one step has one row, which numpy reads as a scalar.
         steps = [np.atleast_1d(np.genfromtxt(f, delimiter=",", names=True)) for f in files]
         return steps[0]["epoch"].astype(int), np.stack([s["loss"] for s in steps])
+
+    @cached_property
+    def held_out(self) -> np.ndarray | None:
+        """Losses (S, E) on held-out photos after each epoch; None if no photo is held out."""
+        files = [job.inputs["model"].folder / HELD_OUT_FILE for job in self.evaluations]
+        if not files[0].is_file():
+            return None
+        epochs = [np.atleast_1d(np.genfromtxt(f, delimiter=",", names=True)) for f in files]
+        return np.stack([e["loss"][1:] for e in epochs])
 
     @cached_property
     def hypotheses(self) -> tuple[np.ndarray, np.ndarray]:

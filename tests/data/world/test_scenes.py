@@ -101,7 +101,7 @@ def test_confusable_pairs_share_a_hue_and_cover_every_class(name: str) -> None:
 
 def test_benchmark_is_uniform_where_pre_training_is_not() -> None:
     count = len(ADE.class_names)
-    bias = PlantedBias(central=0.8)
+    bias = PlantedBias(central=0.8, unnamed=0.0)
     roles = deal_roles(ADE, bias)
     central = np.intersect1d(ADE.objects, np.flatnonzero(roles.is_central))
     edge = np.setdiff1d(ADE.objects, central)
