@@ -6,10 +6,11 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reclip.common.files import read_json, write_json
-from reclip.pipeline.artifacts import SCORES_FILE
+from reclip.pipeline.artifacts import CONFUSION_FILE, RINGS_FILE, SCORES_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 from reclip.stages import check
@@ -32,13 +33,19 @@ MIOU = {  # the student is no better than its teacher, and worse than the Query
     "distill": {0: 33.0, 1: 36.0, 2: 34.0},
 }
 
+CONFUSION = np.array([[8, 2, 0], [0, 5, 5], [0, 0, 10]])  # shares of 27, 23 and 50 for thirds
+RINGS = np.stack([np.full((3, 3), 10)] * 4)
+
 
 def made(plan: Plan, protocol: str = "whole, own size") -> Job:
     """The job of the check, run on evaluations with these mIoU."""
     job = plan.job("check", "tiny")
     for one in job.inputs.values():
         scores = {"seed": one.seed, "miou": MIOU[one.id][one.seed], "protocol": protocol}
-        write_json(one.folder / SCORES_FILE, {**scores, "post_processing": "none"})
+        scores |= {"post_processing": "none", "classes": ["a", "b", "c"]}
+        write_json(one.folder / SCORES_FILE, scores)
+        np.save(one.folder / CONFUSION_FILE, CONFUSION + (one.seed or 0))
+        np.save(one.folder / RINGS_FILE, RINGS)
     check.main(job)
     return job
 
@@ -116,3 +123,14 @@ def test_without_the_papers_values_there_are_no_pairs(project, tiny_plan) -> Non
     text = (job.folder / "check.md").read_text(encoding="utf-8")
     assert text.startswith("The paper orders no two measured rows.")
     assert "| voc | rectified - query | 2 |" in text and "Every pair" not in text
+
+
+def test_class_and_space_preference_have_an_interval_over_the_seeds(job: Job) -> None:
+    rows = {(r["method"], r["measure"]): r for r in table(job, "preference.csv")}
+    query, rectified = (rows[method, "total variation"] for method in ("Query", "rectified"))
+    assert float(query["mean"]) == pytest.approx(100 * (15 / 30 - 1 / 3), abs=1e-3)
+    assert (query["seeds"], query["low"]) == ("1", "")
+    assert rectified["seeds"] == "3"
+    assert float(rectified["low"]) < float(rectified["mean"]) < float(rectified["high"])
+    assert rows["rectified", "drop"]["mean"] == "0.0000"
+    assert (job.folder / "preference.png").stat().st_size > 10_000
