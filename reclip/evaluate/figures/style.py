@@ -187,4 +187,5 @@ def roles_legend(figure: Figure, names: Mapping[str, str]) -> None:
 
 def number(value: float, digits: int) -> str:
     """Return a number with a true minus sign; an empty text for NaN."""
+    value = round(value, digits) + 0.0  # no "−0"
     return "" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
