@@ -178,6 +178,6 @@ def _training(
     if section == "distill":
         value["feature_resolution"] = "grid"
         notes.append("features are compared per cell, which saves memory")
-        if value.get("pretrained", True):
+        if value.get("pretrained", True) and not value.get("checkpoint"):
             notes.append("the backbone starts from ImageNet weights, downloaded once")
     return Choice(section, value, "; ".join([why, *notes]))

@@ -85,10 +85,6 @@ def test_students_are_packaged_and_rectified_clips_on_demand(tiny_plan) -> None:
     assert plan.ids("package") == ["ref-pe", "distill"]
 
 
-def test_a_student_of_the_check_alone_is_packaged_on_demand(tiny_plan) -> None:
-    assert not [job for job in tiny_plan().default_jobs if job.stage == "package"]
-
-
 @pytest.mark.parametrize(
     ("clip", "distill", "words"),
     [

@@ -14,7 +14,6 @@ from support.paths import PACKAGE, ROOT
 
 # Declared without an import in the package, and why.
 NOT_IMPORTED = {
-    "dvc": "a command of users and of `reclip record`",
     "snakemake": "imported by the Snakefile",
 }
 OPTIONAL = {"onnx", "onnxruntime", "onnxscript"}

@@ -51,7 +51,10 @@ INSTEAD = {
     r"pre-commit install": ("", "writes into .git"),
     r".*(?:camvid|class-areas|class-frequency).*": ("", "needs the code that the page adds"),
     r"export MLFLOW_TRACKING_URI=\S+": ("", "a setting of the shell"),
-    r"snakemake mini_clip": ("snakemake -n mini_clip", "five minutes of training"),
+    r"snakemake mini_clip mini_backbone": (
+        "snakemake -n mini_clip mini_backbone",
+        "nine minutes of training",
+    ),
     r"(snakemake .*params=(?:paper|checked|voc)\.yaml.*)": (
         r"\1 -n",
         "downloads, or a hundred jobs",
@@ -338,7 +341,8 @@ def options() -> set[str]:
 
 OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
                   "--local", "--global", "--no-deps", "--profile", "--workflow-profile", "--mem",
-                  "--gpus", "--me", "--step", "--default-storage-provider"}  # fmt: skip
+                  "--gpus", "--me", "--step", "--default-storage-provider", "--train",
+                  "--parts", "--edge"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

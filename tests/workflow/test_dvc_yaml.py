@@ -56,7 +56,15 @@ def test_the_seeds_of_the_check_are_stages_if_asked_for(project, tiny_plan):
     files = {name for out in with_check["check"]["outs"] for name in out if isinstance(out, dict)}
     assert files == {
         f"results/tiny/check/{name}"
-        for name in ("check.md", "check.json", "verdicts.csv", "tables.csv", "table4.md")
+        for name in (
+            "check.md",
+            "check.json",
+            "verdicts.csv",
+            "tables.csv",
+            "table4.md",
+            "preference.csv",
+            "preference-pairs.csv",
+        )
     }
 
 

@@ -160,6 +160,6 @@ def test_dvc_reaches_the_same_bytes(finished, tmp_path):
     own.commit()
     clone = own.clone(tmp_path / "clone")
     shutil.copytree(finished.folder / "results", clone.folder / "results", dirs_exist_ok=True)
-    assert "All 21 results are the same bytes as recorded." in clone.run("reclip", "verify")
+    assert "All 22 results are the same bytes as recorded." in clone.run("reclip", "verify")
     assert "Data and pipelines are up to date." in clone.run("dvc", "status")
     assert clone.run("git", "status", "--short", "--untracked-files=no") == ""

@@ -67,8 +67,7 @@ def test_beside_data_sets_that_have_labels_or_are_fetched(tmp_path: Path, tiny_p
     assert "Nothing to be done" in project.run("snakemake", "-n")
 
 
-SMALL = ("rectify.epochs=2", "distill.epochs=2", "distill.backbone=test_resnet",
-         "distill.backbone_args=null", "tracking.enabled=false")  # fmt: skip
+SMALL = ("rectify.epochs=2", "distill.epochs=2", "tracking.enabled=false")
 
 
 @pytest.mark.slow
