@@ -31,7 +31,7 @@ SCENE_BYTES_A_PIXEL = 2.6  # of a drawn photo
 LINE_BYTES = 30  # of a hypothesis: an id and a few classes
 CURVE_BYTES = 40  # of a line of a training curve
 CARD_BYTES = 5000  # of a packaged model's files beside its weights
-METRICS_BYTES = 1500  # of metrics and distances, for a seed, beside its confusion matrix
+METRICS_BYTES = 1500  # of metrics and distances, for a seed, beside its matrices
 
 
 class Photos(NamedTuple):
@@ -240,7 +240,9 @@ def probe(facts: Facts, run: str) -> Work:
 
 def evaluate(facts: Facts, run: str) -> Work:
     pixels = sum(p.number * math.prod(p.size) for p in facts.photos(facts.dataset(run), "val"))
-    truth = Work(megapixels=pixels / 1e6, written=8 * facts.classes(run) ** 2 + METRICS_BYTES)
+    classes, rings = facts.classes(run), facts.experiment.run_section(run, "evaluate").distance_bins
+    counts = 8 * (classes**2 + 3 * rings * classes)  # the confusion matrix and the rings
+    truth = Work(megapixels=pixels / 1e6, written=counts + METRICS_BYTES)
     return _predict(facts, run, "val") + truth
 
 
