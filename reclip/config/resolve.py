@@ -166,13 +166,12 @@ class Experiment:
     @cached_property
     def steps(self) -> dict[str, dict[str, str]]:
         """The runs of `compared` that the check measures, by dataset with labels and role."""
-        found = {}
-        for dataset in filter(self.labelled, self.params.datasets):
-            runs = self.compared(dataset).items()
-            found[dataset] = {
-                role: run for role, run in runs if role == "query" or run in self.checked
-            }
-        return found
+        labelled = filter(self.labelled, self.params.datasets)
+        return {dataset: self.with_seeds_of_check(self.compared(dataset)) for dataset in labelled}
+
+    def with_seeds_of_check(self, runs: dict[str, str]) -> dict[str, str]:
+        """Return those of `runs`, by role, that have the check's seeds or need none."""
+        return {role: run for role, run in runs.items() if role == "query" or run in self.checked}
 
     def bias_runs(self, dataset: str) -> dict[str, str]:
         """Return role to run as `compared`, with `reference` after the Query.

@@ -1,8 +1,8 @@
 """Train mini-backbone: the drawn world's stand-in for a backbone with ImageNet's weights.
 
-It learns to name single drawn objects. Their labels cut the world elsewhere than the datasets'
-classes: twelve hues at other angles, times the textures. So the student starts with features of
-colour and texture, as ImageNet's weights have features of photos, and without a segmentation class.
+It learns to name single drawn objects. Their classes are not those of the datasets: twelve evenly
+spaced hues times the textures. So the student starts with features of colour and texture, as
+ImageNet's weights have features of photos.
 """
 
 from __future__ import annotations

@@ -356,11 +356,7 @@ def plot(jobs: Jobs, name: str) -> Recipe:
 def check(jobs: Jobs, name: str) -> Recipe:
     experiment, params = jobs.experiment, jobs.experiment.params
     biased = {
-        dataset: {
-            role: run
-            for role, run in experiment.bias_runs(dataset).items()
-            if role == "query" or run in experiment.checked
-        }
+        dataset: experiment.with_seeds_of_check(experiment.bias_runs(dataset))
         for dataset in experiment.steps
     }
     shown = [run for of in (*experiment.steps.values(), *biased.values()) for run in of.values()]
