@@ -11,7 +11,7 @@ from reclip.common.errors import ReclipError
 from reclip.pipeline.job import config_option
 
 FOLDER = "folder"
-OWN = ("images", "classes", "val_images", "val_labels", "clip", "experiment")
+OWN = ("images", "classes", "val_images", "val_labels", "clip", "experiment", "hours")
 # Options of the folder that --set may give as well: other choices depend on them.
 SET_BEFORE = {"experiment": "experiment", "clip": "clip.model", "checkpoint": "clip.checkpoint"}
 OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official layout
@@ -28,6 +28,14 @@ OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official
 @click.option("--val-labels", metavar="DIR", help="folder: their PNGs of class ids, from 0.")
 @click.option("--clip", metavar="MODEL", help="folder: mini-clip, or OpenAI's, e.g. ViT-B-16.")
 @click.option("--experiment", metavar="NAME", help="folder: results/NAME.  [default: the folder's]")
+@click.option(
+    "--hours", type=click.FloatRange(min=0, min_open=True),
+    help="folder: time for all jobs without a GPU; the sizes fit it.  [default: under an hour]",
+)  # fmt: skip
+@click.option(
+    "--calibrate/--no-calibrate", default=True,
+    help="folder: measure this machine for some seconds, or assume a slow one.",
+)  # fmt: skip
 @click.option("--downloads", metavar="DIR", help="Folder of official archives, old and downloaded.")
 @click.option(
     "--archive", "archives", multiple=True, metavar="[DATASET=]FILE",
@@ -48,7 +56,9 @@ OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official
 @click.option("--output", default="params.yaml", show_default=True, help="Settings file to write.")
 @click.option("--force", is_flag=True, help="Overwrite an existing settings file.")
 @click.pass_context
-def init(context: click.Context, preset: str, output: str, force: bool, **given: Any) -> None:
+def init(
+    context: click.Context, preset: str, output: str, force: bool, calibrate: bool, **given: Any
+) -> None:
     """Write a settings file for an experiment.
 
     mini: the committed default. paper: Tables 1 to 7 on the paper's data with real CLIP. voc: VOC's
@@ -64,7 +74,6 @@ def init(context: click.Context, preset: str, output: str, force: bool, **given:
                 f"Preset '{preset}' does not accept {option.opts[0]}: remove this option"
             )
     from reclip.presets import preset_text, write_settings
-    from reclip.presets.folder import folder_preset
     from reclip.presets.options import assigned, changes, fitted_to_weights
 
     given = {name: value for name, value in given.items() if name not in others}
@@ -80,8 +89,16 @@ def init(context: click.Context, preset: str, output: str, force: bool, **given:
         device = str(changed.get("compute.device", "auto"))
         for name, key in SET_BEFORE.items():
             given[name] = given[name] or changed.get(key)
-        text, said = folder_preset(
-            **given, output=Path(output), device=device, activation=changed.get("clip.activation")
+        from reclip.cost.forecast import Forecast
+        from reclip.presets.folder import folder_preset
+
+        forecast = Forecast(calibrate)
+        text, said, sizes = folder_preset(
+            **given,
+            output=Path(output),
+            device=device,
+            activation=changed.get("clip.activation"),
+            forecast=forecast.hours,
         )
     else:
         text, changed = preset_text(preset), changes(preset, **given)
@@ -90,6 +107,9 @@ def init(context: click.Context, preset: str, output: str, force: bool, **given:
     path = write_settings(text, Path(output), changed, preset)
     for line in said:
         click.echo(line)
+    if preset == FOLDER:
+        hours = forecast.hours(path.read_text(encoding="utf-8"), sizes)
+        click.echo(f"time: {in_words(hours)} for all jobs, {forecast.basis}")
     click.echo(f"wrote {path}; now run: snakemake{config_option(output)}")
     if preset == FOLDER:
         from reclip.config.load import load_params
@@ -99,3 +119,10 @@ def init(context: click.Context, preset: str, output: str, force: bool, **given:
             f"then read {results}/summary/summary.md, and use the model: reclip predict PHOTOS "
             f"--model {results}/runs/distilled/model"
         )
+
+
+def in_words(hours: float) -> str:
+    """Return a time in minutes, or from two hours on in hours; two digits at most."""
+    if hours < 2:
+        return f"about {max(1, round(60 * hours))} minutes"
+    return f"about {hours:.0f} hours" if hours >= 10 else f"about {hours:.1f} hours"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from reclip.cli import annotations, figure, init, models, plan, results, stages
+from reclip.cli import annotations, compat, figure, init, models, plan, results, stages
 from reclip.common.errors import ReclipError
 from reclip.common.files import accessible
 from reclip.common.passwords import without_password
@@ -27,7 +27,7 @@ def cli() -> None:
     """
 
 
-for _module in (annotations, init, models, plan, results, stages):
+for _module in (annotations, compat, init, models, plan, results, stages):
     for _command in vars(_module).values():
         if isinstance(_command, click.Command):
             cli.add_command(_command)

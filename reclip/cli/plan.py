@@ -1,11 +1,10 @@
-"""`reclip plan` and `reclip compat`: what a settings file asks for."""
+"""`reclip plan`: what a settings file asks for."""
 
 from __future__ import annotations
 
 import click
 
 from reclip.cli.options import plan_option
-from reclip.config.compat import DIFFERENCES
 from reclip.cost.machines import CPU, DEFAULT_GPU, GPUS
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.staleness import write_plan_files
@@ -70,24 +69,3 @@ def plan(
         raise click.UsageError("--gpu, --calibrate and --markdown need --cost")
     write_plan_files(plan)
     click.echo(f"{len(plan.jobs)} jobs")
-
-
-@click.command()
-@plan_option
-def compat(plan: Plan) -> None:
-    """List where paper and official code differ.
-
-    Each line has our default, the official code's value, and the values of these settings.
-    """
-    experiment = plan.experiment
-    click.echo(f"compat: {experiment.params.compat}; a value in the settings file wins over it")
-    for option in DIFFERENCES:
-        sections = [experiment.clip]
-        if option.section != "clip":
-            sections = [experiment.section(d, option.section) for d in experiment.params.datasets]
-        default = type(sections[0]).model_fields[option.key].default
-        here = ", ".join(dict.fromkeys(str(getattr(section, option.key)) for section in sections))
-        click.echo(
-            f"{option.section + '.' + option.key:<34} default {default!s:<10} "
-            f"official {option.official!s:<12} here {here:<12} {option.what}"
-        )

@@ -83,7 +83,7 @@ def between(text: str, begin: str, end: str, block: str) -> str:
 
 def _require_markers(text: str, begin: str, end: str) -> None:
     if begin not in text or end not in text:
-        raise ReclipError(f"README.md has no markers '{begin}' and '{end}': restore them")
+        raise ReclipError(f"The page has no markers '{begin}' and '{end}': restore them")
 
 
 def paper_cost() -> str:

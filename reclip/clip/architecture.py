@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 import torch
@@ -19,8 +18,6 @@ from reclip.weights.identity import MINI_CLIP, PACKAGED
 from reclip.weights.releases import Release
 from reclip.weights.state_dict import misfit
 
-log = logging.getLogger(__name__)
-
 OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}
 """Numbers that only OpenAI's own files hold besides the tensors."""
 
@@ -31,15 +28,21 @@ PLAIN = {
 """Keys of open_clip's configs that leave CLIP's own ViT and text transformer as they are."""
 
 
-def architecture(
-    spec: ClipSettings, names: Iterable[str], release: Release | None
-) -> tuple[dict[str, Any], tuple[float, ...], tuple[float, ...]]:
-    """Return the arguments of open_clip's CLIP for `spec`, and mean and std of its images.
+class Architecture(NamedTuple):
+    """config: arguments of open_clip's CLIP. mean, std: of its images. activation: in words."""
 
-    The log says which activation it has, and why. All of OpenAI's CLIPs were trained with
-    QuickGELU, though open_clip's ViT-B-16 has GELU. Files converted from OpenAI's do not show it.
-    For them, set `clip.activation: quick_gelu` or a model named ViT-...-quickgelu
-    (`reclip.clip.checkpoint` asks for it).
+    config: dict[str, Any]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    activation: str
+
+
+def architecture(spec: ClipSettings, names: Iterable[str], release: Release | None) -> Architecture:
+    """Return the architecture of `spec`.
+
+    All of OpenAI's CLIPs were trained with QuickGELU, though open_clip's ViT-B-16 has GELU. Files
+    converted from OpenAI's do not show it. For them, set `clip.activation: quick_gelu` or a model
+    named ViT-...-quickgelu (`reclip.clip.checkpoint` asks for it).
 
     Args:
         names: names of the tensors in the weights file.
@@ -66,10 +69,9 @@ def architecture(
         )
 
     quick, said = activation(spec, config, tag, names, release)
-    log.info("CLIP activation: %s", said)
     if quick:
         config["quick_gelu"] = True
-    return config, mean, std
+    return Architecture(config, mean, std, said)
 
 
 def activation(

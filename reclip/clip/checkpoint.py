@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import open_clip
+from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor
 
 from reclip.clip import architecture
@@ -17,16 +18,17 @@ from reclip.clip.architecture import OPENAI_EXTRAS
 from reclip.common.errors import ReclipError
 from reclip.config.models import ClipSettings
 from reclip.weights.identity import weights_sha256
-from reclip.weights.releases import release_of
+from reclip.weights.releases import clip_release, release_of
 from reclip.weights.state_dict import read_state_dict
 
 QUICK = "-quickgelu"
 
 
 class Chosen(NamedTuple):
-    """open_clip's name of the model, and in words its activation and the reason."""
+    """open_clip's name of the model; in words its activation, and this with the reason."""
 
     model: str
+    activation: str
     said: str
 
 
@@ -70,7 +72,15 @@ def choose_model(
     spec = ClipSettings(model=name, checkpoint=path, activation=activation or default)
     config = open_clip.get_model_config(name) or {}
     _, said = architecture.activation(spec, config, {}, state, release)
-    return Chosen(name, f"activation: {said}, because {why}")
+    return Chosen(name, said.partition(" (")[0], f"activation: {said}, because {why}")
+
+
+def said_of_published(model: str, pretrained: str, activation: str | None) -> str:
+    """Return the activation, in words, of weights that open_clip downloads under a tag."""
+    spec = ClipSettings(model=model, pretrained=pretrained, activation=activation or "default")
+    config, tag = open_clip.get_model_config(model), get_pretrained_cfg(model, pretrained)
+    _, said = architecture.activation(spec, config or {}, tag or {}, (), clip_release(model))
+    return said.partition(" (")[0]
 
 
 def _plain_name(model: str | None, state: dict[str, Tensor], path: str) -> str:

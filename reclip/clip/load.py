@@ -5,6 +5,7 @@ Importing this module is cheap: torch and open_clip are imported by the function
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import torch
     from open_clip.model import CLIP
     from open_clip.tokenizer import SimpleTokenizer
+
+log = logging.getLogger(__name__)
 
 
 class Clip:
@@ -113,7 +116,8 @@ def clip_from_state_dict(
 
     from reclip.clip.architecture import architecture, fitting_weights
 
-    config, mean, std = architecture(spec, state, release)
+    config, mean, std, activation = architecture(spec, state, release)
+    log.info("CLIP activation: %s", activation)
     model = CLIP(**config)
     model.load_state_dict(fitting_weights(spec.model, model.state_dict(), state, source))
     for block in model.visual.transformer.resblocks:

@@ -1,8 +1,8 @@
 """The settings file as typed models: every setting, its default and the source of the default.
 
 Comments name the source: *paper* (section), *official* (the authors' code, CVPR-era recipe) or
-*ours*. A default follows the paper. Where the paper is silent, it follows the official code. Where
-the two contradict each other, `compat: official` takes the code's value (`reclip.config.compat`).
+*ours*. The defaults are for a person with photos of their own. For the paper's experiments,
+`compat` gives the values of the paper or of the official code (`reclip.config.points`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from reclip.config.base import Name, Seed, Seeds, Settings, without_password
 from reclip.config.sources import Source
+from reclip.config.update_recipes import RecipeName
 
 
 def _ascending(values: tuple[float, float]) -> tuple[float, float]:
@@ -69,7 +70,7 @@ class ImageSettings(Settings):
     stride: int = Field(112, gt=0)  # SCLIP's
     # Patches that reach over the image's edge. "cut": their logits are cut at the edge. "squeezed":
     # the whole grid is resized to the image, which moves logits by up to a patch.
-    overhang: Literal["cut", "squeezed"] = "cut"  # official: squeezed
+    overhang: Literal["cut", "squeezed"] = "cut"  # ours; official: squeezed
 
     @model_validator(mode="after")
     def _windows_touch(self) -> ImageSettings:
@@ -97,18 +98,26 @@ class HypothesisSettings(Settings):
     """Image-level hypotheses: the classes that an image may hold (paper Sec. 3.4)."""
 
     threshold: float = 23.0  # official, VOC: 100 × cosine
+    relative: float | None = Field(None, gt=0)
     fallback_k: int = Field(2, gt=0)  # official, VOC: the top K if none passes
-    image: Literal["whole", "centre_crop"] = "whole"  # paper; official: centre_crop
+    # "whole": the photo as it is read for masks. "centre_crop": CLIP's own crop, read by CLIP as it
+    # was trained, whatever `clip.activation` and `clip.norm` say.
+    image: Literal["whole", "centre_crop"] = "whole"  # ours; official: centre_crop
 
 
 class OptimiserSettings(Settings):
-    """SGD with the poly schedule (paper Sec. 4.1); momentum from the official code."""
+    """SGD (paper Sec. 4.1); momentum from the official code."""
 
     lr: float = Field(0.01, gt=0)
     min_lr: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0005, ge=0)
     power: float = Field(0.9, gt=0)
+    # How the rate falls. "step": poly, at every step. "epoch": poly, once an epoch. "drop": to a
+    # tenth, after 25 of 60 epochs (MaskContrast).
+    schedule: Literal["step", "epoch", "drop"] = "step"  # ours; official: epoch
+    # Of the photos: a new one for each epoch, or one for all.
+    order: Literal["new", "same"] = "new"  # ours; official: same
     # Images computed at a time, on all GPUs together, if a batch does not fit. The student's batch
     # norms then take their statistics over these images.
     micro_batch: int | None = Field(None, gt=0)
@@ -130,15 +139,15 @@ class RectifySettings(OptimiserSettings):
     normalise_reference: Literal["frobenius", "row", "none"] = "frobenius"  # official
     positional_channels: Literal["class", "one"] = "class"  # official; "one" (paper) cancels
     positional_hidden: tuple[int, int] = (512, 256)  # official
-    positional_final_relu: bool = False  # paper Sec. 3.3: normalisation is last; official: true
+    positional_final_relu: bool = False  # ours: logits of both signs; official: true
     positional_init: float = Field(1.0, gt=0)  # initial weight of the last normalisation; official
     gumbel_scale: float = Field(1000.0, gt=0)  # official
     gumbel_tau: float = Field(1.0, gt=0)  # official
     tau: float = Field(0.01, gt=0)  # Eq. 5; official: one over CLIP's logit scale of 100
     pool_over: Literal["all", "mask"] = "all"  # paper: global average pooling of Z_g
-    padding: Literal["ignored", "counted"] = "ignored"  # official: counted
+    padding: Literal["ignored", "counted"] = "ignored"  # ours; official: counted
     epochs: int = Field(200, gt=0)  # official, VOC
-    batch: int = Field(16, gt=0)  # official: the file says 16, the loader used 1
+    batch: int = Field(16, gt=0)  # official: its file says 16, its loader took 1; see `recipe`
 
 
 class DistillSettings(OptimiserSettings):
@@ -291,7 +300,10 @@ class Params(Settings):
     """The settings file."""
 
     experiment: Name
-    compat: Literal["paper", "official"] = "paper"  # which to follow where they contradict
+    # Whose values hold where the file says nothing; None: the package's defaults.
+    compat: Literal["paper", "official"] | None = None
+    # The updates of rectification: its batch and rate, where the file gives neither.
+    recipe: RecipeName | None = None
     downloads: str = "downloads"  # folder of official archives; missing ones are downloaded to it
     compute: ComputeSettings = ComputeSettings()
     clip: ClipSettings

@@ -6,10 +6,11 @@ from collections import defaultdict
 from functools import cached_property
 from typing import Any
 
-from reclip.config.compat import DIFFERENCES
+from reclip.config import compat
 from reclip.config.load import validate
 from reclip.config.models import DATASET_SECTIONS, RUN_SECTIONS, ClipSettings, Params
 from reclip.config.sources import Source
+from reclip.config.update_recipes import UPDATE_RECIPES
 
 METHODS = {"query": "query", "rectified": "rectify", "distilled": "distill"}
 """The roles that the check's steps and the figures compare, and the method of each."""
@@ -42,7 +43,7 @@ class Experiment:
     # Settings
 
     def _merged(self, section: str, *places: tuple[str, str]) -> Any:
-        """Return a section: defaults, then the values of `compat`, of the file and of `places`.
+        """Return a section: defaults, then values of `compat`, `recipe`, the file and `places`.
 
         places: "datasets" or "runs", with the name of one.
         """
@@ -51,8 +52,11 @@ class Experiment:
         for level, name in places:
             place = getattr(self.params, level)[name]
             layers[f"{level}.{name}.{section}"] = getattr(place, section)
-        differences = DIFFERENCES if self.params.compat == "official" else ()
-        merged = {d.key: d.official for d in differences if d.section == section}
+        dataset = dict(places).get("datasets")
+        kind = self.source(dataset).kind if dataset else None
+        merged = compat.values(self.params.compat, section, kind)
+        if section == "rectify" and self.params.recipe:
+            merged |= UPDATE_RECIPES[self.params.recipe]
         for at, layer in layers.items():
             merged = {**merged, **layer}
             result = validate(type(own), merged, at)

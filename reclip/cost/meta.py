@@ -42,7 +42,7 @@ def clip(name: str, layers: int | None = None) -> Clip:
             tower.resblocks = tower.resblocks[:layers]
         return short
     with torch.device("meta"):
-        model = CLIP(**architecture(ClipSettings(model=name), (), None)[0])
+        model = CLIP(**architecture(ClipSettings(model=name), (), None).config)
     return Clip(model, SimpleTokenizer(context_length=model.context_length), (), ())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from reclip.common.templates import fill
+from reclip.config.update_recipes import UPDATE_RECIPES
 from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
 from reclip.cost.machines import DEFAULT_GPU, GPUS, PREFETCHING, TRAINING, Rates, Work, seconds
@@ -103,11 +104,19 @@ def cost_text(plan: Plan, gpu: str = DEFAULT_GPU, measure: bool = True) -> str:
     facts = Facts(plan)
     here = calibrate(facts, next(iter(facts.census))) if measure else None
     table, notes = _table_and_notes(facts, gpu, here)
-    for name in ("stage", "dataset"):  # to the left; pandas writes all columns to the right
-        width = max(len(name), table[name].str.len().max())
-        table[name] = table[name].str.ljust(width)
-        table = table.rename(columns={name: name.ljust(width)})
-    return "\n".join([table.to_string(index=False), "", *notes])
+    tables = [table, recipes_table(plan, gpu, here)]
+    said = [_aligned(table) for table in tables if not table.empty]
+    return "\n".join(["\n\n".join(said), "", *notes])
+
+
+def _aligned(table: pd.DataFrame) -> str:
+    """Return a table for a terminal: names to the left, where pandas writes all to the right."""
+    for name in ("stage", "dataset", "recipe"):
+        if name in table:
+            width = max(len(name), table[name].str.len().max())
+            table = table.assign(**{name: table[name].str.ljust(width)})
+            table = table.rename(columns={name: name.ljust(width)})
+    return table.to_string(index=False)
 
 
 def cost_markdown(plan: Plan, gpu: str = DEFAULT_GPU, use_index: bool = True) -> str:
@@ -116,10 +125,51 @@ def cost_markdown(plan: Plan, gpu: str = DEFAULT_GPU, use_index: bool = True) ->
     use_index: count the photos of prepared datasets; the text then depends on them.
     """
     table, notes = _table_and_notes(Facts(plan, use_index), gpu, None)
-    # pandas' `to_markdown` needs another package (tabulate).
-    marks = ["---"] * 2 + ["---:"] * (len(table.columns) - 2)
-    lines = [f"| {' | '.join(line)} |" for line in (table.columns, marks, *table.to_numpy())]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+    tables = [table, recipes_table(plan, gpu, None, use_index)]
+    said = [_in_markdown(table) for table in tables if not table.empty]
+    return "\n\n".join([*said, "\n".join(f"- {note}" for note in notes)])
+
+
+def _in_markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown; pandas' `to_markdown` needs another package (tabulate)."""
+    names = len(table.columns.intersection(["stage", "dataset", "recipe"]))
+    marks = ["---"] * names + ["---:"] * (len(table.columns) - names)
+    rows = (table.columns, marks, *table.to_numpy())
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def recipes_table(plan: Plan, gpu: str, here: Rates | None, use_index: bool = True) -> pd.DataFrame:
+    """Return the rectifications under each named recipe, in words; empty if none is chosen.
+
+    Columns: recipe; batch and lr; jobs; trainings; updates of all trainings; hours of them, and of
+    all jobs.
+    """
+    rows, threads = [], plan.params.compute.threads
+    for name, values in UPDATE_RECIPES.items() if plan.params.recipe else ():
+        facts = Facts(Plan(plan.params.model_copy(update={"recipe": name})), use_index)
+        costs = job_costs(facts)
+        own = costs[costs["stage"] == "rectify"]
+        row = {
+            "recipe": name + " (chosen)" * (name == plan.params.recipe),
+            "batch": str(values["batch"]),
+            "lr": str(values["lr"]),
+            "rectify jobs": str(len(own)),
+            "updates": f"{sum(work.steps for work in own['work']):,.0f}",
+        }
+        for place, rates in ((f", {GPUS[gpu].gpu} (estimate)", GPUS[gpu]), (" here", here)):
+            if rates:
+                for what, jobs in (("hours to rectify", own), ("hours in all", costs)):
+                    row[what + place] = hours(total_hours(jobs, rates, threads))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def total_hours(jobs: pd.DataFrame, rates: Rates, threads: int) -> float:
+    """Return the hours of jobs with so many threads each, as many at once as the machine runs."""
+    loaders = [job.loaders * bool(rates.gpu) for job in jobs.itertuples()]
+    pairs = zip(jobs["work"], loaders, strict=True)
+    total = sum(seconds(work, rates, number) for work, number in pairs)
+    return total / machines.jobs_at_once(threads, rates) / 3600
 
 
 def _table_and_notes(facts: Facts, gpu: str, here: Rates | None) -> tuple[pd.DataFrame, list[str]]:

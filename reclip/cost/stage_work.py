@@ -20,6 +20,7 @@ from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.view_batches import MEMORY
 from reclip.pipeline.plan import Plan
 from reclip.rectify.health import PHOTOS
+from reclip.training.curve import ROWS, SINGLE
 
 PROMPT_TOKENS = 9  # with start and end token: the mean over VOC's names and 85 templates
 TEXTS_A_BATCH = 256
@@ -51,19 +52,23 @@ class Facts:
         slots: tokens of each dataset's longest class name, with its end token.
     Args:
         use_index: count the photos of datasets that are already prepared.
+        census: instead of one that is taken here.
     """
 
-    def __init__(self, plan: Plan, use_index: bool = True) -> None:
+    def __init__(
+        self, plan: Plan, use_index: bool = True, census: dict[str, Census] | None = None
+    ) -> None:
         self.plan = plan
         self.experiment = plan.experiment
         self.model = plan.experiment.clip.model
         clip = meta.clip(self.model)
         self.dim, self.patch = clip.embed_dim, clip.patch_size
         self.token = self.dim * {"float16": 2, "float32": 4}[plan.experiment.clip.cache_dtype]
-        self.census: dict[str, Census] = {}
+        self.census = census or {
+            dataset: take_census(plan, dataset, use_index) for dataset in plan.params.datasets
+        }
         self.slots: dict[str, int] = {}
-        for dataset in plan.params.datasets:
-            self.census[dataset] = take_census(plan, dataset, use_index)
+        for dataset in self.census:
             tokens = (clip.tokenizer.encode(names[0]) for names in self.census[dataset].classes)
             self.slots[dataset] = 1 + max(map(len, tokens))
 
@@ -297,7 +302,8 @@ def _training(
     step, image: the work for each of them; kept: the work once, with the weights.
     """
     steps, images = facts.steps(facts.dataset(run), settings)
-    return steps * (step + Work(steps=1, written=CURVE_BYTES)) + images * image + kept
+    kept += Work(written=CURVE_BYTES * min(steps, SINGLE + ROWS))
+    return steps * (step + Work(steps=1)) + images * image + kept
 
 
 def _training_on_views(facts: Facts, run: str, settings: OptimiserSettings, image: Work) -> Work:

@@ -16,16 +16,18 @@ from reclip.config.models import ImageSettings
 from reclip.data.reading import whole_size
 from reclip.data.world.scenes import SCENE_SIZES, WORLDS
 from reclip.presets import preset_text
+from reclip.presets.sizes import Size
 from reclip.weights.identity import MINI_CLIP
 
 SOURCES = {"mini": "as for drawn scenes", "voc": "as in the trial on VOC", "paper": "the paper's"}
+AS_TRAINED = "as it was trained: with {activation}, and with CLIP's mean and deviation"
 PHOTOS_OF_PRESET = {"mini": 1000, "voc": 1464, "paper": 1464}  # photos that its epochs are for
 CLASSES_OF_PAPER = {"voc": 20, "context": 59, "ade": 150}
 MOST_EPOCHS = 5  # times the preset's: a few photos need no more
 LEAST_EPOCHS = 2
 ENLARGED = 1.5  # at most: the paper reads VOC's photos, 375 pixels high, at 512
 SIDES = (512, 448, 384, 320, 256, 224)
-CPU_SIDE, CPU_STEPS = 224, {"rectify": 1000, "distill": 400}
+CPU_SIDE, CPU_RECTIFY_STEPS = 224, 1000
 LOADERS = 8  # threads that prefetch photos for a GPU
 DISK_SHARE = 0.5  # of the free disk, for the feature cache
 
@@ -45,6 +47,13 @@ class Machine(NamedTuple):
     free: int
 
 
+class Reading(NamedTuple):
+    """CLIP of the settings: `model`, and `pretrained` or `checkpoint`; its activation in words."""
+
+    settings: dict[str, Any]
+    activation: str = ""
+
+
 class Choice(NamedTuple):
     """A section of the settings file, and the reason for its values."""
 
@@ -53,29 +62,32 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(photos: Photos, classes: Classes, clip: dict[str, Any], here: Machine) -> list[Choice]:
+def choose(
+    photos: Photos, classes: Classes, clip: Reading, here: Machine, size: Size
+) -> list[Choice]:
     """Return the sections of the settings file.
 
-    clip: `model`, and `pretrained` or `checkpoint`.
+    size: of the training; only photos with real CLIP on a machine without a GPU need it.
     Raises ReclipError: the CLIP model does not exist.
     """
-    base = _nearest_preset(photos, classes, clip)
+    base = nearest_preset(photos, classes, clip.settings["model"])
     preset = yaml.safe_load(preset_text(base))
-    shape = clip_shape(clip["model"])
-    reading = {k: v for k, v in preset["clip"].items() if k not in ("pretrained", "checkpoint")}
+    shape = clip_shape(clip.settings["model"])
     found = [
         _compute(here, base),
-        Choice("clip", {**reading, **clip}, f"how CLIP reads photos: {SOURCES[base]}"),
-        *_image_and_views(photos, preset, shape, here, base),
+        _clip(preset, clip, base),
+        *_image_and_views(photos, preset, shape, here, base, size),
     ]
     if "prompts" in preset:
         found.append(Choice("prompts", preset["prompts"], f"text templates: {SOURCES[base]}"))
     found.append(_hypotheses(preset, len(classes), base))
-    return found + [_training(s, preset, photos, base, here) for s in ("rectify", "distill")]
+    trainings = ("rectify", "distill")
+    return found + [_training(name, preset, photos, base, here, size) for name in trainings]
 
 
-def _nearest_preset(photos: Photos, classes: Classes, clip: dict[str, Any]) -> str:
-    if clip["model"] != MINI_CLIP:
+def nearest_preset(photos: Photos, classes: Classes, model: str) -> str:
+    """Return the name of the preset that fits photos and CLIP."""
+    if model != MINI_CLIP:
         return "paper"
     drawn = {name for names in classes for name in names} <= set(WORLDS["ade"].class_names)
     return "mini" if drawn and min(photos.size) <= max(map(max, SCENE_SIZES)) else "voc"
@@ -91,8 +103,16 @@ def _compute(here: Machine, base: str) -> Choice:
     return Choice("compute", {"device": "cpu", "threads": threads}, why)
 
 
+def _clip(preset: dict[str, Any], clip: Reading, base: str) -> Choice:
+    """Choose how CLIP reads photos: real CLIP as it was trained, mini-clip as its preset does."""
+    if base == "paper":
+        return Choice("clip", clip.settings, AS_TRAINED.format(activation=clip.activation))
+    reading = {k: v for k, v in preset["clip"].items() if k not in ("pretrained", "checkpoint")}
+    return Choice("clip", {**reading, **clip.settings}, f"how CLIP reads photos: {SOURCES[base]}")
+
+
 def _image_and_views(
-    photos: Photos, preset: dict[str, Any], shape: ClipShape, here: Machine, base: str
+    photos: Photos, preset: dict[str, Any], shape: ClipShape, here: Machine, base: str, size: Size
 ) -> list[Choice]:
     """Choose the size at which photos are read, and the number of views of each."""
     image, views = dict(preset.get("image", {})), dict(preset["views"])
@@ -108,19 +128,20 @@ def _image_and_views(
         why += f", because enlarging them more than {ENLARGED} times shows nothing new"
     side = max(2 * shape.patch, int(room) // shape.patch * shape.patch)
 
+    crop = size.crop // shape.patch * shape.patch if base == "paper" and not here.gpu else side
     budget = DISK_SHARE * here.free
     fewer_views = [(count, side) for count in range(views["count"], 0, -1)]
     for count, tried in fewer_views + [(1, smaller) for smaller in SIDES if smaller < side]:
         image["short_side"] = tried
-        views |= {"count": count, "crop": tried}
-        size = _cache_bytes(photos, image, views, shape)
-        if size <= budget:
+        views |= {"count": count, "crop": min(tried, crop)}
+        taken = _cache_bytes(photos, image, views, shape)
+        if taken <= budget:
             break
     free = f"of {here.free / 1e9:.0f} GB of free disk"
-    said = _cache_in_words(views, size)
-    if size > budget:
+    said = _cache_in_words(views, taken)
+    if taken > budget:
         said = f"the feature cache needs more than half {free}: use --limit"
-    elif size > 0.5 * budget:
+    elif taken > 0.5 * budget:
         said += f", {free}"
     return [
         Choice("image", image, f"the short side at which CLIP and the student read, {why}"),
@@ -157,15 +178,16 @@ def _hypotheses(preset: dict[str, Any], classes: int, base: str) -> Choice:
 
 
 def _training(
-    section: str, preset: dict[str, Any], photos: Photos, base: str, here: Machine
+    section: str, preset: dict[str, Any], photos: Photos, base: str, here: Machine, size: Size
 ) -> Choice:
     """Choose epochs so that there are about as many steps as in the preset."""
     value, notes = dict(preset[section]), []
     batch = value.get("batch", 16)
     steps = value["epochs"] * math.ceil(PHOTOS_OF_PRESET[base] / batch)
     if base == "paper" and not here.gpu:
-        steps = CPU_STEPS[section]
+        steps = CPU_RECTIFY_STEPS
         if section == "distill":
+            steps = size.steps
             value["backbone"] = "resnet18"
             notes.append("a small student, because there is no GPU")
     an_epoch = math.ceil(photos.count / batch)

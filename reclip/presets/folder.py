@@ -8,7 +8,9 @@ import re
 import shutil
 import statistics
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -22,9 +24,10 @@ from reclip.data.images import image_size
 from reclip.data.photos import list_photos, require_apart
 from reclip.device import uses_gpu
 from reclip.presets import PRESETS, preset_text
-from reclip.presets.choose import Machine, Photos, choose
-from reclip.presets.options import OF_PAPER, require_checkpoint
+from reclip.presets.choose import Machine, Photos, Reading, choose, nearest_preset
+from reclip.presets.options import require_checkpoint
 from reclip.presets.ownership import free_name
+from reclip.presets.sizes import SIZES, usual_hours
 from reclip.weights.identity import MINI_CLIP
 from reclip.weights.releases import clip_release
 
@@ -32,6 +35,17 @@ DEFAULT_CLIP = "ViT-B-16-quickgelu"
 MEASURED = 300  # photos, a sample from which the median size is taken
 SHORT = 40  # bytes of a name that fits into any prompt: a token is at least one byte
 FEW = 20
+
+SizesOfPhotos = dict[str, dict[tuple[int, int], int]]
+"""Split to {(H, W): number of photos}."""
+
+
+class Written(NamedTuple):
+    """A settings file's text, lines that explain it, and the photos by split and size."""
+
+    text: str
+    lines: list[str]
+    sizes: SizesOfPhotos
 
 
 def folder_preset(
@@ -47,21 +61,27 @@ def folder_preset(
     limit: int | None = None,
     device: str = "auto",
     activation: str | None = None,
-) -> tuple[str, list[str]]:
+    hours: float | None = None,
+    forecast: Callable[[str, SizesOfPhotos], float],
+) -> Written:
     """Return the settings file's text, and lines that explain it to the user.
 
     The arguments are options of the command; `device` and `activation` are settings. Without
     `experiment`, its name is the folder's, or another if that one has results of other photos.
+
+    Args:
+        hours: that all jobs may take on a machine without a GPU; the usual ones if None.
+        forecast: returns the hours of a settings file, given as its text, for photos by size.
     Raises ReclipError: a file or folder is missing, or photos or names cannot be used.
     """
     names = read_classes(classes)
     photos, unread = measure(list_photos(images, "--images")[:limit], images)
     _check_val(images, names, val_images, val_labels)
-    weights, notes = _clip(clip, checkpoint, activation)
+    reading, notes = _clip(clip, checkpoint, activation)
+    weights = reading.settings
     notes += _check_names(names, weights)
     gpu = uses_gpu(ComputeSettings(device=device))
     here = Machine(gpu, os.cpu_count() or 1, shutil.disk_usage(".").free)
-    choices = choose(photos, names, weights, here)
     height, width = photos.size
     said = f"{photos.count:,} photo{'s' * (photos.count > 1)} of about {width}×{height} pixels"
     if experiment is None:
@@ -69,20 +89,32 @@ def folder_preset(
         experiment, owner = free_name(named, images, output, PRESETS)
         if owner:
             notes.append(f"note: the experiment is {experiment}, because {named} is {owner}")
-    text = preset_text(
-        "folder",
-        experiment=experiment,
-        photos=f"{said} and {len(names)} classes",
-        choices=choices,
-        images=images,
-        classes=[of_class[0] if len(of_class) == 1 else list(of_class) for of_class in names],
-        val_images=val_images,
-        val_labels=val_labels,
-        limit=limit,
-        target="metrics.json" if val_images else "<stage>/receipt.json",
-        flow=flow,
-        comment=comment,
-    )
+    val = len(list_photos(val_images, "--val-images")[:limit]) if val_images else 0
+    sizes = {"train": {photos.size: photos.count}, "val": {photos.size: val} if val else {}}
+    fitted = not gpu and nearest_preset(photos, names, weights["model"]) == "paper"
+    for size in SIZES if fitted else SIZES[:1]:
+        choices = choose(photos, names, reading, here, size)
+        text = preset_text(
+            "folder",
+            experiment=experiment,
+            photos=f"{said} and {len(names)} classes",
+            choices=choices,
+            images=images,
+            classes=[of_class[0] if len(of_class) == 1 else list(of_class) for of_class in names],
+            val_images=val_images,
+            val_labels=val_labels,
+            limit=limit,
+            target="metrics.json" if val_images else "<stage>/receipt.json",
+            flow=flow,
+            comment=comment,
+        )
+        if not fitted or forecast(text, sizes) <= (hours or usual_hours(photos.count)):
+            break
+    if fitted and size != SIZES[0]:
+        notes.append(
+            f"note: the training is {size.name}, to save time; --hours 8 allows a larger one, and "
+            f"docs/own-photos.md says what it gains"
+        )
     lines = [f"{said}; {len(names)} classes: {listed([n[0] for n in names], most=8)}"]
     lines += [f"{c.section}: {flow(c.value).strip('{}')} ({c.why})" for c in choices]
     if photos.count < FEW:
@@ -91,7 +123,7 @@ def folder_preset(
         lines.append("note: if the GPU runs out of memory, add --set distill.batch=4")
     if unread:
         lines.append(f"note: {unread} of the measured photos cannot be read and will be skipped")
-    return text, lines + notes
+    return Written(text, lines + notes, sizes)
 
 
 def measure(paths: list[Path], folder: str) -> tuple[Photos, int]:
@@ -164,25 +196,28 @@ def _check_val(
 
 def _clip(
     model: str | None, checkpoint: str | None, activation: str | None
-) -> tuple[dict[str, str], list[str]]:
-    """Return `model`, and `checkpoint` or `pretrained`, for the section `clip`; and a note."""
+) -> tuple[Reading, list[str]]:
+    """Return CLIP's settings with its activation in words, and a note on how it is known."""
+    if model == MINI_CLIP:
+        weights = {"checkpoint": checkpoint} if checkpoint else {}
+        if checkpoint:
+            require_checkpoint(checkpoint)
+        return Reading({"model": model, **weights}), []
+    from reclip.clip.checkpoint import choose_model, said_of_published
+
     if checkpoint:
         require_checkpoint(checkpoint)
-        if model == MINI_CLIP:
-            return {"model": model, "checkpoint": checkpoint}, []
-        from reclip.clip.checkpoint import choose_model
-
-        chosen = choose_model(checkpoint, model, activation, OF_PAPER)
-        return {"model": chosen.model, "checkpoint": checkpoint}, [f"note: {chosen.said}"]
+        chosen = choose_model(checkpoint, model, activation)
+        settings = {"model": chosen.model, "checkpoint": checkpoint}
+        return Reading(settings, chosen.activation), [f"note: {chosen.said}"]
     model = model or DEFAULT_CLIP
-    if model == MINI_CLIP:
-        return {"model": model}, []
     if clip_release(model) is None:
         raise ReclipError(
             f"--clip: OpenAI published no weights of '{model}': name a model with weights, such as "
             f"ViT-B-16, or give --checkpoint FILE"
         )
-    return {"model": model, "pretrained": "openai"}, []
+    settings = {"model": model, "pretrained": "openai"}
+    return Reading(settings, said_of_published(model, "openai", activation)), []
 
 
 def _check_names(classes: Classes, clip: dict[str, str]) -> list[str]:

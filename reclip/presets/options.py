@@ -11,12 +11,13 @@ import yaml
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
 from reclip.common.text import nearest
+from reclip.config.compat import values
 from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.presets import preset_text
 
-OF_PAPER = "gelu"
-"""`clip.activation` of preset paper, which preset folder follows."""
+OF_PAPER = values("paper", "clip")["activation"]
+"""`clip.activation` of preset paper."""
 
 
 def changes(

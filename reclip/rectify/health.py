@@ -39,7 +39,7 @@ START_STEPS = 8
 """Steps at the start: a training that diverges does so within the first ten."""
 
 END_SHARE = 0.1
-"""Share of all steps that the end is, but at least START_STEPS."""
+"""Share of the curve's rows that the end is, but at least START_STEPS."""
 
 MIN_STEPS = 32
 """With fewer steps, a training is too short to tell: it has hardly left its start."""
@@ -131,14 +131,15 @@ def examine(
         hypotheses: bool (N, C) of the training photos.
         names: the C classes.
     """
-    loss = np.atleast_1d(np.genfromtxt(curve, delimiter=",", names=True))["loss"]
+    rows = np.atleast_1d(np.genfromtxt(curve, delimiter=",", names=True))
+    loss = rows["loss"]
     model = Rectifier.load(weights, query.w_query.device)
     count = len(hypotheses)
     chosen = np.unique(np.linspace(0, count - 1, min(PHOTOS, count)).round().astype(int))
     cells, query_cells, (spread, query_spread) = _measure(model, query, features, chosen.tolist())
     k = int(cells.argmax())
     return Health(
-        len(loss),
+        int(rows["step"][-1]) + 1,
         *(round(value, 4) for value in loss_ends(loss)),
         round(float(spread / query_spread) if query_spread else 0.0, 4),
         round(float(spread), 4),

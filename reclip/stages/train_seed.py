@@ -46,7 +46,7 @@ def train_seed(
         count=count,
         seed=job.seed,
         checkpoint=checkpoint,
-        curve=curve,
+        curve_file=curve,
         held_out=held_out,
         label=job.name,
         loaders=job.settings["compute"].loaders,

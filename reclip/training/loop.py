@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,23 +19,28 @@ from reclip.common.tables import write_table
 from reclip.config.models import OptimiserSettings
 from reclip.training import processes
 from reclip.training.checkpoint import Checkpoint
+from reclip.training.curve import Curve
 from reclip.training.held_out import measure, split_off
 from reclip.training.objective import Objective, Part
 from reclip.training.share import split
 from reclip.training.task import Task
 
+DROP, DROP_AT = 0.1, 25 / 60
+"""MaskContrast's linear classification: a tenth of the rate from epoch 25 of 60."""
+
 
 def batches(
-    images: np.ndarray, size: int, epochs: int, seed: int
+    images: np.ndarray, size: int, epochs: int, seed: int, order: Literal["new", "same"] = "new"
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the epoch and the indices of each step, from those of all images to train with.
 
-    Each epoch has a new order. Its last batch may be smaller than `size`.
+    An epoch's last batch may be smaller than `size`. order: "new" in each epoch, or the "same".
     """
     for epoch in range(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(len(images))
+        drawn = epoch if order == "new" else 0
+        places = np.random.default_rng([seed, drawn]).permutation(len(images))
         for start in range(0, len(images), size):
-            yield epoch, np.sort(images[order[start : start + size]])
+            yield epoch, np.sort(images[places[start : start + size]])
 
 
 def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: float = 0.0) -> float:
@@ -46,6 +51,17 @@ def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: flo
     """
     remaining = max(0.0, 1.0 - step / total)
     return max(minimum, base * remaining**power)
+
+
+def learning_rate(settings: OptimiserSettings, step: int, epoch: int, steps: int) -> float:
+    """Return the rate of a step, by `settings.schedule`.
+
+    steps: of the training.
+    """
+    if settings.schedule == "drop":
+        return settings.lr * (DROP if epoch >= DROP_AT * settings.epochs else 1)
+    at, of = (epoch, settings.epochs) if settings.schedule == "epoch" else (step, steps)
+    return poly_lr(at, of, settings.lr, settings.power, settings.min_lr)
 
 
 def make_sgd(model: torch.nn.Module, settings: OptimiserSettings) -> torch.optim.SGD:
@@ -63,12 +79,12 @@ def train(
     count: int,
     seed: int,
     checkpoint: Checkpoint,
-    curve: Path,
+    curve_file: Path,
     held_out: Path,
     label: str,
     loaders: int = 0,
 ) -> list[int]:
-    """Train by SGD with the poly schedule; write the weights and the curve.
+    """Train by SGD; write the weights and the curve.
 
     In a process group, all processes call this, share each batch, and end with the same weights.
     Only process 0 writes. Returns the number of processes; several if the training was resumed
@@ -78,7 +94,7 @@ def train(
         settings: of the optimiser, with `epochs`, `batch`, `micro_batch` and `held_out`.
         count: number of training images; `seed` determines their order.
         checkpoint: of the training to resume; it also names the file of the weights.
-        curve: CSV file of step, epoch, learning rate and losses.
+        curve_file: CSV file of step, epoch, learning rate and losses.
         held_out: CSV file of the losses on held-out images: epoch (0: before the training) and
             losses. Not written if the settings hold none out.
         label: names the training in the progress bar and in errors.
@@ -89,26 +105,29 @@ def train(
     model, writes = task.model, processes.writes()
     optimiser = make_sgd(model, settings)
     kept, held = split_off(count, settings.held_out)
-    done, names, rows, tests, by = 0, [], [], [], []
+    an_epoch = math.ceil(len(kept) / settings.batch)
+    total = settings.epochs * an_epoch
+    done, losses_so_far, names, tests, by = 0, None, [], [], []
     if (saved := checkpoint.load()) is not None:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         if task.noise is not None:
             task.noise.set_state(saved["noise"])
-        done, names, rows, tests, by = (
-            saved[key] for key in ("step", "names", "curve", "held_out", "processes")
+        done, losses_so_far, names, tests, by = (
+            saved[key] for key in ("step", "curve", "names", "held_out", "processes")
         )
     if processes.count() not in by:
         by.append(processes.count())
+    curve = Curve(total, losses_so_far)
 
     def state() -> dict[str, Any]:
         return {
             "model": model.state_dict(),
             "optimiser": optimiser.state_dict(),
             "noise": None if task.noise is None else task.noise.get_state(),
-            "step": len(rows),
+            "step": done,
+            "curve": curve.state(),
             "names": names,
-            "curve": rows,
             "held_out": tests,
             "processes": by,
         }
@@ -122,14 +141,15 @@ def train(
         return [(rows, batch, {} if whole else task.counts(batch)) for rows, batch in parts]
 
     def test(epoch: int) -> None:
+        nonlocal names
         if len(held) and writes:
             terms = measure(task, held, settings.batch)
+            names = ["loss", *terms]
             tests.append([epoch, sum(terms.values()), *terms.values()])
 
     objective = Objective(task)
-    an_epoch = math.ceil(len(kept) / settings.batch)
-    total = settings.epochs * an_epoch
-    steps = batches(kept, settings.batch, settings.epochs, seed)  # a list would hold every order
+    # A list would hold every order.
+    steps = batches(kept, settings.batch, settings.epochs, seed, settings.order)
     model.train()
     if not tests:
         test(0)
@@ -137,29 +157,29 @@ def train(
     shown = None if writes else True  # None: hide the bar where nobody looks
     with tqdm(desc=label, total=total, initial=done, disable=shown) as bar:
         for step, ((epoch, images), parts) in enumerate(loaded, start=done):
-            lr = poly_lr(step, total, settings.lr, settings.power, settings.min_lr)
+            lr = learning_rate(settings, step, epoch, total)
             for group in optimiser.param_groups:
                 group["lr"] = lr
             optimiser.zero_grad(set_to_none=True)
             losses = objective.backward(len(images), parts)
-            names = ["loss", *losses]
-            values = [float(v) for v in (sum(losses.values()), *losses.values())]
-            if not math.isfinite(values[0]):
+            values = {name: float(v) for name, v in losses.items()}
+            loss = float(sum(losses.values()))
+            if not math.isfinite(loss):
                 raise ReclipError(
-                    f"{label}: the loss is {values[0]} at step {step}: lower the learning rate (lr)"
+                    f"{label}: the loss is {loss} at step {step}: lower the learning rate (lr)"
                 )
             optimiser.step()
-            rows.append([step, epoch, lr, *values])
+            curve.add(step, epoch, lr, {"loss": loss, **values})
+            done = step + 1
             if (step + 1) % an_epoch == 0:
                 test(epoch + 1)
             if writes:
                 checkpoint.save_if_due(state)
-            bar.set_postfix(loss=f"{values[0]:.3f}", refresh=False)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
     model.eval()
     if writes:
-        lines = [(*row[:2], *(f"{value:.6g}" for value in row[2:])) for row in rows]
-        write_table(curve, ("step", "epoch", "lr", *names), lines)
+        curve.write(curve_file)
         if tests:
             lines = [(row[0], *(f"{value:.6g}" for value in row[1:])) for row in tests]
             write_table(held_out, ("epoch", *names), lines)

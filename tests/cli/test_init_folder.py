@@ -14,8 +14,9 @@ from reclip.config.load import load_params, validate
 from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
 from reclip.presets import PRESETS, preset_text
-from reclip.presets.choose import Machine, Photos, choose
+from reclip.presets.choose import Machine, Photos, Reading, choose
 from reclip.presets.folder import comment, flow
+from reclip.presets.sizes import SIZES, Size, usual_hours
 from support.at_the_shell import Said, one_sentence, reclip
 from support.expanded import save_expanded
 from support.folder_of_scenes import NAMES, draw
@@ -38,11 +39,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def init(*options: str, images: str = "photos", classes: str = CLASSES) -> Said:
-    return reclip("init", "folder", "--images", images, "--classes", classes, *options)
+    quick = () if "--calibrate" in options else ("--no-calibrate",)  # it takes some seconds
+    given = ("--images", images, "--classes", classes, *quick, *options)
+    return reclip("init", "folder", *given)
 
 
-def sections(count: int, size: tuple[int, int], names: str, clip: dict, machine: Machine) -> dict:
-    chosen = choose(Photos(count, size), parse_classes(names), clip, machine)
+def sections(
+    count: int, of: tuple[int, int], names: str, clip: dict, machine: Machine, size: Size = SIZES[0]
+) -> dict:
+    reading = Reading(clip, "QuickGELU")
+    chosen = choose(Photos(count, of), parse_classes(names), reading, machine, size)
     assert all(c.why and "\n" not in c.why for c in chosen)
     return {c.section: c.value for c in chosen}
 

@@ -64,7 +64,7 @@ def test_a_known_checksum_decides(weights, model, monkeypatch) -> None:
     said = (
         "activation: GELU (the weights are someone's CLIP), because the weights are someone's CLIP"
     )
-    assert choose_model(weights, model, None) == Chosen("ViT-B-16", said)
+    assert choose_model(weights, model, None) == Chosen("ViT-B-16", "GELU", said)
     known(weights, "ViT-B-16-quickgelu", quick=True, monkeypatch=monkeypatch)
     assert choose_model(weights, model, None).model == "ViT-B-16-quickgelu"
 
@@ -98,5 +98,5 @@ def test_weights_of_gelu_under_a_name_of_quickgelu_are_refused() -> None:
     words = "LAION's ViT-B-16, which was trained with GELU, .* set clip.model to ViT-B-16"
     with pytest.raises(ReclipError, match=words):
         architecture(ClipSettings(model="ViT-B-16-quickgelu"), names, laion)
-    config, _, _ = architecture(ClipSettings(model="ViT-B-16"), names, laion)
+    config = architecture(ClipSettings(model="ViT-B-16"), names, laion).config
     assert not config.get("quick_gelu")

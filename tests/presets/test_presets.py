@@ -10,9 +10,8 @@ import yaml
 from reclip.cli.init import FOLDER, init
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
-from reclip.config import compat
 from reclip.config.load import load_params, validate
-from reclip.config.models import DATASET_SECTIONS, ClipSettings, Params
+from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
 from reclip.presets import PRESETS, preset_text, write_settings
 from reclip.presets.options import OF_PAPER, changes, fitted_to_weights
@@ -107,22 +106,6 @@ def test_every_value_of_the_paper_preset_says_its_source() -> None:
             assert "# official" in line, line
 
 
-def test_the_paper_preset_leaves_to_compat_what_compat_decides() -> None:
-    """So that `compat: official` really switches every option."""
-    plan = Plan(preset("paper").model_copy(update={"compat": "official"}))
-    for option in compat.DIFFERENCES:
-        for dataset in plan.params.datasets:
-            section = (
-                plan.experiment.clip
-                if option.section == "clip"
-                else plan.experiment.section(dataset, option.section)
-            )
-            assert getattr(section, option.key) == option.official, option
-    models = {"clip": ClipSettings, **DATASET_SECTIONS}
-    switched = [o for o in compat.DIFFERENCES if getattr(models[o.section](), o.key) != o.official]
-    assert len(switched) >= 12
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_written_as_it_is(tmp_path: Path, name: str) -> None:
     path = write_preset(name, tmp_path / "new" / "params.yaml")
@@ -171,7 +154,7 @@ def test_clip_weights_from_a_file(tmp_path: Path, name: str) -> None:
 
 def test_the_model_of_the_paper_is_that_of_the_weights(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert preset("paper").clip.activation == OF_PAPER
+    assert Plan(preset("paper")).experiment.clip.activation == OF_PAPER
     given = changes("paper", checkpoint=save_expanded(tmp_path / "own.pt", "ViT-B-16"))
     with pytest.raises(ReclipError, match="does not show whether it was trained with QuickGELU"):
         fitted_to_weights(given)

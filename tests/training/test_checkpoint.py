@@ -67,7 +67,7 @@ def run(
         count=COUNT,
         seed=seed,
         checkpoint=Checkpoint(path, digest, every_seconds=0),
-        curve=(folder / f"{seed}" / CURVE),
+        curve_file=(folder / f"{seed}" / CURVE),
         held_out=(folder / f"{seed}" / HELD_OUT_FILE),
         label="test",
         loaders=loaders,
