@@ -5,7 +5,7 @@
 # make check   lint, format, import contract, spelling, rules
 # make audit   known vulnerabilities of the pinned packages and of this code (docs/security.md)
 # make lock    resolve the dependencies again
-# make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos
+# make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos, under both recipes
 # make smoke-photos SAMPLES=DIR    thirty of these photos from init to masks, card and ONNX; also mini's scenes, without labels
 # make soak    hours of random edits and kills; counts: SEQUENCES=200 KILLS=50 ROUNDS=10
 # make slurm-test    the pipeline on a Slurm of one node, which this starts and ends (root; docs/cluster.md)
@@ -78,8 +78,9 @@ slurm-test: $(SETUP)
 
 smoke-paper: $(SETUP)
 	python tests/smoke/paper.py --samples $(SAMPLES) --output $(SMOKE)
-	snakemake --config params=$(SMOKE)/params.yaml
-	@echo "tables: results/smoke-paper/tables, figures: results/smoke-paper/figures"
+	snakemake --config params=$(SMOKE)/faithful.yaml
+	snakemake --config params=$(SMOKE)/batched.yaml
+	@echo "tables and figures: results/smoke-paper-faithful and results/smoke-paper-batched"
 
 smoke-photos: $(SETUP)
 	python tests/smoke/photos.py voc --samples $(SAMPLES) --output results/smoke-photos/inputs

@@ -1,5 +1,7 @@
 """Inputs of `make smoke-paper`: sample photos, seeded weights, and the preset `paper` made small.
 
+There are two settings files, one for each recipe of the updates.
+
     python tests/smoke/paper.py --samples DIR --output DIR
 
 DIR of the samples holds VOCtrainval-subset.tar and ADEChallengeData2016-subset.zip: some photos of
@@ -27,6 +29,7 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from reclip.config.update_recipes import UPDATE_RECIPES
 from reclip.data.layouts.class_names import CONTEXT_IDS, CONTEXT_NAMES
 from reclip.presets import preset_text
 from support.seeded import clip_state
@@ -63,8 +66,10 @@ def main(samples: Path, output: Path) -> None:
     for backbone in ("resnet50c", "resnet101c"):
         write_backbone(backbone, output / f"seeded-{backbone}.safetensors")
     write_context(samples / VOC, output)
-    text = yaml.safe_dump(params(samples, output), sort_keys=False, allow_unicode=True)
-    (output / "params.yaml").write_text(text, encoding="utf-8")
+    for recipe in UPDATE_RECIPES:
+        given = params(samples, output, recipe)
+        text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
+        (output / f"{recipe}.yaml").write_text(text, encoding="utf-8")
 
 
 def write_clip(path: Path) -> None:
@@ -119,14 +124,15 @@ def _add(target: tarfile.TarFile, name: str, data: bytes) -> None:
     target.addfile(member, io.BytesIO(data))
 
 
-def params(samples: Path, output: Path) -> dict[str, Any]:
+def params(samples: Path, output: Path, recipe: str) -> dict[str, Any]:
     """The preset `paper` on the samples."""
     preset = yaml.safe_load(preset_text("paper"))
     networks = ("clip", "resnet50c", "resnet101c")
     weights = {name: str(output / f"seeded-{name}.safetensors") for name in networks}
     plus = {"distill": {"checkpoint": weights["resnet101c"], "epochs": SMALL["distill"]["epochs"]}}
     changes = {
-        "experiment": "smoke-paper",
+        "experiment": f"smoke-paper-{recipe}",
+        "recipe": recipe,
         **SMALL,
         "clip": {"pretrained": None, "checkpoint": weights["clip"]},
         "distill": {**SMALL["distill"], "pretrained": False, "checkpoint": weights["resnet50c"]},
