@@ -124,5 +124,6 @@ def init(
 def in_words(hours: float) -> str:
     """Return a time in minutes, or from two hours on in hours; two digits at most."""
     if hours < 2:
-        return f"about {max(1, round(60 * hours))} minutes"
+        minutes = max(1, round(60 * hours))
+        return f"about {minutes} minute{'s' * (minutes > 1)}"
     return f"about {hours:.0f} hours" if hours >= 10 else f"about {hours:.1f} hours"

@@ -98,7 +98,9 @@ class HypothesisSettings(Settings):
     """Image-level hypotheses: the classes that an image may hold (paper Sec. 3.4)."""
 
     threshold: float = 23.0  # official, VOC: 100 × cosine
-    relative: float | None = Field(None, gt=0)
+    # Instead of the threshold, for any CLIP: a class' score must rise by this share of the way from
+    # its usual one (the mean over the training photos) to the photo's best.
+    relative: float | None = Field(None, gt=0, lt=1)  # ours
     fallback_k: int = Field(2, gt=0)  # official, VOC: the top K if none passes
     # "whole": the photo as it is read for masks. "centre_crop": CLIP's own crop, read by CLIP as it
     # was trained, whatever `clip.activation` and `clip.norm` say.

@@ -111,7 +111,7 @@ READING = (
 HYPOTHESES = (
     Point("hypotheses.threshold", "code", By(23.0, 20.0, 21.0), f"{CODE}; Sec. 3.4: t",
           "set for the untouched CLIP on its centre crop; 2.15 classes a photo on VOC's train"),
-    Point("hypotheses.relative", "ours", None, "not used; see docs/own-photos.md"),
+    Point("hypotheses.relative", "ours", None, "not used; for own photos (docs/own-photos.md)"),
     Point("hypotheses.fallback_k", "code", By(2, 6, 5), CODE),
     Point("hypotheses.image", "code", "centre_crop",
           f"{CODE}: CLIP's own crop, activation and mean; Sec. 3.4: the image",

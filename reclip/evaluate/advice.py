@@ -27,7 +27,9 @@ class Found:
     """The findings in one dataset's N photos, with C classes.
 
     Attributes:
-        scores: (N, C), 100 × cosine of photo and text.
+        scores: (N, C), what the hypotheses compare with `limit`: 100 × cosine of photo and text, or
+            how far it rises (`reclip.rectify.hypotheses`).
+        setting: the key of the limit in the section `hypotheses`: threshold or relative.
         supposed: bool (N, C), the image-level hypotheses from these scores.
         pixels: (C,), pixels of each class in the masks.
         shown: (C,), masks that show each class.
@@ -35,7 +37,8 @@ class Found:
 
     names: list[str]
     scores: np.ndarray
-    threshold: float
+    setting: str
+    limit: float
     supposed: np.ndarray
     pixels: np.ndarray
     shown: np.ndarray
@@ -55,6 +58,11 @@ class Found:
     def in_photos(self) -> np.ndarray:
         """Photos (C,) supposed to hold each class."""
         return self.supposed.sum(0)
+
+    @property
+    def classes_a_photo(self) -> np.ndarray:
+        """Classes (N,) that each photo is supposed to hold."""
+        return self.supposed.sum(1)
 
     @property
     def competing(self) -> list[Pair]:
@@ -84,8 +92,9 @@ def advise(found: Found) -> list[str]:
     poor = np.flatnonzero((supposed > 0) & ((shown == 0) | few))
     rivals = found.cells.turned + found.cells.runner_up.T
     # The threshold is right if hypotheses name the few classes that a photo holds.
-    best, mean = found.scores.max(1), found.supposed.sum(1).mean()
-    missed = int((best < found.threshold).sum())
+    best, mean = found.scores.max(1), found.classes_a_photo.mean()
+    missed = int((best < found.limit).sum())
+    steps = 10 if found.setting == "threshold" else 100  # in a unit; the limit is rounded to one
     kept = np.sort(found.scores.ravel())[::-1][: USUAL_CLASSES * photos][-1]
     usual = min(2 * USUAL_CLASSES, MANY * len(names))
     text = fill(
@@ -102,9 +111,11 @@ def advise(found: Found) -> list[str]:
         ],
         competing=[(names[p.a], names[p.b], p.nearest, found.reasons(p)) for p in found.competing],
         missed=missed if missed > MISSED * photos else 0,
-        lower=np.floor(np.quantile(best, 0.1) * 10) / 10,
+        lower=np.floor(np.quantile(best, 0.1) * steps) / steps,
         mean=mean,
-        higher=np.ceil(kept * 10) / 10 if mean > usual and len(names) > USUAL_CLASSES else None,
+        higher=np.ceil(kept * steps) / steps
+        if mean > usual and len(names) > USUAL_CLASSES
+        else None,
         usual=USUAL_CLASSES,
         few=photos < FEW_PHOTOS,
         most=MOST,

@@ -45,11 +45,33 @@ def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torc
     return torch.cat(list(score_shards(features, split, w_query)))
 
 
+def usual_scores(features: FeatureCache, w_query: torch.Tensor) -> torch.Tensor:
+    """Return the usual score of each class, (C,): the mean over the training images."""
+    total, count = torch.zeros(len(w_query), dtype=torch.float64), 0
+    for scores in score_shards(features, "train", w_query):
+        total += scores.double().sum(0)
+        count += len(scores)
+    return (total / max(1, count)).float()
+
+
+def rises(scores: torch.Tensor, usual: torch.Tensor) -> torch.Tensor:
+    """Return how far each score rises from its class' usual one to the image's best, (N, C).
+
+    1 is the best class. 0 and less is no more than usual. So scores of any CLIP have one scale, and
+    a class that scores high everywhere has to rise, too. Our choice, for photos of one's own
+    (`benchmarks/hypotheses.py` compares it with other rules).
+    """
+    best = scores.amax(1, keepdim=True)
+    room = best - usual  # none for a class whose usual score is above the image's best
+    risen = (scores - usual) / room.clamp(min=1e-6)
+    return torch.where(scores == best, 1.0, risen.where(room > 0, 0.0))
+
+
 def hypothesise(scores: torch.Tensor, threshold: float, fallback_k: int) -> torch.Tensor:
     """Return the classes of each image that reach the threshold; if none does, its top K.
 
     Args:
-        scores: (N, C), see `score_shards`.
+        scores: (N, C), see `score_shards` and `rises`.
 
     Returns:
         bool (N, C), at least one True per row.

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from itertools import chain
 
+import torch
+
 from reclip.clip.feature_cache import FeatureCache
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
-from reclip.rectify.hypotheses import hypothesise, score_shards, write_hypotheses
+from reclip.rectify.hypotheses import (
+    hypothesise,
+    rises,
+    score_shards,
+    usual_scores,
+    write_hypotheses,
+)
 from reclip.rectify.model import Rectifier
 
 
@@ -21,12 +29,16 @@ def main(job: Job) -> None:
     settings = job.settings["hypotheses"]
     features = FeatureCache(job.inputs["features"].folder)
     w_query = Rectifier.load(job.inputs["text"].folder / WEIGHTS_FILE).w_query
+    usual = usual_scores(features, w_query) if settings.relative else None
+
+    def classes(scores: torch.Tensor) -> torch.Tensor:
+        if settings.relative:
+            return hypothesise(rises(scores, usual), settings.relative, 1)
+        return hypothesise(scores, settings.threshold, settings.fallback_k)
+
     outputs = []
     for split in ("train", "val"):
-        found = chain.from_iterable(
-            hypothesise(scores, settings.threshold, settings.fallback_k)
-            for scores in score_shards(features, split, w_query)
-        )
+        found = chain.from_iterable(map(classes, score_shards(features, split, w_query)))
         path = job.folder / f"{split}.csv"
         write_hypotheses(path, features.ids(split), found)
         outputs.append(path)

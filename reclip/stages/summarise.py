@@ -29,7 +29,7 @@ from reclip.inference.gallery import Shown, write_gallery
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
-from reclip.rectify.hypotheses import read_hypotheses, scores_of
+from reclip.rectify.hypotheses import read_hypotheses, rises, scores_of, usual_scores
 from reclip.rectify.model import Rectifier
 
 SHOWN_FILES = 10  # the file left-out.csv lists all photos that were left out
@@ -63,7 +63,15 @@ def _page(dataset: str, summary: dict[str, Any]) -> str:
     """Return one dataset's summary as Markdown."""
     names = [found["name"] for found in summary["classes"]]
     given = {**summary, "advice": [_in_markdown(said, names) for said in summary["advice"]]}
-    return fill(TEMPLATE, **given, dataset=dataset, shown_files=SHOWN_FILES, in_number=in_number)
+    (of,) = summary["hypotheses"].items()
+    return fill(
+        TEMPLATE,
+        **given,
+        dataset=dataset,
+        of=of,
+        shown_files=SHOWN_FILES,
+        in_number=in_number,
+    )
 
 
 def _in_markdown(sentence: str, names: list[str]) -> str:
@@ -107,10 +115,15 @@ def summarise(
         (read_label(masks / f"{item.id}.png") for item in items), data.num_classes
     )
     cells = count_cells(_logits(features, rectified, query, len(items)), data.num_classes)
+    relative, w_query = settings["hypotheses"].relative, query.w_query.cpu()
+    scores = scores_of(features, "train", w_query)
+    if relative:
+        scores = rises(scores, usual_scores(features, w_query))
     found = Found(
         [names[0] for names in data.class_names],
-        scores_of(features, "train", query.w_query.cpu()).numpy(),
-        settings["hypotheses"].threshold,
+        scores.numpy(),
+        "relative" if relative else "threshold",
+        relative or settings["hypotheses"].threshold,
         supposed,
         pixels,
         shown,
@@ -125,6 +138,12 @@ def summarise(
         "left_out": left_out,
         "left_out_why": (folders["prepare"] / LEFT_OUT).as_posix(),
         "masks": masks.as_posix(),
+        "hypotheses": {found.setting: found.limit},
+        "classes_a_photo": {
+            "mean": round(float(found.classes_a_photo.mean()), 2),
+            "least": int(found.classes_a_photo.min()),
+            "most": int(found.classes_a_photo.max()),
+        },
         "classes": [
             {
                 "name": name,

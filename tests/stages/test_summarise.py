@@ -58,7 +58,8 @@ def found(**changes) -> Found:
     given = {
         "names": NAMES,
         "scores": np.where(supposed, 25.0, 15.0),
-        "threshold": 23.0,
+        "setting": "threshold",
+        "limit": 23.0,
         "supposed": supposed,
         "pixels": np.full(4, 100),
         "shown": np.full(4, 100),
@@ -144,15 +145,21 @@ SAID = {
          " as wall, sky or grass."],
     ),
     "threshold too high": (
-        {"threshold": 26.0},
+        {"limit": 26.0},
         ["In 200 of 200 photos no class reaches the threshold of 26: lower hypotheses.threshold to"
          " 25, which nine photos of ten reach"],
     ),
     "threshold too low": (
-        {"supposed": np.ones((200, 4), bool), "threshold": 10.0,
+        {"supposed": np.ones((200, 4), bool), "limit": 10.0,
          "scores": np.tile([13.0, 12.0, 11.04, 10.5], (200, 1))},
         ["A photo is supposed to hold 4.0 of 4 classes on average: raise hypotheses.threshold to"
          " 11.1, which leaves about 3."],
+    ),
+    "relative limit too low": (
+        {"supposed": np.ones((200, 4), bool), "setting": "relative", "limit": 0.1,
+         "scores": np.tile([1.0, 0.8, 0.714, 0.2], (200, 1))},
+        ["A photo is supposed to hold 4.0 of 4 classes on average: raise hypotheses.relative to"
+         " 0.72, which leaves about 3."],
     ),
 }  # fmt: skip
 
