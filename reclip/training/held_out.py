@@ -18,8 +18,8 @@ STILL_FALLING = 0.1
 """A training is not done if its loss fell by this share of the whole fall at the end.
 
 Chosen without labels, on rectifications of `mini` on scenes of another seed than the benchmark's:
-twice the epochs lower the loss by over a third of its fall where this share was 21% and 50%. They
-do not lower it where it was 8% or less. A decaying learning rate always gives some percent.
+twice the epochs lower the loss by over a third of its fall where this share was 21% and 50%, and by
+at most 5% where it was 8% or less. A decaying learning rate always gives some percent.
 """
 
 MIN_EPOCHS = 5
