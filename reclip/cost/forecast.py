@@ -11,10 +11,13 @@ from reclip.config.models import Params
 from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
 from reclip.cost.census import Census
-from reclip.cost.machines import Rates
+from reclip.cost.machines import GPUS, Rates
 from reclip.cost.report import job_costs, total_hours
 from reclip.cost.stage_work import Facts
+from reclip.device import uses_gpu
 from reclip.pipeline.plan import Plan
+
+SLOW_GPU = "t4"
 
 Sizes = Mapping[str, Mapping[tuple[int, int], int]]
 """Of the photos: split to {(H, W): number}."""
@@ -24,7 +27,7 @@ class Forecast:
     """Predicts hours of settings for own photos. The machine is measured once, for some seconds.
 
     Args:
-        measure: measure this machine; else a common CPU is assumed, which is rather slow.
+        measure: measure this machine; else a slow CPU or GPU is assumed.
     Attributes:
         basis: in words, where the rates are from.
     """
@@ -48,6 +51,6 @@ class Forecast:
         }
         facts, threads = Facts(plan, census=census), plan.params.compute.threads
         if self._rates is None:
-            measured = calibrate(facts, next(iter(census))) if self._measure else None
-            self._rates = measured or machines.cpu(threads)
+            slow = GPUS[SLOW_GPU] if uses_gpu(plan.params.compute) else machines.cpu(threads)
+            self._rates = calibrate(facts, next(iter(census))) if self._measure else slow
         return total_hours(job_costs(facts), self._rates, threads)

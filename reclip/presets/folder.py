@@ -9,6 +9,7 @@ import shutil
 import statistics
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,26 +92,28 @@ def folder_preset(
             notes.append(f"note: the experiment is {experiment}, because {named} is {owner}")
     val = len(list_photos(val_images, "--val-images")[:limit]) if val_images else 0
     sizes = {"train": {photos.size: photos.count}, "val": {photos.size: val} if val else {}}
-    fitted = not gpu and nearest_preset(photos, names, weights["model"]) == "paper"
-    for size in SIZES if fitted else SIZES[:1]:
+    write = partial(
+        preset_text,
+        "folder",
+        experiment=experiment,
+        photos=f"{said} and {len(names)} classes",
+        images=images,
+        classes=[of_class[0] if len(of_class) == 1 else list(of_class) for of_class in names],
+        val_images=val_images,
+        val_labels=val_labels,
+        limit=limit,
+        target="metrics.json" if val_images else "<stage>/receipt.json",
+        flow=flow,
+        comment=comment,
+    )
+    may_take = usual_hours(photos.count) if hours is None else hours
+    sized = not gpu and nearest_preset(photos, names, weights["model"]) == "paper"
+    for size in SIZES if sized else SIZES[:1]:
         choices = choose(photos, names, reading, here, size)
-        text = preset_text(
-            "folder",
-            experiment=experiment,
-            photos=f"{said} and {len(names)} classes",
-            choices=choices,
-            images=images,
-            classes=[of_class[0] if len(of_class) == 1 else list(of_class) for of_class in names],
-            val_images=val_images,
-            val_labels=val_labels,
-            limit=limit,
-            target="metrics.json" if val_images else "<stage>/receipt.json",
-            flow=flow,
-            comment=comment,
-        )
-        if not fitted or forecast(text, sizes) <= (hours or usual_hours(photos.count)):
+        text = write(choices=choices)
+        if not sized or forecast(text, sizes) <= may_take:
             break
-    if fitted and size != SIZES[0]:
+    if size != SIZES[0]:
         notes.append(
             f"note: the training is {size.name}, to save time; --hours 8 allows a larger one, and "
             f"docs/own-photos.md says what it gains"
