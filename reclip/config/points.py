@@ -167,8 +167,7 @@ def _denoising(section: str, scale: float, threshold: Any) -> tuple[Point, ...]:
     tuned = "the paper never mentions it; its thresholds were tuned on labels of val"
     return (
         Point(f"{section}.prompt_denoising", "fault", False, tuned,
-              "removes classes that are nowhere certain; of ReCLIP++ on VOC about 4 points (a later "
-              "study)",
+              "removes classes that are nowhere certain; 4 points of ReCLIP++ on VOC, says a study",
               official=True),
         Point(f"{section}.denoising_threshold", "code", threshold, CODE, "not used"),
         Point(f"{section}.denoising_scale", "code", scale, CODE, "not used"),
