@@ -59,7 +59,10 @@ INSTEAD = {
         r"\1 -n",
         "downloads, or a hundred jobs",
     ),
-    r"(reclip plan --cost .*)": (r"\1 --no-calibrate", "measures the machine for some seconds"),
+    r"(reclip plan --cost .*|reclip init folder .*)": (
+        r"\1 --no-calibrate",
+        "measures the machine for some seconds",
+    ),
     r"reclip export .*": ("reclip export --help", "15 s; tests/inference/test_onnx.py exports"),
     r"(reclip predict .*--model )\S+\.onnx(.*)": (
         r"\1results/photos/runs/distilled/model\2",
