@@ -100,8 +100,8 @@ READING = (
           "moves logits by up to a patch where a side is no multiple of 16; not measured"),
     Point("prompts.templates", "code", "reclip", f"{CODE}: 85; Sec. 3.1: several"),
     Point("views.count", "ours", 4, "features are cached; new views need the image tower each step",
-          "the code draws new views in every epoch; on mini 2, 4, 8 and ever new ones make no decided "
-          "difference (docs/findings.md)"),
+          "the code draws new views in every epoch; on mini 2, 4, 8 and ever new ones make no "
+          "decided difference (docs/findings.md)"),
     Point("views.seed", "ours", 0, "any"),
     Point("views.crop", "code", By(512, 480, 512), CODE),
     Point("views.scale", "code", (0.5, 2.0), CODE),
@@ -135,8 +135,8 @@ RECTIFY = (
     Point("rectify.epochs", "code", By(200, 150, 150), f"{CODE}; paper: supplementary"),
     Point("rectify.batch", "code", 1, f"{CODE}: its file says 16, its loader takes 1",
           "16 times more updates than batch 16; recipe `batched` has 16 at 16 times the rate. On "
-          "mini both diverge; where it is stable, a quarter or four times the updates make no decided "
-          "difference (docs/findings.md)"),
+          "mini both diverge; where it is stable, a quarter or four times the updates make no "
+          "decided difference (docs/findings.md)"),
     Point("rectify.reference", "text", True, "Sec. 3.2"),
     Point("rectify.learn_query", "text", False, "Sec. 3.2", rows="Table 3"),
     Point("rectify.query_words", "ours", "a photo of a", "after CoOp; Table 3 has no code"),
