@@ -11,13 +11,12 @@ mIoU and the total variation of class shares with 95% intervals, and how the tra
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import mini
 import numpy as np
-import yaml
 
 from reclip.common.files import read_json
 from reclip.evaluate.preference import total_variation
@@ -25,7 +24,6 @@ from reclip.evaluate.statistics import summarise
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 
-SETTINGS = Path("results/findings/params.yaml")
 FIGURE = Path("docs/images/findings-edge.png")
 SEEDS = [0, 1, 2, 3, 4]
 MEASURED = {
@@ -45,18 +43,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Overrides of `rectify`."""
 
 
-def settings() -> dict[str, Any]:
-    """Return the committed settings with the variants as the only runs."""
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    runs = {}
-    for number, changes in enumerate(VARIANTS.values()):
-        run = {"dataset": "voc", "method": "rectify", "rectify": changes, "seeds": SEEDS}
-        runs[f"variant-{number}"] = run
-    params |= {"experiment": "findings", "runs": runs, "tables": {}}
-    params["datasets"] = {"voc": params["datasets"]["voc"]}
-    params["tracking"] = {"enabled": False}
-    params.pop("check", None)
-    return params
+def write_settings() -> Path:
+    """Write the committed settings with the variants as the only runs."""
+    runs = {
+        f"variant-{number}": {
+            "dataset": "voc", "method": "rectify", "rectify": changes, "seeds": SEEDS
+        }
+        for number, changes in enumerate(VARIANTS.values())
+    }  # fmt: skip
+    voc = mini.committed()["datasets"]["voc"]
+    return mini.write_experiment("findings", {"voc": voc}, runs)
 
 
 METHODS = {
@@ -80,10 +76,7 @@ def draw_edge(path: Path) -> None:
     axes = figure.subplots(1, len(plan.params.datasets), sharey=True)
     for ax, dataset in zip(axes, plan.params.datasets, strict=True):
         for label, (run, colour) in METHODS.items():
-            jobs = [
-                plan.job("evaluate", f"{dataset}-{run}", seed)
-                for seed in plan.seeds("evaluate", f"{dataset}-{run}")
-            ]
+            jobs = mini.evaluations(plan, f"{dataset}-{run}")
             rings = np.stack([np.load(job.folder / "rings.npy") for job in jobs])
             shares = rings / rings.sum(axis=-1, keepdims=True)
             off = 50 * np.abs(shares[:, :, 1] - shares[:, :, 2]).sum(axis=-1)  # (seeds, rings)
@@ -135,7 +128,7 @@ def print_parts() -> None:
     print("| --- | --- | ---: |")
     for dataset in plan.params.datasets:
         run = f"{dataset}-ref-pe"
-        jobs = [plan.job("evaluate", run, seed) for seed in plan.seeds("evaluate", run)]
+        jobs = mini.evaluations(plan, run)
         data = DataSet(jobs[0].inputs["data"].folder)
         features = FeatureCache(jobs[0].inputs["features"].folder)
         items = data.items("val")
@@ -152,7 +145,7 @@ def print_parts() -> None:
                         )
                     confusion.update(found, label)
                 values.append(100 * confusion.miou())
-            print(f"| {dataset} | {name} | {_mean(values, 1)} |", flush=True)
+            print(f"| {dataset} | {name} | {mini.mean(values, 1)} |", flush=True)
 
 
 def main() -> None:
@@ -162,24 +155,16 @@ def main() -> None:
     if sys.argv[1:] == ["--edge"]:
         draw_edge(FIGURE)
         return
-    SETTINGS.parent.mkdir(parents=True, exist_ok=True)
-    SETTINGS.write_text(yaml.safe_dump(settings(), sort_keys=False), encoding="utf-8")
-    plan, checked = Plan.load(SETTINGS), Plan.load()
-    rows = {name: _evaluations(checked, run) for name, run in MEASURED.items()}
+    settings = write_settings()
+    plan, checked = Plan.load(settings), Plan.load()
+    rows = {name: mini.evaluations(checked, run) for name, run in MEASURED.items()}
     runs = zip(VARIANTS, plan.params.runs, strict=True)
-    variants = {name: _evaluations(plan, run) for name, run in runs}
-    targets = [str(job.receipt) for jobs in variants.values() for job in jobs]
-    command = ["snakemake", "--quiet", "--config", f"params={SETTINGS}", "--", *targets]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    variants = {name: mini.evaluations(plan, run) for name, run in runs}
+    mini.make(settings, (job.receipt for jobs in variants.values() for job in jobs))
     print("| rectification | loss on held-out photos | mIoU | total variation | trainings |")
     print("| --- | ---: | ---: | ---: | --- |")
     for name, jobs in (rows | variants).items():
         print(f"| {name} | {' | '.join(_cells(jobs))} |")
-
-
-def _evaluations(plan: Plan, run: str) -> list[Job]:
-    """Return the evaluations of a run, of the check's seeds if it has a check."""
-    return [plan.job("evaluate", run, seed) for seed in plan.seeds("evaluate", run)]
 
 
 def _cells(jobs: list[Job]) -> list[str]:
@@ -192,19 +177,11 @@ def _cells(jobs: list[Job]) -> list[str]:
     verdicts = ["healthy" if h["verdict"] == "healthy" else "diverged" for h in healths if h]
     said = ", ".join(f"{verdicts.count(v)} {v}" for v in ("healthy", "diverged") if v in verdicts)
     return [
-        _mean(losses, 3) if losses else "",
-        _mean([read_json(job.folder / "scores.json")["miou"] for job in jobs], 1),
-        _mean(shares, 1),
+        mini.mean(losses, 3) if losses else "",
+        mini.mean([read_json(job.folder / "scores.json")["miou"] for job in jobs], 1),
+        mini.mean(shares, 1),
         said,
     ]
-
-
-def _mean(values: list[float], digits: int) -> str:
-    found = summarise(values)
-    text = f"{found['mean']:.{digits}f}"
-    if found["low"] is None:
-        return text
-    return f"{text} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
 
 
 if __name__ == "__main__":

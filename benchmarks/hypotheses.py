@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from statistics import mean
 
+import mini
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -24,8 +25,7 @@ from reclip.clip.load import Clip, load_clip
 from reclip.clip.prompts import templates
 from reclip.clip.text import query_embeddings
 from reclip.config.models import ClipSettings
-from reclip.data.views import normalise, pad_to
-from reclip.data.world.scenes import WORLDS, World, draw_scene, scene_rng, scene_size
+from reclip.data.world.scenes import WORLDS, World
 from reclip.presets.choose import RELATIVE
 from reclip.rectify.hypotheses import hypothesise, rises
 
@@ -127,11 +127,7 @@ CHOSEN = RELATIVE  # of `rise`: within the flat part, and as precise as mini's o
 def look(clip: Clip, world: World, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return image-level features (N, D) of drawn scenes, and which classes each has, (N, C)."""
     vectors, present = [], []
-    for i in range(SCENES):
-        rng = scene_rng(seed, "train", i)
-        photo, label = draw_scene(world, rng, scene_size(rng))
-        whole = [-(-side // clip.patch_size) * clip.patch_size for side in label.shape]
-        image = pad_to(normalise(photo, "clip"), *whole)[None]
+    for image, label in mini.scenes(world, "train", seed, SCENES, clip.patch_size):
         _, vector = dense_features(clip, image, residual=False, mlp=False, with_global=True)
         vectors.append(F.normalize(vector, dim=-1)[0].numpy())
         present.append(np.isin(np.arange(len(world.class_names)), label))

@@ -12,20 +12,19 @@ label is read. Results are in results/lengths/.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
+import mini
 import numpy as np
-import yaml
+
+from reclip.pipeline.plan import Plan
 
 DEVELOPMENT_SEED = 7
-SETTINGS = Path("results/lengths/params.yaml")
 
 
-def settings(stage: str, epochs: list[int], datasets: list[str]) -> dict:
-    """Return the committed settings with each run of `stage` once for each number of epochs."""
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+def write_settings(stage: str, epochs: list[int], datasets: list[str]) -> Path:
+    """Write the committed settings with each run of `stage` once for each number of epochs."""
+    params = mini.committed()
     runs = {run: own for run, own in params["runs"].items() if own["dataset"] in datasets}
     tried = {
         f"{run}-{number}": {**own, stage: {**own.get(stage, {}), "epochs": number}}
@@ -33,13 +32,10 @@ def settings(stage: str, epochs: list[int], datasets: list[str]) -> dict:
         if own["method"] == stage
         for number in epochs
     }
-    for name in datasets:
-        params["datasets"][name]["source"]["seed"] = DEVELOPMENT_SEED
-    kept = {name: own for name, own in params["datasets"].items() if name in datasets}
-    params |= {"experiment": "lengths", "datasets": kept, "runs": runs | tried, "tables": {}}
-    params["tracking"] = {"enabled": False}
-    params.pop("check", None)
-    return params
+    kept = {name: params["datasets"][name] for name in datasets}
+    for own in kept.values():
+        own["source"]["seed"] = DEVELOPMENT_SEED
+    return mini.write_experiment("lengths", kept, runs | tried)
 
 
 def main() -> None:
@@ -49,27 +45,21 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["voc", "context", "ade"])
     parser.add_argument("--runs", nargs="+", help="only these")
     given = parser.parse_args()
-    params = settings(given.stage, sorted(given.epochs), given.datasets)
-    SETTINGS.parent.mkdir(parents=True, exist_ok=True)
-    SETTINGS.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    settings = write_settings(given.stage, sorted(given.epochs), given.datasets)
+    runs = Plan.load(settings).params.runs
     rows = [
         run
-        for run, own in params["runs"].items()
-        if own["method"] == given.stage
-        and f"{run}-{given.epochs[0]}" in params["runs"]
+        for run, own in runs.items()
+        if own.method == given.stage
+        and f"{run}-{given.epochs[0]}" in runs
         and (not given.runs or run in given.runs)
     ]
     places = {
-        (run, number): SETTINGS.parent / f"runs/{run}-{number}/{given.stage}/seed-0"
+        (run, number): settings.parent / f"runs/{run}-{number}/{given.stage}/seed-0"
         for run in rows
         for number in sorted(given.epochs)
     }
-    subprocess.run(
-        ["snakemake", "--quiet", "--config", f"params={SETTINGS}", "--"]
-        + [str(place / "receipt.json") for place in places.values()],
-        check=True,
-        stdout=sys.stderr,
-    )
+    mini.make(settings, (place / "receipt.json" for place in places.values()))
     print(
         "| run | epochs | loss before | loss at the end | twice as long: lower by | of the fall |"
     )

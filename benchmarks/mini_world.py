@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import mini
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -26,9 +27,8 @@ from reclip.clip.prompts import templates
 from reclip.clip.text import query_embeddings
 from reclip.config.models import ClipSettings
 from reclip.data.resize_maps import resize
-from reclip.data.views import normalise, pad_to
 from reclip.data.world.bias import PlantedBias
-from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
+from reclip.data.world.scenes import WORLDS
 from reclip.evaluate import preference
 from reclip.evaluate.metrics import ConfusionMatrix
 from reclip.evaluate.rings import Rings
@@ -65,13 +65,9 @@ def examine(checkpoint: Path | None) -> list[str]:
         query = query_embeddings(clip, names, templates("single"))
         confusion, rings = ConfusionMatrix(len(names)), Rings(len(names), RINGS)
         scores, present = [], []
-        for i in range(SCENES):
-            rng = scene_rng(SEED, "val", i)
-            photo, label = draw_scene(world, rng, scene_size(rng))
-            whole = [-(-side // clip.patch_size) * clip.patch_size for side in label.shape]
-            image = pad_to(normalise(photo, "clip"), *whole)[None]
+        for image, label in mini.scenes(world, "val", SEED, SCENES, clip.patch_size):
             z, vector = dense_features(clip, image, residual=False, mlp=False, with_global=True)
-            logits = resize((z @ query.T).permute(0, 3, 1, 2), whole)[0]
+            logits = resize((z @ query.T).permute(0, 3, 1, 2), image.shape[-2:])[0]
             predicted = logits[:, : label.shape[0], : label.shape[1]].argmax(0)
             confusion.update(predicted, label)
             rings.update(predicted, label)

@@ -11,21 +11,17 @@ seeds, and the difference to the large size seed by seed, with 95% intervals.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+import mini
 
 from reclip.common.files import read_json
-from reclip.evaluate.statistics import summarise
 from reclip.pipeline.plan import Plan
 
-SETTINGS = Path("results/students/params.yaml")
 SEEDS = [0, 1, 2]
-STEPS_AN_EPOCH = 57  # 900 scenes in batches of 16
 CROPS = {"large": 72, "small": 48}
+# An epoch has 57 steps: 900 scenes in batches of 16.
 STUDENTS = {
     "large: 399 steps, large crops": ("large", {"epochs": 7}),
     "medium: 399 steps, small crops": ("small", {"epochs": 7}),
@@ -38,11 +34,10 @@ STUDENTS = {
 }
 
 
-def settings() -> dict[str, Any]:
-    """Return the committed settings with a dataset for each crop, and the students."""
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    source = params["datasets"]["voc"]
-    datasets = {name: {**source, "views": {"crop": crop}} for name, crop in CROPS.items()}
+def write_settings() -> Path:
+    """Write the committed settings with a dataset for each crop, teachers and students."""
+    voc = mini.committed()["datasets"]["voc"]
+    datasets = {name: {**voc, "views": {"crop": crop}} for name, crop in CROPS.items()}
     runs: dict[str, Any] = {
         f"teacher-{name}": {"dataset": name, "method": "rectify", "seeds": SEEDS} for name in CROPS
     }
@@ -51,20 +46,14 @@ def settings() -> dict[str, Any]:
             "dataset": dataset, "method": "distill", "teacher": f"teacher-{dataset}",
             "distill": changes, "seeds": SEEDS,
         }  # fmt: skip
-    params |= {"experiment": "students", "datasets": datasets, "runs": runs, "tables": {}}
-    params["tracking"] = {"enabled": False}
-    params.pop("check", None)
-    return params
+    return mini.write_experiment("students", datasets, runs)
 
 
 def main() -> None:
-    SETTINGS.parent.mkdir(parents=True, exist_ok=True)
-    SETTINGS.write_text(yaml.safe_dump(settings(), sort_keys=False), encoding="utf-8")
-    plan = Plan.load(SETTINGS)
-    jobs = {run: [plan.job("evaluate", run, seed) for seed in SEEDS] for run in plan.params.runs}
-    targets = [str(job.receipt) for of_run in jobs.values() for job in of_run]
-    command = ["snakemake", "--quiet", "--config", f"params={SETTINGS}", "--", *targets]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    settings = write_settings()
+    plan = Plan.load(settings)
+    jobs = {run: mini.evaluations(plan, run) for run in plan.params.runs}
+    mini.make(settings, (job.receipt for of_run in jobs.values() for job in of_run))
     found = {
         run: [read_json(job.folder / "scores.json")["miou"] for job in of_run]
         for run, of_run in jobs.items()
@@ -75,13 +64,8 @@ def main() -> None:
     print("| --- | ---: | ---: |")
     for run, name in names.items():
         apart = [a - b for a, b in zip(found[run], found["student-0"], strict=True)]
-        other = _mean(apart) if run.startswith("student") and any(apart) else ""
-        print(f"| {name} | {_mean(found[run])} | {other} |")
-
-
-def _mean(values: list[float]) -> str:
-    found = summarise(values)
-    return f"{found['mean']:.1f} ({found['low']:.1f} to {found['high']:.1f})"
+        other = mini.mean(apart, 1) if run.startswith("student") and any(apart) else ""
+        print(f"| {name} | {mini.mean(found[run], 1)} | {other} |")
 
 
 if __name__ == "__main__":

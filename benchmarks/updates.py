@@ -1,6 +1,6 @@
 """What the number of cached views and the number of updates do to rectification.
 
-    python benchmarks/updates.py    # two tables; trains for over an hour on one core
+    python benchmarks/updates.py    # two tables; trains for over an hour
 
 Makes the experiment `updates`: the paper's method on `mini`'s VOC with the committed settings,
 over five seeds. The first table has data sets with other numbers of cached views. The second has
@@ -11,20 +11,16 @@ the trainings went. Intervals are of 95%. Results are in results/updates/.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import mini
 import numpy as np
-import yaml
 
 from reclip.common.files import read_json
-from reclip.evaluate.statistics import summarise
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan
 
-SETTINGS = Path("results/updates/params.yaml")
 SEEDS = [0, 1, 2, 3, 4]
 COMMITTED = "voc-2views"
 """The dataset and the run with the committed settings."""
@@ -60,29 +56,21 @@ TABLES = {
 """Rows of each table: the run, and its name in words."""
 
 
-def settings() -> dict[str, Any]:
-    """Return the committed settings with the variants as the only datasets and runs."""
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    voc = params["datasets"]["voc"]
-    params["datasets"] = {name: {**voc, "views": {"count": n}} for name, n in VIEWS.items()}
+def write_settings() -> Path:
+    """Write the committed settings with the variants as the only datasets and runs."""
+    voc = mini.committed()["datasets"]["voc"]
+    datasets = {name: {**voc, "views": {"count": n}} for name, n in VIEWS.items()}
     runs: dict[str, Any] = {name: {"dataset": name} for name in VIEWS}
     runs |= {name: {"dataset": COMMITTED, "rectify": own} for name, own in BATCHES.items()}
-    params["runs"] = {
-        name: {"method": "rectify", "seeds": SEEDS, **own} for name, own in runs.items()
-    }
-    params |= {"experiment": "updates", "tables": {}, "tracking": {"enabled": False}}
-    params.pop("check", None)
-    return params
+    runs = {name: {"method": "rectify", "seeds": SEEDS, **own} for name, own in runs.items()}
+    return mini.write_experiment("updates", datasets, runs)
 
 
 def main() -> None:
-    SETTINGS.parent.mkdir(parents=True, exist_ok=True)
-    SETTINGS.write_text(yaml.safe_dump(settings(), sort_keys=False), encoding="utf-8")
-    plan = Plan.load(SETTINGS)
-    jobs = {run: plan.jobs_of("evaluate", run) for run in plan.params.runs}
-    targets = [str(job.receipt) for of in jobs.values() for job in of]
-    command = ["snakemake", "--quiet", "--cores", "1", "--config", f"params={SETTINGS}", "--"]
-    subprocess.run([*command, *targets], check=True, stdout=sys.stderr)
+    settings = write_settings()
+    plan = Plan.load(settings)
+    jobs = {run: mini.evaluations(plan, run) for run in plan.params.runs}
+    mini.make(settings, (job.receipt for of_run in jobs.values() for job in of_run))
     for title, rows in TABLES.items():
         print(f"| {title} | updates | loss on held-out photos | mIoU | difference | trainings |")
         print("| --- | ---: | ---: | ---: | ---: | --- |")
@@ -102,11 +90,11 @@ def _cells(jobs: list[Job], committed: list[Job] | None) -> list[str]:
     difference = ""
     if committed is not None:
         base = dict(zip((job.seed for job in committed), _miou(committed), strict=True))
-        difference = _mean([m - base[j.seed] for j, m in zip(jobs, miou, strict=True)], 1, "+")
+        difference = mini.mean([m - base[j.seed] for j, m in zip(jobs, miou, strict=True)], 1, "+")
     return [
         f"{healths[0]['steps']:,}",
-        _mean([float(curve["loss"][-1]) for curve in curves], 3),
-        _mean(miou, 1),
+        mini.mean([float(curve["loss"][-1]) for curve in curves], 3),
+        mini.mean(miou, 1),
         difference,
         ", ".join(f"{verdicts.count(v)} {v}" for v in ("healthy", "diverged") if v in verdicts),
     ]
@@ -114,15 +102,6 @@ def _cells(jobs: list[Job], committed: list[Job] | None) -> list[str]:
 
 def _miou(jobs: list[Job]) -> list[float]:
     return [read_json(job.folder / "scores.json")["miou"] for job in jobs]
-
-
-def _mean(values: list[float], digits: int, sign: str = "") -> str:
-    """Return the mean in words, with its interval if there are several values."""
-    found = summarise(values)
-    text = f"{found['mean']:{sign}.{digits}f}"
-    if found["low"] is None:
-        return text
-    return f"{text} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
 
 
 if __name__ == "__main__":

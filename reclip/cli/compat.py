@@ -59,7 +59,9 @@ def values_here(experiment: Experiment, point: Point) -> Any:
         getattr(experiment.section(dataset, point.section), point.name)
         for dataset in experiment.params.datasets
     ]
-    return found[0] if all(value == found[0] for value in found) else " / ".join(map(str, found))
+    if all(value == found[0] for value in found):
+        return found[0]
+    return " / ".join(map(_shown, found))
 
 
 def _line(point: Point, here: str) -> str:
@@ -113,7 +115,7 @@ def default(point: Point) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as the settings file writes it; one that differs by dataset as `By`."""
+    """Return a value in words; with slashes, if it differs by dataset."""
     if value is None or isinstance(value, bool):
         return "none" if value is None else str(value).lower()
     if isinstance(value, tuple) and not isinstance(value, By):

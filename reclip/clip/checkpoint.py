@@ -25,7 +25,7 @@ QUICK = "-quickgelu"
 
 
 class Chosen(NamedTuple):
-    """open_clip's name of the model; in words its activation, and this with the reason."""
+    """open_clip's name of the model; its image tower's activation, and the reason in words."""
 
     model: str
     activation: str
@@ -71,16 +71,21 @@ def choose_model(
     name, why = found if found[0] in known else (plain, found[1])
     spec = ClipSettings(model=name, checkpoint=path, activation=activation or default)
     config = open_clip.get_model_config(name) or {}
-    _, said = architecture.activation(spec, config, {}, state, release)
-    return Chosen(name, said.partition(" (")[0], f"activation: {said}, because {why}")
+    quick, said = architecture.activation(spec, config, {}, state, release)
+    return Chosen(name, _of_image_tower(spec, quick), f"activation: {said}, because {why}")
 
 
-def said_of_published(model: str, pretrained: str, activation: str | None) -> str:
-    """Return the activation, in words, of weights that open_clip downloads under a tag."""
+def activation_of_published(model: str, pretrained: str, activation: str | None) -> str:
+    """Return the image tower's activation for weights that open_clip downloads under a tag."""
     spec = ClipSettings(model=model, pretrained=pretrained, activation=activation or "default")
     config, tag = open_clip.get_model_config(model), get_pretrained_cfg(model, pretrained)
-    _, said = architecture.activation(spec, config or {}, tag or {}, (), clip_release(model))
-    return said.partition(" (")[0]
+    quick, _ = architecture.activation(spec, config or {}, tag or {}, (), clip_release(model))
+    return _of_image_tower(spec, quick)
+
+
+def _of_image_tower(spec: ClipSettings, quick: bool) -> str:
+    """Return the name of its activation. quick: the weights have QuickGELU."""
+    return "QuickGELU" if quick and spec.activation != "gelu" else "GELU"
 
 
 def _plain_name(model: str | None, state: dict[str, Tensor], path: str) -> str:

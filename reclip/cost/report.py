@@ -141,8 +141,8 @@ def _in_markdown(table: pd.DataFrame) -> str:
 def recipes_table(plan: Plan, gpu: str, here: Rates | None, use_index: bool = True) -> pd.DataFrame:
     """Return the rectifications under each named recipe, in words; empty if none is chosen.
 
-    Columns: recipe; batch and lr; jobs; trainings; updates of all trainings; hours of them, and of
-    all jobs.
+    Columns: recipe; batch and lr; rectify jobs; updates of all these jobs; hours of these, and of
+    all jobs of the plan.
     """
     rows, threads = [], plan.params.compute.threads
     for name, values in UPDATE_RECIPES.items() if plan.params.recipe else ():

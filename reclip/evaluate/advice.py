@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,9 +95,9 @@ def advise(found: Found) -> list[str]:
     # The threshold is right if hypotheses name the few classes that a photo holds.
     best, mean = found.scores.max(1), found.classes_a_photo.mean()
     missed = int((best < found.limit).sum())
-    steps = 10 if found.setting == "threshold" else 100  # in a unit; the limit is rounded to one
+    digits = 1 if found.setting == "threshold" else 2  # of a limit that is advised
     kept = np.sort(found.scores.ravel())[::-1][: USUAL_CLASSES * photos][-1]
-    usual = min(2 * USUAL_CLASSES, MANY * len(names))
+    many = mean > min(2 * USUAL_CLASSES, MANY * len(names)) and len(names) > USUAL_CLASSES
     text = fill(
         Path(__file__).with_suffix(".txt.j2"),
         found=found,
@@ -111,11 +112,9 @@ def advise(found: Found) -> list[str]:
         ],
         competing=[(names[p.a], names[p.b], p.nearest, found.reasons(p)) for p in found.competing],
         missed=missed if missed > MISSED * photos else 0,
-        lower=np.floor(np.quantile(best, 0.1) * steps) / steps,
+        lower=_rounded(np.quantile(best, 0.1), digits, np.floor),
         mean=mean,
-        higher=np.ceil(kept * steps) / steps
-        if mean > usual and len(names) > USUAL_CLASSES
-        else None,
+        higher=_rounded(kept, digits, np.ceil) if many else None,
         usual=USUAL_CLASSES,
         few=photos < FEW_PHOTOS,
         most=MOST,
@@ -123,6 +122,11 @@ def advise(found: Found) -> list[str]:
         in_number=in_number,
     )
     return text.splitlines() or ["Nothing stands out: look at the masks before changing anything."]
+
+
+def _rounded(value: float, digits: int, to: Callable[[float], float]) -> float:
+    """Return `value` rounded `to` (floor or ceil) so many decimals."""
+    return to(value * 10**digits) / 10**digits
 
 
 def in_number(number: int, what: str, plural: str = "s") -> str:

@@ -28,7 +28,7 @@ LEAST_EPOCHS = 2
 ENLARGED = 1.5  # at most: the paper reads VOC's photos, 375 pixels high, at 512
 SIDES = (512, 448, 384, 320, 256, 224)
 CPU_SIDE, CPU_RECTIFY_STEPS = 224, 1000
-LOGIT_SCALE = 30  # mini's; with the official 1, drawn students lose 13 points (students.py)
+LOGIT_SCALE = 30  # mini's; with 1, drawn students lose 13 points (benchmarks/students.py)
 LOADERS = 8  # threads that prefetch photos for a GPU
 DISK_SHARE = 0.5  # of the free disk, for the feature cache
 

@@ -111,11 +111,13 @@ def folder_preset(
     for size in SIZES if sized else SIZES[:1]:
         choices = choose(photos, names, reading, here, size)
         text = write(choices=choices)
-        if not sized or forecast(text, sizes) <= may_take:
+        fits = not sized or forecast(text, sizes) <= may_take
+        if fits:
             break
     if size != SIZES[0]:
+        saved = "to save time" if fits else "and still takes longer than it may"
         notes.append(
-            f"note: the training is {size.name}, to save time; --hours 8 allows a larger one, and "
+            f"note: the training is {size.name}, {saved}; --hours 8 allows a larger one, and "
             f"docs/own-photos.md says what it gains"
         )
     lines = [f"{said}; {len(names)} classes: {listed([n[0] for n in names], most=8)}"]
@@ -206,7 +208,7 @@ def _clip(
         if checkpoint:
             require_checkpoint(checkpoint)
         return Reading({"model": model, **weights}), []
-    from reclip.clip.checkpoint import choose_model, said_of_published
+    from reclip.clip.checkpoint import activation_of_published, choose_model
 
     if checkpoint:
         require_checkpoint(checkpoint)
@@ -220,7 +222,7 @@ def _clip(
             f"ViT-B-16, or give --checkpoint FILE"
         )
     settings = {"model": model, "pretrained": "openai"}
-    return Reading(settings, said_of_published(model, "openai", activation)), []
+    return Reading(settings, activation_of_published(model, "openai", activation)), []
 
 
 def _check_names(classes: Classes, clip: dict[str, str]) -> list[str]:

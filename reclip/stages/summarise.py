@@ -63,12 +63,13 @@ def _page(dataset: str, summary: dict[str, Any]) -> str:
     """Return one dataset's summary as Markdown."""
     names = [found["name"] for found in summary["classes"]]
     given = {**summary, "advice": [_in_markdown(said, names) for said in summary["advice"]]}
-    (of,) = summary["hypotheses"].items()
+    ((setting, limit),) = summary["hypotheses"].items()
     return fill(
         TEMPLATE,
         **given,
         dataset=dataset,
-        of=of,
+        setting=setting,
+        limit=limit,
         shown_files=SHOWN_FILES,
         in_number=in_number,
     )

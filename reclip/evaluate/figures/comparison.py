@@ -81,7 +81,7 @@ class Result:
 
     @cached_property
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
-        """Epoch (T,) and losses (S, T) of each training step."""
+        """Epoch (T,) and losses (S, T) of each row of the training curves."""
         files = [job.inputs["model"].folder / CURVE_FILE for job in self.evaluations]
         # A training of one step has one row, which numpy reads as a scalar.
         steps = [np.atleast_1d(np.genfromtxt(f, delimiter=",", names=True)) for f in files]
