@@ -18,6 +18,7 @@ import gc
 import json
 import math
 import os
+import select
 import signal
 import socket
 import socketserver
@@ -64,12 +65,18 @@ def run() -> int | None:
             socket.send_fds(connection, [b" "], [0, 1, 2])
             request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)])
             connection.sendall(f"{request}\n".encode())
+            # The signal itself writes its number, as it comes. A handler in Python would run only
+            # after `select`, if the signal came between the last bytecode and the system call.
+            connection.setblocking(False)
+            signal.set_wakeup_fd(connection.fileno())
             for sign in FORWARDED:
-                signal.signal(sign, lambda sign, _: connection.send(bytes([sign])))
+                signal.signal(sign, lambda *_: None)
         except OSError:
             return None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        select.select([connection], [], [])
+        signal.set_wakeup_fd(-1)
         status = connection.recv(4)
     if not status:
         print("the fork server of this run was killed: run again", file=sys.stderr)

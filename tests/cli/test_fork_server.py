@@ -43,7 +43,8 @@ def main():
     elif what == "sleep":
         try:
             print(os.getpid(), flush=True)
-            time.sleep(60)
+            for _ in range(600):  # a signal just before a sleep is seen after it
+                time.sleep(0.1)
         except KeyboardInterrupt:
             sys.exit(130)
 """
