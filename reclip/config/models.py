@@ -22,6 +22,15 @@ def _ascending(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
+NamesOfProtocol = Literal["sclip"]
+"""Published protocols with class names of their own."""
+
+WEIGHTS = {"model", "pretrained", "checkpoint", "cache_dtype"}
+"""Settings of `clip` that all datasets of an experiment share."""
+
+Attention = Literal["value", "sclip", "clearclip", "naclip", "kk", "vanilla"]
+
+
 class ComputeSettings(Settings):
     """Device and threads of a job. The number of threads changes the last bits of a sum."""
 
@@ -50,9 +59,12 @@ class ClipSettings(Settings):
     # "quick_gelu" acts on both towers, "gelu" on the image tower alone (official).
     activation: Literal["default", "gelu", "quick_gelu"] = "default"
     block_ln_eps: float | None = None  # official: 1e-6, image tower; None: the model's
+    # How the last block's patches look at one another (`reclip.clip.attention`). "value" is
+    # MaskCLIP's and the paper's: they do not.
+    attention: Attention = "value"
     residual: bool = True  # official (after MaskCLIP): the last block keeps its residual
     mlp: bool = True  # official (after MaskCLIP): ... and its MLP
-    norm: Literal["clip", "imagenet"] = "clip"  # official CVPR recipe: imagenet
+    norm: Literal["clip", "imagenet", "inception"] = "clip"  # official CVPR recipe: imagenet
     cache_dtype: Literal["float16", "float32"] = "float16"  # ours: half the disk; official: float32
 
 
@@ -103,8 +115,11 @@ class HypothesisSettings(Settings):
     relative: float | None = Field(None, gt=0, lt=1)  # ours
     fallback_k: int = Field(2, gt=0)  # official, VOC: the top K if none passes
     # "whole": the photo as it is read for masks. "centre_crop": CLIP's own crop, read by CLIP as it
-    # was trained, whatever `clip.activation` and `clip.norm` say.
-    image: Literal["whole", "centre_crop"] = "whole"  # ours; official: centre_crop
+    # was trained, whatever `clip.activation` and `clip.norm` say. "windows": each class that wins a
+    # window of the photo (ReCLIP++); the thresholds above are then not used.
+    image: Literal["whole", "centre_crop", "windows"] = "whole"  # ours; official: centre_crop
+    window: int = Field(56, gt=0)  # ReCLIP++, VOC: a sixth of the crop, in pixels of the photo
+    stride: int = Field(28, gt=0)  # ReCLIP++, VOC: a twelfth of the crop
 
 
 class OptimiserSettings(Settings):
@@ -118,6 +133,9 @@ class OptimiserSettings(Settings):
     # How the rate falls. "step": poly, at every step. "epoch": poly, once an epoch. "drop": to a
     # tenth, after 25 of 60 epochs (MaskContrast).
     schedule: Literal["step", "epoch", "drop"] = "step"  # ours; official: epoch
+    # Epochs after which the rate would reach its minimum, if the training ends before; None: its
+    # own epochs. ReCLIP++ stops its trainings early.
+    horizon: int | None = Field(None, gt=0)
     # Of the photos: a new one for each epoch, or one for all.
     order: Literal["new", "same"] = "new"  # ours; official: same
     # Images computed at a time, on all GPUs together, if a batch does not fit. The student's batch
@@ -131,6 +149,9 @@ class OptimiserSettings(Settings):
 class RectifySettings(OptimiserSettings):
     """Learning the bias of CLIP (paper Sec. 3.2 to 3.4)."""
 
+    # "reclip++": the position meets the Reference, and a decoder reads features and logits
+    # (`reclip.rectify.plus`; the authors' later code).
+    model: Literal["reclip", "reclip++"] = "reclip"
     reference: bool = True
     learn_query: bool = False  # Table 3's variant
     query_words: str = "a photo of a"  # initial words of a learnable Query; ours, after CoOp
@@ -197,13 +218,23 @@ class DenoisingSettings(Settings):
     denoising_scale: float = Field(100.0, gt=0)  # official, at test time
 
 
-class PseudoMaskSettings(DenoisingSettings):
+class RefinementSettings(DenoisingSettings):
+    """Post-processing of logits: prompt denoising, then pixel-adaptive refinement (PAMR).
+
+    PAMR moves logits between pixels of like colour, `pamr` times; 0: never. NACLIP uses 10.
+    """
+
+    pamr: int = Field(0, ge=0)  # ours; neither the paper nor the official code has it
+    pamr_dilations: tuple[int, ...] = (8, 16)  # NACLIP's
+
+
+class PseudoMaskSettings(RefinementSettings):
     """The teacher's masks of the training images (paper Sec. 3.5)."""
 
     denoising_scale: float = Field(10.0, gt=0)  # official, for masks that teach a student
 
 
-class EvaluateSettings(DenoisingSettings):
+class EvaluateSettings(RefinementSettings):
     """Prediction on the val split. Denoising is for CLIP and rectified CLIP, not for students."""
 
     distance_bins: int = Field(8, gt=1)  # ours: Fig. 1(a) gives no number
@@ -238,13 +269,33 @@ class Overrides(Settings):
 
 
 class DatasetSettings(Overrides):
-    """A dataset: its source, and overrides for all its runs."""
+    """A dataset: its source, and overrides for all its runs.
 
-    source: Source = Field(discriminator="kind")
+    of: instead of a source, another dataset: the same photos and labels, read in another way.
+    names: class names of a published protocol for the prompts (`reclip.data.layouts.class_names`);
+        None: the dataset's own.
+    """
+
+    source: Source | None = Field(None, discriminator="kind")
+    of: str | None = None
+    names: NamesOfProtocol | None = None
+    clip: dict[str, Any] = {}
     image: dict[str, Any] = {}
     prompts: dict[str, Any] = {}
     views: dict[str, Any] = {}
     hypotheses: dict[str, Any] = {}
+
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> DatasetSettings:
+        if (self.source is None) == (self.of is None):
+            raise ValueError("give `source`, or `of` with the name of another dataset")
+        if weights := sorted(WEIGHTS & self.clip.keys()):
+            raise ValueError(
+                f"`clip.{weights[0]}` is the same for all datasets of an experiment: set it in the "
+                f"section `clip`"
+            )
+        return self
 
 
 class RunSettings(Overrides):
@@ -265,10 +316,16 @@ class Cell(Settings):
 
 
 class Row(Settings):
-    """A row of a table. protocol: how a cited number was measured, if not as ours."""
+    """A row of a table.
+
+    protocol: how a cited number was measured, if not as ours.
+    source: where the number was published. A table with sources shows them and the protocols of
+        published numbers in columns of their own.
+    """
 
     row: str
     protocol: str | None = None
+    source: str | None = None
     marks: dict[str, str] = {}  # the paper's tick columns, e.g. {"LC": "✓"}
     cells: dict[str, Cell]
 
@@ -332,6 +389,6 @@ RUN_SECTIONS = tuple(Overrides.model_fields)
 DATASET_SECTIONS: dict[str, type[Settings]] = {
     name: Params.model_fields[name].annotation
     for name in DatasetSettings.model_fields
-    if name != "source"
+    if name not in ("source", "of", "names")
 }
 """Sections that a dataset may override for all its runs."""

@@ -80,6 +80,8 @@ CLIP = (
           "the weights have QuickGELU; GELU with ImageNet's mean, whole: 49.5 on VOC; "
           "QuickGELU, CLIP's mean, windows, other names: 74.9"),
     Point("clip.block_ln_eps", "code", 1e-6, CODE, "rounding alone"),
+    Point("clip.attention", "text", "value", "Sec. 3.1: the value path alone",
+          "later extractors: see docs/strong.md"),
     Point("clip.residual", "code", True, f"{CODE}; Sec. 3.1 follows {MASKCLIP}, whose code has it",
           "without residual and MLP, 74.9 / 26.4 / 9.8 on VOC / Context / ADE become 61.4 / 28.3 / "
           "13.6 (ClearCLIP's protocol)"),
@@ -117,6 +119,8 @@ HYPOTHESES = (
     Point("hypotheses.image", "code", "centre_crop",
           f"{CODE}: CLIP's own crop, activation and mean; Sec. 3.4: the image",
           "with the whole photo and GELU, the thresholds do not fit the scores"),
+    Point("hypotheses.window", "ours", 56, "not used; of ReCLIP++"),
+    Point("hypotheses.stride", "ours", 28, "not used; of ReCLIP++"),
 )
 
 RECTIFY = (
@@ -128,6 +132,7 @@ RECTIFY = (
     Point("rectify.power", "text", 0.9, "Sec. 4.1"),
     Point("rectify.schedule", "code", "epoch", f"{CODE}: the rate falls once an epoch",
           "rates differ by less than 1%"),
+    Point("rectify.horizon", "ours", None, "all epochs are trained"),
     Point("rectify.order", "code", "same", f"{CODE}: one order of the photos for all epochs",
           "not measured"),
     Point("rectify.micro_batch", "ours", None, "memory"),
@@ -137,6 +142,7 @@ RECTIFY = (
           "16 times more updates than batch 16; recipe `batched` has 16 at 16 times the rate. On "
           "mini both diverge; where it is stable, a quarter or four times the updates make no "
           "decided difference (docs/findings.md)"),
+    Point("rectify.model", "text", "reclip", "Eq. 3"),
     Point("rectify.reference", "text", True, "Sec. 3.2"),
     Point("rectify.learn_query", "text", False, "Sec. 3.2", rows="Table 3"),
     Point("rectify.query_words", "ours", "a photo of a", "after CoOp; Table 3 has no code"),
@@ -173,6 +179,8 @@ def _denoising(section: str, scale: float, threshold: Any) -> tuple[Point, ...]:
               official=True),
         Point(f"{section}.denoising_threshold", "code", threshold, CODE, "not used"),
         Point(f"{section}.denoising_scale", "code", scale, CODE, "not used"),
+        Point(f"{section}.pamr", "ours", 0, "neither has it"),
+        Point(f"{section}.pamr_dilations", "ours", (8, 16), "not used; NACLIP's"),
     )
 
 
@@ -185,6 +193,7 @@ DISTILL = (
     Point("distill.power", "text", 0.9, "Sec. 4.1"),
     Point("distill.schedule", "code", "epoch", f"{CODE}: the rate falls once an epoch",
           "rates differ by less than 1%"),
+    Point("distill.horizon", "ours", None, "all epochs are trained"),
     Point("distill.order", "ours", "new", "the code's order in distillation was not looked at"),
     Point("distill.micro_batch", "ours", None, "memory"),
     Point("distill.held_out", "ours", 0, "all photos train"),
@@ -220,6 +229,7 @@ PROBE = (
     Point("probe.weight_decay", "text", 1e-4, CONTRAST),
     Point("probe.power", "ours", 0.9, "not used"),
     Point("probe.schedule", "text", "drop", f"{CONTRAST}: a tenth of the rate from epoch 25 of 60"),
+    Point("probe.horizon", "ours", None, "all epochs are trained"),
     Point("probe.order", "text", "new", CONTRAST),
     Point("probe.micro_batch", "ours", None, "memory"),
     Point("probe.held_out", "ours", 0, "all photos train"),

@@ -6,6 +6,8 @@ from collections import defaultdict
 from functools import cached_property
 from typing import Any
 
+from reclip.common.errors import ReclipError
+from reclip.common.text import nearest
 from reclip.config import compat
 from reclip.config.load import validate
 from reclip.config.models import DATASET_SECTIONS, RUN_SECTIONS, ClipSettings, Params
@@ -24,6 +26,7 @@ class Experiment:
 
     def __init__(self, params: Params):
         self.params = params
+        self._require_origins()
         self._runs_of: dict[tuple[str, str], list[str]] = defaultdict(list)
         for run, settings in params.runs.items():
             self._runs_of[settings.dataset, settings.method].append(run)
@@ -39,6 +42,17 @@ class Experiment:
             if settings.dataset in params.datasets
             for name in RUN_SECTIONS
         }
+
+    def _require_origins(self) -> None:
+        """Raise ReclipError if a dataset is `of` one that does not exist or has no source."""
+        datasets = self.params.datasets
+        with_source = [name for name, settings in datasets.items() if settings.source]
+        for name, settings in datasets.items():
+            if settings.of and settings.of not in with_source:
+                raise ReclipError(
+                    f"params: 'datasets.{name}.of': no dataset '{settings.of}' with a source"
+                    f"{nearest(settings.of, with_source)}"
+                )
 
     # Settings
 
@@ -78,8 +92,16 @@ class Experiment:
 
     # Datasets
 
+    def origin(self, dataset: str) -> str:
+        """Return the dataset whose photos and labels `dataset` has: itself or another."""
+        return self.params.datasets[dataset].of or dataset
+
     def source(self, dataset: str) -> Source:
-        return self.params.datasets[dataset].source
+        return self.params.datasets[self.origin(dataset)].source
+
+    def clip_of(self, dataset: str) -> ClipSettings:
+        """Return the CLIP that reads a dataset; `clip` has the weights that all share."""
+        return self.section(dataset, "clip")
 
     def labelled(self, dataset: str) -> bool:
         """Return whether val photos have labels, so that the dataset's runs can be evaluated."""
