@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reclip.clip.attention import attend
+from reclip.config.models import Attention
+
 if TYPE_CHECKING:
     from reclip.clip.load import Clip
 
@@ -35,6 +38,7 @@ def dense_features(
     clip: Clip,
     images: Tensor,
     *,
+    attention: Attention = "value",
     residual: bool = True,
     mlp: bool = True,
     with_global: bool = False,
@@ -45,10 +49,11 @@ def dense_features(
     the bottom to whole patches. The global feature is the class-token embedding (B, D), not
     normalised; it is None without `with_global`.
 
-    The last block keeps only the value path: v = out_proj(v_proj(ln_1 x)), then + x with
-    `residual`, then + mlp(ln_2 v) with `mlp`. ln_post and the joint projection follow. The paper
-    (Sec. 3.1) describes v alone. The official code and MaskCLIP add both terms, so both are the
-    defaults.
+    In the last block, the patches look at one another as `attention` says
+    (`reclip.clip.attention`): v = out_proj(A v_proj(ln_1 x)), then + x with `residual`, then
+    + mlp(ln_2 v) with `mlp`. ln_post and the joint projection follow. The paper (Sec. 3.1)
+    describes v alone, with A the identity. The official code and MaskCLIP add both terms, so both
+    are the defaults.
     """
     visual = clip.model.visual
     height, width = images.shape[-2:]
@@ -66,10 +71,7 @@ def dense_features(
         x = block(x)
     normed = last.ln_1(x)
 
-    attention = last.attn
-    span = slice(-attention.embed_dim, None)  # in_proj holds query, key and value in this order
-    v = F.linear(normed[:, 1:], attention.in_proj_weight[span], attention.in_proj_bias[span])
-    v = attention.out_proj(v)
+    v = attend(last.attn, normed, attention, grid)
     if residual:
         v = v + x[:, 1:]
     if mlp:
@@ -79,6 +81,6 @@ def dense_features(
         return z, None
 
     # Full attention is needed only for the class token.
-    g = x[:, :1] + attention(normed[:, :1], normed, normed, need_weights=False)[0]
+    g = x[:, :1] + last.attn(normed[:, :1], normed, normed, need_weights=False)[0]
     g = g + last.mlp(last.ln_2(g))
     return z, visual.ln_post(g[:, 0]) @ visual.proj

@@ -55,6 +55,7 @@ class Extractor:
         z, vectors = dense_features(
             self.clip,
             torch.stack(images).to(self.clip.device),
+            attention=self.settings.attention,
             residual=self.settings.residual,
             mlp=self.settings.mlp,
             with_global=with_global,

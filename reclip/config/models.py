@@ -285,7 +285,6 @@ class DatasetSettings(Overrides):
     views: dict[str, Any] = {}
     hypotheses: dict[str, Any] = {}
 
-
     @model_validator(mode="after")
     def _one_origin(self) -> DatasetSettings:
         if (self.source is None) == (self.of is None):
