@@ -289,6 +289,11 @@ class DatasetSettings(Overrides):
     def _one_origin(self) -> DatasetSettings:
         if (self.source is None) == (self.of is None):
             raise ValueError("give `source`, or `of` with the name of another dataset")
+        if self.of and self.hypotheses:
+            raise ValueError(
+                f"all readings of the same photos share their hypotheses: set `hypotheses` of "
+                f"dataset '{self.of}'"
+            )
         if weights := sorted(WEIGHTS & self.clip.keys()):
             raise ValueError(
                 f"`clip.{weights[0]}` is the same for all datasets of an experiment: set it in the "

@@ -112,7 +112,7 @@ class Experiment:
     def own_photos(self) -> dict[str, str]:
         """Datasets of the kind folder, each with the rectified run that teaches its student."""
         runs, datasets = self.params.runs, self.params.datasets
-        own = [dataset for dataset in datasets if self.source(dataset).kind == "folder"]
+        own = [d for d, of in datasets.items() if of.source and of.source.kind == "folder"]
         students = {dataset: self.compared(dataset).get("distilled") for dataset in own}
         teachers = {dataset: runs[run].teacher for dataset, run in students.items() if run}
         return {d: teacher for d, teacher in teachers.items() if runs[teacher].method == "rectify"}

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reclip.clip.dense import dense_features
 from reclip.clip.load import Clip
 from reclip.clip.text import ReferenceEncoder, encode_tokens
-from reclip.config.models import DistillSettings, RectifySettings
+from reclip.config.models import Attention, DistillSettings, RectifySettings
 from reclip.cost import meta
 from reclip.cost.machines import Work
 from reclip.distill.deeplab import Student
@@ -63,12 +63,22 @@ def _of_all_layers(model: str, tower: str, cost: Callable[[Clip], Work]) -> Work
 
 
 @cache
-def dense(model: str, cells: int, mlp: bool, with_global: bool = False) -> Work:
+def dense(
+    model: str,
+    cells: int,
+    mlp: bool,
+    with_global: bool = False,
+    attention: Attention = "value",
+) -> Work:
     """Return the FLOPs of `dense_features` on one image of `cells` patches."""
 
     def run(clip: Clip) -> Work:
         image = meta.tensor(1, 3, clip.patch_size, cells * clip.patch_size)
-        return count(lambda: dense_features(clip, image, mlp=mlp, with_global=with_global))
+        return count(
+            lambda: dense_features(
+                clip, image, attention=attention, mlp=mlp, with_global=with_global
+            )
+        )
 
     return _of_all_layers(model, "visual.transformer", run)
 

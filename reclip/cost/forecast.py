@@ -46,8 +46,8 @@ class Forecast:
         """
         plan = Plan(validate(Params, yaml.safe_load(text)))
         census = {
-            dataset: Census(sizes, settings.source.classes, "of a sample")
-            for dataset, settings in plan.params.datasets.items()
+            dataset: Census(sizes, plan.experiment.source(dataset).classes, "of a sample")
+            for dataset in plan.params.datasets
         }
         facts, threads = Facts(plan, census=census), plan.params.compute.threads
         if self._rates is None:

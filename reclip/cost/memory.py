@@ -19,7 +19,13 @@ from reclip.clip.dense import dense_features
 from reclip.clip.extract import TOKENS_A_BATCH
 from reclip.clip.prompts import templates
 from reclip.clip.text import encode_tokens
-from reclip.config.models import DistillSettings, ImageSettings, ProbeSettings, RectifySettings
+from reclip.config.models import (
+    Attention,
+    DistillSettings,
+    ImageSettings,
+    ProbeSettings,
+    RectifySettings,
+)
 from reclip.config.sources import ContextSource
 from reclip.cost import meta
 from reclip.cost.need import Need
@@ -65,10 +71,12 @@ def _texts(model: str) -> int:
 
 
 @cache
-def _features(model: str, batch: int, height: int, width: int) -> int:
+def _features(model: str, attention: Attention, batch: int, height: int, width: int) -> int:
     clip, images = meta.clip(model, 2), meta.tensor(batch, 3, height, width)
     with torch.no_grad():
-        return images.nbytes + peak(lambda: dense_features(clip, images, with_global=True))
+        return images.nbytes + peak(
+            lambda: dense_features(clip, images, attention=attention, with_global=True)
+        )
 
 
 @cache
@@ -207,7 +215,8 @@ def cache_features(facts: Facts, dataset: str) -> Need:
     batches.append((of_views, views.crop, views.crop))
     # Peaks grow with the tokens of a batch, and with their square within an image.
     largest = sorted(batches, key=lambda b: b[0] * (cells(b[1:], facts.patch) + 1) ** 2)[-2:]
-    computing = clip + max(_features(facts.model, *batch) for batch in largest)
+    attention = facts.experiment.clip_of(dataset).attention
+    computing = clip + max(_features(facts.model, attention, *batch) for batch in largest)
     pixels = max(batch * height * width for batch, height, width in batches)
     ahead = 2 + facts.plan.params.compute.loaders
     host = ahead * NORMALISED * max(pixels, views.count * of_views * views.crop**2)

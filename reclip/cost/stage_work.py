@@ -135,6 +135,8 @@ def fetch(facts: Facts, dataset: str) -> Work:
 
 
 def prepare(facts: Facts, dataset: str) -> Work:
+    if facts.experiment.origin(dataset) != dataset:
+        return Work()  # it has the label maps of another
     scene = SCENE_BYTES_A_PIXEL * isinstance(facts.experiment.source(dataset), WorldSource)
     return facts.work(lambda photo: _label_map(photo, scene), dataset, *SPLITS)
 
@@ -157,14 +159,16 @@ def cache_features(facts: Facts, dataset: str) -> Work:
         whole = Work(megapixels=math.prod(photo.read) / 1e6)
         work = whole + Work(written=FLOAT * facts.dim)
         for window in photo.windows:
-            work += _features(facts, cells(window, facts.patch), shared)
+            work += _features(facts, dataset, cells(window, facts.patch), shared)
         if centre:
             work += whole + flops.image_embedding(facts.model) + Work(calls=1)
         elif not shared:
-            work += whole + _features(facts, cells(photo.read, facts.patch), True, kept=False)
+            work += whole + _features(
+                facts, dataset, cells(photo.read, facts.patch), True, kept=False
+            )
         return work
 
-    view = _features(facts, facts.view_cells(dataset))
+    view = _features(facts, dataset, facts.view_cells(dataset))
     view += Work(megapixels=facts.view_megapixels(dataset), written=4)
     all_views = views.count * facts.census[dataset].photos("train") * view
     return facts.work(one, dataset, *SPLITS) + all_views
@@ -287,9 +291,12 @@ def _label_map(photo: Photos, more: float = 0) -> Work:
     return Work(megapixels=pixels / 1e6, written=PNG_BYTES + (PNG_BYTES_A_PIXEL + more) * pixels)
 
 
-def _features(facts: Facts, patches: int, with_global: bool = False, kept: bool = True) -> Work:
+def _features(
+    facts: Facts, dataset: str, patches: int, with_global: bool = False, kept: bool = True
+) -> Work:
     """Return the work on one image; kept: its dense features are written."""
-    one = flops.dense(facts.model, patches, facts.experiment.clip.mlp, with_global)
+    clip = facts.experiment.clip_of(dataset)
+    one = flops.dense(facts.model, patches, clip.mlp, with_global, clip.attention)
     calls = 1 / max(1, TOKENS_A_BATCH // patches)
     return one + Work(calls=calls, written=patches * facts.token * kept)
 

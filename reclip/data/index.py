@@ -24,6 +24,9 @@ TRAIN_COLUMNS = ("id", "image", "height", "width")
 VAL_COLUMNS = ("id", "image", "label", "height", "width")
 LABEL_COLUMNS = ("id", "label")
 
+INDEX_FILES = ("classes.json", "train.csv", "val.csv", "train-labels.csv")
+"""The files of a prepared dataset, besides label maps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

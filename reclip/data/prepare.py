@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
+from reclip.common.files import atomic, result
 from reclip.config.sources import WorldSource
 from reclip.data.images import image_size, write_image, write_label
-from reclip.data.index import Item, write_dataset
+from reclip.data.index import INDEX_FILES, Item, write_dataset
 from reclip.data.layouts import ade, context, voc
 from reclip.data.layouts.layout import SPLITS, Layout
 from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
@@ -93,3 +95,12 @@ def prepare_photos(layout: Layout, limit: int | None, folder: Path) -> list[Path
         "lists": layout.lists,
     }
     return write_dataset(folder, facts, **items)
+
+
+def read_again(index: Path, folder: Path) -> list[Path]:
+    """Copy the index of a dataset, to read its photos in another way; return the files written."""
+    copies = [folder / name for name in INDEX_FILES]
+    for copy in copies:
+        with result(index / copy.name), atomic(copy) as partial:
+            shutil.copyfile(index / copy.name, partial)
+    return copies

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reclip.common.hashing import cached_sha256
+from reclip.config.models import DenoisingSettings
 from reclip.config.resolve import Experiment
 from reclip.data.photos import digest_of_photos
 from reclip.pipeline.artifacts import CHECK_FACTS
@@ -71,8 +72,10 @@ def ids(experiment: Experiment, stage: str) -> list[str]:
     They are of datasets, runs or tables, or the experiment's own.
     """
     params, kind = experiment.params, STAGES[stage].names
-    if stage == "fetch":
-        return [d for d in params.datasets if experiment.source(d).kind not in IN_PLACE]
+    if stage in ("fetch", "hypothesise"):  # of the photos, however they are read
+        own = [d for d in params.datasets if experiment.origin(d) == d]
+        fetched = stage == "fetch"
+        return [d for d in own if not fetched or experiment.source(d).kind not in IN_PLACE]
     if stage == "pseudo-mask":
         return [run for run in params.runs if experiment.taught_seeds(run) is not None]
     if stage in ("evaluate", "gather"):
@@ -139,6 +142,7 @@ def recipe(folder: str, **inputs: str) -> Callable[[Callable[..., Recipe]], Call
             dataset = jobs.experiment.params.runs[id].dataset if stage.names == "run" else id
             own = function(jobs, id, *[seed] * seeded)
             place = jobs.root / folder.format(id)
+            needed = {role: _on_dataset(jobs, of, dataset) for role, of in inputs.items()}
             return Job(
                 stage=stage.name,
                 id=id,
@@ -146,7 +150,7 @@ def recipe(folder: str, **inputs: str) -> Callable[[Callable[..., Recipe]], Call
                 folder=place / seed_part(seed) if seeded else place,
                 plan_folder=jobs.root / "plan",
                 settings=own.settings,
-                inputs={r: jobs.job(s, dataset) for r, s in inputs.items()} | own.inputs,
+                inputs=needed | own.inputs,
                 outputs=tuple(jobs.root / path for path in own.outputs),
                 environment=own.environment,
                 shares_folder=stage.kind == "table",
@@ -158,6 +162,11 @@ def recipe(folder: str, **inputs: str) -> Callable[[Callable[..., Recipe]], Call
     return register
 
 
+def _on_dataset(jobs: Jobs, stage: str, dataset: str) -> Job:
+    """Return the job of a stage on a dataset. All readings of the same photos share hypotheses."""
+    return jobs.job(stage, jobs.experiment.origin(dataset) if stage == "hypothesise" else dataset)
+
+
 def trained(jobs: Jobs, run: str, seed: int | None) -> Job:
     """Return the job that holds the weights of a run's seed; for method query, the Query texts."""
     settings = jobs.experiment.params.runs[run]
@@ -166,9 +175,9 @@ def trained(jobs: Jobs, run: str, seed: int | None) -> Job:
     return jobs.job(settings.method, run, seed)
 
 
-def _clip(experiment: Experiment) -> dict[str, Any]:
+def _clip(experiment: Experiment, dataset: str) -> dict[str, Any]:
     return {
-        "clip": experiment.clip,
+        "clip": experiment.clip_of(dataset),
         "weights": identity.checkpoint_sha256(experiment.clip),
         "compute": experiment.params.compute,
     }
@@ -196,8 +205,12 @@ def fetch(jobs: Jobs, dataset: str) -> Recipe:
 
 @recipe("data/{}")
 def prepare(jobs: Jobs, dataset: str) -> Recipe:
+    own = jobs.experiment.params.datasets[dataset]
+    named = {"names": own.names} if own.names else {}
+    if own.of:
+        return Recipe(named, {"of": jobs.job("prepare", own.of)})
     source = jobs.experiment.source(dataset)
-    settings: dict[str, Any] = {"source": source}
+    settings: dict[str, Any] = {"source": source, **named}
     if source.kind == "folder":
         # Any added, lost or changed file shows.
         limits = {"images": source.limit, "val_images": source.limit}
@@ -214,14 +227,14 @@ def prepare(jobs: Jobs, dataset: str) -> Recipe:
 @recipe("text/{}", data="prepare")
 def embed_text(jobs: Jobs, dataset: str) -> Recipe:
     prompts = jobs.experiment.section(dataset, "prompts")
-    return Recipe({**_clip(jobs.experiment), "prompts": prompts})
+    return Recipe({**_clip(jobs.experiment, dataset), "prompts": prompts})
 
 
 @recipe("features/{}", data="prepare")
 def cache_features(jobs: Jobs, dataset: str) -> Recipe:
     own = {name: jobs.experiment.section(dataset, name) for name in ("image", "views")}
     image = jobs.experiment.section(dataset, "hypotheses").image
-    return Recipe({**_clip(jobs.experiment), **own, "hypothesis_image": image})
+    return Recipe({**_clip(jobs.experiment, dataset), **own, "hypothesis_image": image})
 
 
 @recipe("hypotheses/{}", features="cache-features", text="embed-text")
@@ -237,7 +250,8 @@ def hypothesise(jobs: Jobs, dataset: str) -> Recipe:
     hypotheses="hypothesise",
 )
 def rectify(jobs: Jobs, run: str, seed: int) -> Recipe:
-    return Recipe(_clip(jobs.experiment) | _run(jobs.experiment, run, "rectify"))
+    dataset = jobs.experiment.params.runs[run].dataset
+    return Recipe(_clip(jobs.experiment, dataset) | _run(jobs.experiment, run, "rectify"))
 
 
 @recipe("runs/{}/pseudo-mask", data="prepare", features="cache-features")
@@ -285,9 +299,11 @@ def package(jobs: Jobs, run: str) -> Recipe:
     """Package the first seed's model: to choose another by its metrics would use labels."""
     experiment = jobs.experiment
     own = experiment.params.runs[run]
-    denoising, weights = {}, [identity.describe(experiment.clip)]
+    clip = experiment.clip_of(own.dataset)
+    denoising, weights = {}, [identity.describe(clip)]
     if own.method == "rectify":
-        denoising = experiment.run_section(run, "evaluate").model_dump(exclude={"distance_bins"})
+        evaluate = experiment.run_section(run, "evaluate")
+        denoising = evaluate.model_dump(include=set(DenoisingSettings.model_fields))
     else:
         weights.append(identity.describe_backbone(experiment.distill(run)))
     seed = experiment.seeds(run)[0]
@@ -295,8 +311,8 @@ def package(jobs: Jobs, run: str) -> Recipe:
     if experiment.labelled(own.dataset):
         inputs["metrics"] = jobs.job("gather", run)
     settings = {
-        "clip": experiment.clip,
-        "weights": identity.checkpoint_sha256(experiment.clip),
+        "clip": clip,
+        "weights": identity.checkpoint_sha256(clip),
         "experiment": experiment.params.experiment,
         "dataset": own.dataset,
         "photos": experiment.source(own.dataset).kind,
@@ -387,7 +403,7 @@ def summarise(jobs: Jobs, name: str) -> Recipe:
     settings = {}
     for dataset, run in experiment.own_photos.items():
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
-            inputs[f"{stage} {dataset}"] = jobs.job(stage, dataset)
+            inputs[f"{stage} {dataset}"] = _on_dataset(jobs, stage, dataset)
         for stage in ("rectify", "pseudo-mask"):
             seed = experiment.taught_seeds(run)[0]
             inputs[f"{stage} {dataset}"] = jobs.job(stage, run, seed)

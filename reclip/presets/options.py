@@ -35,7 +35,8 @@ def changes(
     Raises ReclipError: a file or folder is missing, or the preset does not accept an option.
     """
     params = validate(Params, yaml.safe_load(preset_text(preset)))
-    photos = [name for name, d in params.datasets.items() if d.source.kind != "world"]
+    sources = {name: d.source for name, d in params.datasets.items() if d.source}
+    photos = [name for name, source in sources.items() if source.kind != "world"]
     found: dict[str, Any] = {}
     if not photos and (downloads or archives or folders or checkpoint or limit):
         raise ReclipError(

@@ -40,7 +40,8 @@ def free_name(name: str, images: str, output: Path, reserved: tuple[str, ...]) -
 def require_own(params: Params, output: Path, reserved: tuple[str, ...]) -> None:
     """Raise ReclipError if the experiment has a reserved name, or results of another source."""
     name = params.experiment
-    mine = {_place(d.source.model_dump()) for d in params.datasets.values()}
+    sources = filter(None, (dataset.source for dataset in params.datasets.values()))
+    mine = {_place(source.model_dump()) for source in sources}
     owner = f"preset {name}" if name in reserved else other_owner(name, mine, output)
     if owner:
         raise ReclipError(

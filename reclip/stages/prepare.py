@@ -5,7 +5,7 @@ from __future__ import annotations
 from reclip.common.files import read_json, result
 from reclip.common.tables import read_table
 from reclip.data.folder import WARNINGS, WARNINGS_COLUMNS, prepare_folder
-from reclip.data.prepare import prepare_photos, prepare_world, read_layout
+from reclip.data.prepare import prepare_photos, prepare_world, read_again, read_layout
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
@@ -13,8 +13,15 @@ SHOWN_WARNINGS = 5  # in the receipt; the file has all of them
 
 
 def main(job: Job) -> None:
-    """Draw the scenes, or index the photos in place; write label maps and index to `job.folder`."""
-    source, warnings = job.settings["source"], []
+    """Draw the scenes, or index the photos in place; write label maps and index to `job.folder`.
+
+    A dataset `of` another gets a copy of its index, and shares its photos and label maps.
+    """
+    warnings: list[str] = []
+    if "of" in job.inputs:
+        finish(job, read_again(job.inputs["of"].folder, job.folder))
+        return
+    source = job.settings["source"]
     if source.kind == "world":
         outputs = prepare_world(source, job.folder)
     elif source.kind == "folder":

@@ -90,7 +90,7 @@ def _stages(plan: Plan, jobs: list[Job]) -> dict[str, Any]:
     file = _inside(plan.file)
     option = "" if file == PARAMS else f" --params {shlex.quote(file)}"
     # The contents of the user's folders of photos and labels decide what is stale.
-    sources = [dataset.source for dataset in plan.params.datasets.values()]
+    sources = [plan.experiment.source(dataset) for dataset in plan.params.datasets]
     own = [getattr(s, key) for s in sources if s.kind == "folder" for key in FOLDERS]
     own = dict.fromkeys(os.path.expanduser(path) for path in own if path)
     stages: dict[str, Any] = {

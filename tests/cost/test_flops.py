@@ -197,6 +197,17 @@ def test_dense_features(tiny: str, number: int, mlp: bool, with_global: bool) ->
     assert flops.dense(tiny, number, mlp, with_global).flops == expected
 
 
+@pytest.mark.parametrize("products", [{"kk": 1, "clearclip": 1, "naclip": 1, "sclip": 2}])
+def test_dense_features_of_an_extractor(tiny: str, products: dict[str, int]) -> None:
+    """More than the value path: queries, keys, the class token's value, products of tokens."""
+    width, number = IMAGE[0], 15
+    value = flops.dense(tiny, number, mlp=False).flops
+    for name, pairs in products.items():
+        more = linear(number + 1, width, 3 * width) - linear(number, width, width)
+        more += (pairs + 1) * 2 * number * (number + 1) * width
+        assert flops.dense(tiny, number, mlp=False, attention=name).flops - value == more
+
+
 def test_image_embedding(tiny: str) -> None:
     width, layers, hidden = IMAGE
     expected = linear(16, 3 * PATCH**2, width) + layers * block(17, width, hidden)
