@@ -325,11 +325,14 @@ class Row(Settings):
     protocol: how a cited number was measured, if not as ours.
     source: where the number was published. A table with sources shows them and the protocols of
         published numbers in columns of their own.
+    over: the row of the same table that this one is compared with. The verdicts of a table with
+        such rows are about these pairs, and not about the order of published numbers.
     """
 
     row: str
     protocol: str | None = None
     source: str | None = None
+    over: str | None = None
     marks: dict[str, str] = {}  # the paper's tick columns, e.g. {"LC": "✓"}
     cells: dict[str, Cell]
 
@@ -343,6 +346,9 @@ class Table(Settings):
         names = [row.row for row in self.rows]
         if len(set(names)) < len(names):
             raise ValueError("two rows of a table have the same name")
+        for row in self.rows:
+            if row.over is not None and row.over not in names:
+                raise ValueError(f"row '{row.row}' is over '{row.over}', which is no row")
         return self
 
 

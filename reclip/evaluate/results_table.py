@@ -26,6 +26,9 @@ COLUMNS = (
     "table", "row", "marks", "dataset", "paper", "ours", "sd", "seeds", "source", "protocol", "run"
 )  # fmt: skip
 
+PUBLISHED_COLUMNS = ("published in", "protocol there")
+"""Of a table whose rows name the sources of published numbers."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -46,6 +49,9 @@ class Cell:
     run: str | None
     values: verdicts.Values = field(default_factory=dict)
     protocol: str = ""
+    published_in: str = ""
+    published_protocol: str = ""
+    over: str = ""
 
     @property
     def source(self) -> str:
@@ -66,23 +72,44 @@ def protocol(scores: Mapping[str, Any]) -> str:
 def cells(table: Table, found: Mapping[str, Found]) -> list[Cell]:
     """Return the cells of a table with what was `found` of each run."""
     return [
-        Cell(row.row, row.marks, dataset, cell.paper, None, protocol=row.protocol or "")
-        if cell.run is None
-        else Cell(
-            row.row, row.marks, dataset, cell.paper, cell.run,
-            found[cell.run].values, found[cell.run].protocol,
+        Cell(
+            row.row,
+            row.marks,
+            dataset,
+            cell.paper,
+            cell.run,
+            found[cell.run].values if cell.run else {},
+            found[cell.run].protocol if cell.run else row.protocol or "",
+            row.source or "",
+            (row.protocol or "") if row.source else "",
+            row.over or "",
         )
         for row in table.rows
         for dataset, cell in row.cells.items()
-    ]  # fmt: skip
+    ]
 
 
 def ordered(table: str, cells: Sequence[Cell], datasets: Sequence[str]) -> list[verdicts.Measured]:
-    """Return the measured cells that the paper has a value for, dataset by dataset."""
+    """Return the measured cells that the paper has a value for, dataset by dataset.
+
+    None of a table that asks about pairs of its rows: its numbers have several protocols.
+    """
+    if any(cell.over for cell in cells):
+        return []
+    return [row for row in _measured(table, cells, datasets) if row.paper is not None]
+
+
+def asked(table: str, cells: Sequence[Cell], datasets: Sequence[str]) -> list[verdicts.Pair]:
+    """Return the pairs of rows that a table asks about, dataset by dataset."""
+    over = {cell.row: cell.over for cell in cells if cell.over}
+    return verdicts.asked(_measured(table, cells, datasets), over)
+
+
+def _measured(
+    table: str, cells: Sequence[Cell], datasets: Sequence[str]
+) -> list[verdicts.Measured]:
     rows = [
-        verdicts.Measured(table, c.row, c.dataset, c.run, c.paper, c.values)
-        for c in cells
-        if c.run and c.paper is not None
+        verdicts.Measured(table, c.row, c.dataset, c.run, c.paper, c.values) for c in cells if c.run
     ]
     return sorted(rows, key=lambda row: datasets.index(row.dataset))
 
@@ -142,7 +169,8 @@ def content(
     """Return the table as in the paper, with our column beside each column of the paper.
 
     A dataset that the paper does not use has our column alone. Without any of the paper's values
-    there is no sentence on the order.
+    there is no sentence on the order. If rows name the sources of published numbers, two more
+    columns have them and their protocols.
 
     Returns:
         title, head (column names), rows (lists of texts) and notes (the sentences below).
@@ -150,9 +178,11 @@ def content(
     marks = list(dict.fromkeys(k for c in cells for k in c.marks))
     cited = {cell.dataset for cell in cells if cell.paper is not None}
     datasets = [d for d in datasets if any(c.dataset == d for c in cells)]
+    published = any(cell.published_in for cell in cells)
+    theirs = "published" if published else "paper"
     head = ["Method", *marks]
     for dataset in datasets:
-        head += [f"{dataset}, paper"] * (dataset in cited) + [f"{dataset}, {experiment}"]
+        head += [f"{dataset}, {theirs}"] * (dataset in cited) + [f"{dataset}, {experiment}"]
     rows = []
     for row, group in groupby(cells, lambda c: c.row):
         found = {cell.dataset: cell for cell in group}
@@ -162,14 +192,25 @@ def content(
         if protocols := dict.fromkeys(c.protocol for c in found.values() if c.protocol):
             source += f" ({'; '.join(protocols)})"
         values = [v for d in datasets for v in _values(found.get(d))[d not in cited :]]
-        rows.append([row, *(first.marks.get(k, "") for k in marks), *values, source])
-    pairs = verdicts.pairs(ordered(id, cells, datasets))
+        origin = [first.published_in, first.published_protocol] if published else []
+        rows.append([row, *(first.marks.get(k, "") for k in marks), *values, *origin, source])
     return {
         "title": f"Table {id.removeprefix('table')}. {title}",
-        "head": [*head, "source"],
+        "head": [*head, *(PUBLISHED_COLUMNS if published else ()), "source"],
         "rows": rows,
-        "notes": verdicts.sentences(pairs, experiment) if cited else [],
+        "notes": _notes(id, cells, datasets, experiment, bool(cited)),
     }
+
+
+def _notes(
+    id: str, cells: Sequence[Cell], datasets: Sequence[str], experiment: str, cited: bool
+) -> list[str]:
+    """Return the verdicts in words: on the pairs asked about, or else on the paper's order."""
+    if pairs := asked(id, cells, datasets):
+        return verdicts.sentences_asked(pairs, experiment)
+    if not cited:
+        return []
+    return verdicts.sentences(verdicts.pairs(ordered(id, cells, datasets)), experiment)
 
 
 def _number(value: float | None, digits: int) -> str:

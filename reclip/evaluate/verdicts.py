@@ -22,13 +22,13 @@ Values = Mapping[int | None, float]
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured row of a table on a dataset, with the paper's value."""
+    """A measured row of a table on a dataset, with the paper's value (None: it has none)."""
 
     table: str
     row: str
     dataset: str
     run: str
-    paper: float
+    paper: float | None
     values: Values
 
 
@@ -68,8 +68,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows that the paper orders, and the verdict on them.
+    """Two rows, the first of which should be higher, and the verdict on them.
 
+    The paper orders them, or the settings ask (`over`).
     tables: all tables that order these runs so. The rows have their names of the first.
     """
 
@@ -129,6 +130,19 @@ def pairs(rows: Iterable[Measured]) -> list[Pair]:
     return list(found.values())
 
 
+def asked(rows: Iterable[Measured], over: Mapping[str, str]) -> list[Pair]:
+    """Return the pairs of one table's rows that the settings ask about.
+
+    over: row to the row that it is compared with. Pairs are in the order of `rows`.
+    """
+    found = {(row.dataset, row.row): row for row in rows}
+    return [
+        Pair((row.table,), row, base, difference(row.values, base.values))
+        for (dataset, name), row in found.items()
+        if (base := found.get((dataset, over.get(name, ""))))
+    ]
+
+
 def counts(found: Sequence[Pair]) -> dict[str, int]:
     """Return the number of pairs of each verdict."""
     return {v: sum(p.verdict == v for p in found) for v in (HOLDS, REVERSED, UNDECIDED)}
@@ -146,7 +160,7 @@ def counted(found: Sequence[Pair]) -> str:
 
 
 def _ordered(found: Sequence[Pair]) -> str:
-    return f"{len(found)} pair{'s' * (len(found) != 1)} that the paper orders"
+    return f"{_number_of(found)} that the paper orders"
 
 
 def sentences(found: Sequence[Pair], experiment: str) -> list[str]:
@@ -166,6 +180,40 @@ def sentences(found: Sequence[Pair], experiment: str) -> list[str]:
     if len(said) > 1:
         said[0] += " Numbers are first minus second row in points of mIoU, with the 95% interval."
     return said
+
+
+NAMES_OF_ASKED = {HOLDS: "better", REVERSED: "worse", UNDECIDED: "undecided"}
+"""Verdicts on pairs that the settings ask about."""
+
+
+def counted_asked(found: Sequence[Pair]) -> str:
+    """Return these verdicts in one sentence: `Of 24 pairs, the first row is better in 12, ...`."""
+    n = counts(found)
+    open_ = "is" if n[UNDECIDED] == 1 else "are"
+    return (
+        f"Of {_number_of(found)}, the first row is better in {n[HOLDS]} and worse in "
+        f"{n[REVERSED]}; {n[UNDECIDED]} {open_} undecided."
+    )
+
+
+def sentences_asked(found: Sequence[Pair], experiment: str) -> list[str]:
+    """Return what a table says of the pairs that the settings ask about: each by its verdict."""
+    seeded = [pair.found for pair in found if pair.found.seeded]
+    if seeded and all(one.lacks_seeds for one in seeded):
+        better = sum((pair.found.mean or 0) > 0 for pair in found)
+        return [
+            f"Of {_number_of(found)}, the first row is better in {better} here, on one seed: not a "
+            f"verdict. `snakemake {experiment}_check` gives one (setting `check`)."
+        ]
+    said = [f"{counted_asked(found)} Numbers are differences in points, with the 95% interval."]
+    for verdict, name in NAMES_OF_ASKED.items():
+        if named := [pair for pair in found if pair.verdict == verdict]:
+            said.append(f"{name.capitalize()}: {_listed(named)}.")
+    return said
+
+
+def _number_of(found: Sequence[Pair]) -> str:
+    return f"{len(found)} pair{'s' * (len(found) != 1)}"
 
 
 def _on_one_seed(found: Sequence[Pair], experiment: str) -> str:

@@ -38,7 +38,7 @@ def main(job: Job) -> None:
     for evaluation in job.inputs.values():
         jobs[evaluation.id].append(evaluation)
     found = {run: measure(evaluations) for run, evaluations in jobs.items()}
-    rows, ordered = [], []
+    rows, ordered, asked = [], [], []
     for name, table in settings["tables"].items():
         cells = results_table.cells(table, found)
         content = results_table.content(
@@ -50,15 +50,17 @@ def main(job: Job) -> None:
         results_table.write(job.folder / f"{name}.md", content)
         rows += results_table.tidy(name, cells)
         ordered += results_table.ordered(name, cells, settings["datasets"])
+        asked += results_table.asked(name, cells, settings["datasets"])
     pairs, gains = verdicts.pairs(ordered), steps(settings["steps"], found)
     text = (tuple(row[name] for name in TABLE_COLUMNS) for row in rows)
     write_table(job.folder / "tables.csv", TABLE_COLUMNS, text)
-    write_table(job.folder / "verdicts.csv", VERDICT_COLUMNS, map(verdict_row, pairs))
+    write_table(job.folder / "verdicts.csv", VERDICT_COLUMNS, map(verdict_row, [*pairs, *asked]))
     write_text(
         job.folder / "check.md",
         fill(
             Path(__file__).with_suffix(".md.j2"),
             pairs=pairs,
+            asked=asked,
             gains=gains,
             seeds=settings["seeds"],
             verdicts=verdicts,
@@ -68,6 +70,7 @@ def main(job: Job) -> None:
         "job": job.digest,
         "seeds": settings["seeds"],
         "pairs": verdicts.counts(pairs),
+        **({"asked": verdicts.counts(asked)} if asked else {}),
         "steps": {
             dataset: {step: facts_of(gain) for step, gain in of.items()}
             for dataset, of in gains.items()
@@ -126,8 +129,10 @@ def verdict_row(pair: Pair) -> tuple:
     """Return a row of verdicts.csv; numbers that there are not are empty."""
     found = pair.found
     numbers = [f"{v:.2f}" if v is not None else "" for v in (found.mean, found.low, found.high)]
+    published = (pair.higher.paper, pair.lower.paper)
+    paper = "" if None in published else f"{published[0] - published[1]:.1f}"
     return (
         pair.dataset, pair.higher.row, pair.lower.row, " ".join(pair.tables),
-        f"{pair.higher.paper - pair.lower.paper:.1f}", *numbers, len(found.values), pair.verdict,
+        paper, *numbers, len(found.values), pair.verdict,
         pair.higher.run, pair.lower.run,
     )  # fmt: skip

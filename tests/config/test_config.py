@@ -145,3 +145,9 @@ def test_a_misspelt_environment_variable_is_refused(project, monkeypatch) -> Non
 def test_every_environment_variable_is_known() -> None:
     texts = [path.read_text(encoding="utf-8") for path in PACKAGE.glob("**/*.py")]
     assert set(re.findall(r"\bRECLIP_[A-Z_]+", "\n".join(texts))) == set(VARIABLES)
+
+
+def test_a_row_is_compared_with_a_row_of_its_table(tiny_params) -> None:
+    rows = [{"row": "a", "cells": {}}, {"row": "a + r", "over": "b", "cells": {}}]
+    with pytest.raises(ReclipError, match="row 'a \\+ r' is over 'b', which is no row"):
+        validate(Params, tiny_params({"tables": {"t": {"title": "t", "rows": rows}}}))

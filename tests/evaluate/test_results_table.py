@@ -59,3 +59,49 @@ def test_a_page_shows_names_as_they_are() -> None:
     assert "<thead><tr><th>Method</th><th>voc</th></tr></thead>" in page
     assert "<tr><td>x&lt;y</td><td>1.0</td></tr>" in page
     assert "<p>Holds.</p>" in page
+
+
+# ---------------------------------------------------------------- published numbers and pairs
+
+
+def strong(row: str, values: dict | None, paper: float | None = None, **more) -> Cell:
+    return Cell(row, {}, "voc", paper, row if values else None, values or {}, "whole", **more)
+
+
+def test_sources_of_published_numbers_have_columns_of_their_own() -> None:
+    cells = [
+        strong("A", {0: 5.0}, 81.5, published_in="SCLIP, Table 2", published_protocol="224/112"),
+        strong("A + R", {0: 6.0}),
+    ]
+    found = content("strong", "t", cells, ["voc"], "tiny")
+    assert found["head"] == [
+        "Method", "voc, published", "voc, tiny", "published in", "protocol there", "source",
+    ]  # fmt: skip
+    assert found["rows"] == [
+        ["A", "81.5", "5.0", "SCLIP, Table 2", "224/112", "measured (whole)"],
+        ["A + R", "", "6.0", "", "", "measured (whole)"],
+    ]
+
+
+def test_a_table_that_asks_about_pairs_has_verdicts_on_them_alone() -> None:
+    """Not on the order of published numbers, which were measured in several ways."""
+    low = {0: 1.0, 1: 2.0, 2: 3.0}
+    high = {seed: value + 4 + seed / 10 for seed, value in low.items()}
+    cells = [
+        strong("A", low, 80.0),
+        strong("A + R", high, over="A"),
+        strong("B", high, 70.0),
+        strong("B + R", low, over="B"),
+        strong("C + R", {0: 1.0, 1: 2.5, 2: 2.0}, over="A"),
+    ]
+    notes = content("strong", "t", cells, ["voc"], "tiny")["notes"]
+    assert notes[0].startswith(
+        "Of 3 pairs, the first row is better in 1 and worse in 1; 1 is undecided."
+    )
+    assert notes[1].startswith("Better: voc: A + R over A 4.1 (3.9 to 4.3).")
+    assert notes[2].startswith("Worse: voc: B + R over B -4.1")
+    assert notes[3].startswith("Undecided: voc: C + R over A -0.2")
+    assert ordered("strong", cells, ["voc"]) == []
+    one_seed = [strong("A", {0: 1.0}), strong("A + R", {0: 2.0}, over="A")]
+    (note,) = content("strong", "t", one_seed, ["voc"], "tiny")["notes"]
+    assert "better in 1 here, on one seed: not a verdict" in note
