@@ -18,7 +18,9 @@ OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official
 
 
 @click.command()
-@click.argument("preset", type=click.Choice(["mini", "paper", "voc", FOLDER]))
+@click.argument(
+    "preset", type=click.Choice(["mini", "paper", "strong", "mini-strong", "voc", FOLDER])
+)
 @click.option("--images", metavar="DIR", help="folder: your photos, with subfolders.")
 @click.option(
     "--classes", metavar="NAMES",

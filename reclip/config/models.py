@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from reclip.config.base import Name, Seed, Seeds, Settings, without_password
 from reclip.config.sources import Source
@@ -20,6 +20,11 @@ def _ascending(values: tuple[float, float]) -> tuple[float, float]:
     if not 0 < values[0] <= values[1]:
         raise ValueError("give the smallest and the largest factor, both above 0")
     return values
+
+
+def _listed(value: Any) -> Any:
+    """Accept `a` for `[a]`."""
+    return [value] if isinstance(value, str) else value
 
 
 NamesOfProtocol = Literal["sclip"]
@@ -271,7 +276,8 @@ class Overrides(Settings):
 class DatasetSettings(Overrides):
     """A dataset: its source, and overrides for all its runs.
 
-    of: instead of a source, another dataset: the same photos and labels, read in another way.
+    of: instead of a source, another dataset: the same photos and labels, read in another way. Its
+        overrides of trainings and evaluations hold here, too.
     names: class names of a published protocol for the prompts (`reclip.data.layouts.class_names`);
         None: the dataset's own.
     """
@@ -325,14 +331,14 @@ class Row(Settings):
     protocol: how a cited number was measured, if not as ours.
     source: where the number was published. A table with sources shows them and the protocols of
         published numbers in columns of their own.
-    over: the row of the same table that this one is compared with. The verdicts of a table with
-        such rows are about these pairs, and not about the order of published numbers.
+    over: rows of the same table that this one is compared with. The verdicts of a table with such
+        rows are about these pairs, and not about the order of published numbers.
     """
 
     row: str
     protocol: str | None = None
     source: str | None = None
-    over: str | None = None
+    over: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     marks: dict[str, str] = {}  # the paper's tick columns, e.g. {"LC": "✓"}
     cells: dict[str, Cell]
 
@@ -347,8 +353,9 @@ class Table(Settings):
         if len(set(names)) < len(names):
             raise ValueError("two rows of a table have the same name")
         for row in self.rows:
-            if row.over is not None and row.over not in names:
-                raise ValueError(f"row '{row.row}' is over '{row.over}', which is no row")
+            for other in row.over:
+                if other not in names:
+                    raise ValueError(f"row '{row.row}' is over '{other}', which is no row")
         return self
 
 

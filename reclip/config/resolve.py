@@ -32,12 +32,15 @@ class Experiment:
             self._runs_of[settings.dataset, settings.method].append(run)
         self.clip: ClipSettings = self._merged("clip")
         self._sections = {
-            (dataset, name): self._merged(name, ("datasets", dataset))
+            (dataset, name): self._merged(
+                name,
+                *(self._datasets_of(dataset) if name in RUN_SECTIONS else [("datasets", dataset)]),
+            )
             for dataset in params.datasets
             for name in DATASET_SECTIONS
         }
         self._run_sections = {
-            (run, name): self._merged(name, ("datasets", settings.dataset), ("runs", run))
+            (run, name): self._merged(name, *self._datasets_of(settings.dataset), ("runs", run))
             for run, settings in params.runs.items()
             if settings.dataset in params.datasets
             for name in RUN_SECTIONS
@@ -55,6 +58,10 @@ class Experiment:
                 )
 
     # Settings
+
+    def _datasets_of(self, dataset: str) -> list[tuple[str, str]]:
+        """Return the places of overrides: of the dataset that it is `of`, and its own."""
+        return [("datasets", name) for name in dict.fromkeys((self.origin(dataset), dataset))]
 
     def _merged(self, section: str, *places: tuple[str, str]) -> Any:
         """Return a section: defaults, then values of `compat`, `recipe`, the file and `places`.

@@ -51,7 +51,7 @@ class Cell:
     protocol: str = ""
     published_in: str = ""
     published_protocol: str = ""
-    over: str = ""
+    over: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -82,7 +82,7 @@ def cells(table: Table, found: Mapping[str, Found]) -> list[Cell]:
             found[cell.run].protocol if cell.run else row.protocol or "",
             row.source or "",
             (row.protocol or "") if row.source else "",
-            row.over or "",
+            row.over,
         )
         for row in table.rows
         for dataset, cell in row.cells.items()

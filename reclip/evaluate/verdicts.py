@@ -130,16 +130,17 @@ def pairs(rows: Iterable[Measured]) -> list[Pair]:
     return list(found.values())
 
 
-def asked(rows: Iterable[Measured], over: Mapping[str, str]) -> list[Pair]:
+def asked(rows: Iterable[Measured], over: Mapping[str, Sequence[str]]) -> list[Pair]:
     """Return the pairs of one table's rows that the settings ask about.
 
-    over: row to the row that it is compared with. Pairs are in the order of `rows`.
+    over: row to the rows that it is compared with. Pairs are in the order of `rows`.
     """
     found = {(row.dataset, row.row): row for row in rows}
     return [
         Pair((row.table,), row, base, difference(row.values, base.values))
         for (dataset, name), row in found.items()
-        if (base := found.get((dataset, over.get(name, ""))))
+        for other in over.get(name, ())
+        if (base := found.get((dataset, other)))
     ]
 
 

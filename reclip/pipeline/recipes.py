@@ -353,8 +353,8 @@ def tabulate(jobs: Jobs, table: str) -> Recipe:
 @recipe("figures")
 def plot(jobs: Jobs, name: str) -> Recipe:
     experiment, params = jobs.experiment, jobs.experiment.params
-    labelled = filter(experiment.labelled, params.datasets)
-    compared = {d: runs for d in labelled if (runs := experiment.compared(d))}
+    own = [d for d in params.datasets if experiment.origin(d) == d]  # one reading of each
+    compared = {d: r for d in filter(experiment.labelled, own) if (r := experiment.compared(d))}
     biased = {dataset: experiment.bias_runs(dataset) for dataset in compared}
     pictured = next(iter(compared), None)
     gathered = [jobs.job("gather", run) for runs in compared.values() for run in runs.values()]

@@ -18,7 +18,7 @@ from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
 from reclip.presets.ownership import require_own
 
-PRESETS = ("mini", "paper", "voc")
+PRESETS = ("mini", "paper", "strong", "mini-strong", "voc")
 
 
 def preset_text(name: str, **values: Any) -> str:

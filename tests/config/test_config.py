@@ -148,6 +148,6 @@ def test_every_environment_variable_is_known() -> None:
 
 
 def test_a_row_is_compared_with_a_row_of_its_table(tiny_params) -> None:
-    rows = [{"row": "a", "cells": {}}, {"row": "a + r", "over": "b", "cells": {}}]
+    rows = [{"row": "a", "cells": {}}, {"row": "a + r", "over": ["a", "b"], "cells": {}}]
     with pytest.raises(ReclipError, match="row 'a \\+ r' is over 'b', which is no row"):
         validate(Params, tiny_params({"tables": {"t": {"title": "t", "rows": rows}}}))

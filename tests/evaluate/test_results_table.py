@@ -89,10 +89,10 @@ def test_a_table_that_asks_about_pairs_has_verdicts_on_them_alone() -> None:
     high = {seed: value + 4 + seed / 10 for seed, value in low.items()}
     cells = [
         strong("A", low, 80.0),
-        strong("A + R", high, over="A"),
+        strong("A + R", high, over=("A",)),
         strong("B", high, 70.0),
-        strong("B + R", low, over="B"),
-        strong("C + R", {0: 1.0, 1: 2.5, 2: 2.0}, over="A"),
+        strong("B + R", low, over=("B",)),
+        strong("C + R", {0: 1.0, 1: 2.5, 2: 2.0}, over=("A",)),
     ]
     notes = content("strong", "t", cells, ["voc"], "tiny")["notes"]
     assert notes[0].startswith(
@@ -102,6 +102,6 @@ def test_a_table_that_asks_about_pairs_has_verdicts_on_them_alone() -> None:
     assert notes[2].startswith("Worse: voc: B + R over B -4.1")
     assert notes[3].startswith("Undecided: voc: C + R over A -0.2")
     assert ordered("strong", cells, ["voc"]) == []
-    one_seed = [strong("A", {0: 1.0}), strong("A + R", {0: 2.0}, over="A")]
+    one_seed = [strong("A", {0: 1.0}), strong("A + R", {0: 2.0}, over=("A",))]
     (note,) = content("strong", "t", one_seed, ["voc"], "tiny")["notes"]
     assert "better in 1 here, on one seed: not a verdict" in note

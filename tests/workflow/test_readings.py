@@ -66,6 +66,15 @@ def test_only_the_reading_differs() -> None:
     assert stale == {"voc-naclip", "naclip", "naclip-ref-pe", "naclip-distill", "tiny"}
 
 
+def test_it_is_trained_as_the_dataset_that_it_is_of() -> None:
+    """Its reading is its own."""
+    own = {"rectify": {"epochs": 7, "batch": 3}, "views": {"crop": 40}}
+    plan = plan_of({"datasets": {"voc": own, "voc-naclip": {"rectify": {"batch": 2}}}})
+    rectify = plan.experiment.rectify("naclip-ref-pe")
+    assert (rectify.epochs, rectify.batch) == (7, 2)
+    assert plan.experiment.section("voc-naclip", "views").crop == 32
+
+
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
