@@ -27,7 +27,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-NamesOfProtocol = Literal["sclip"]
+NamesOfProtocol = Literal["sclip", "clearclip"]
 """Published protocols with class names of their own."""
 
 WEIGHTS = {"model", "pretrained", "checkpoint", "cache_dtype"}
@@ -278,8 +278,8 @@ class DatasetSettings(Overrides):
 
     of: instead of a source, another dataset: the same photos and labels, read in another way. Its
         overrides of trainings and evaluations hold here, too.
-    names: class names of a published protocol for the prompts (`reclip.data.layouts.class_names`);
-        None: the dataset's own.
+    names: class names of a published protocol for the prompts
+        (`reclip.data.layouts.protocol_names`); None: the dataset's own.
     """
 
     source: Source | None = Field(None, discriminator="kind")

@@ -11,12 +11,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from reclip.common.errors import ReclipError
-from reclip.common.files import atomic, result
+from reclip.common.files import atomic, result, write_json
+from reclip.config.models import NamesOfProtocol
 from reclip.config.sources import WorldSource
 from reclip.data.images import image_size, write_image, write_label
-from reclip.data.index import INDEX_FILES, Item, write_dataset
+from reclip.data.index import INDEX_FILES, DataSet, Item, write_dataset
 from reclip.data.layouts import ade, context, voc
 from reclip.data.layouts.layout import SPLITS, Layout
+from reclip.data.layouts.protocol_names import names_of
 from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
 
 log = logging.getLogger(__name__)
@@ -104,3 +106,19 @@ def read_again(index: Path, folder: Path) -> list[Path]:
         with result(index / copy.name), atomic(copy) as partial:
             shutil.copyfile(index / copy.name, partial)
     return copies
+
+
+def rename_classes(folder: Path, protocol: NamesOfProtocol) -> None:
+    """Give the classes of the dataset in `folder` the names of a published protocol.
+
+    Only the prompts and what shows names change. Numbers of classes stay, and so do label maps.
+    Raises ReclipError: the protocol has no names for this kind of dataset, or for other classes.
+    """
+    data = DataSet(folder)
+    names = names_of(protocol, data.facts["kind"])
+    if len(names) != data.num_classes:
+        raise ReclipError(
+            f"params: 'names: {protocol}': this protocol names {len(names)} classes, but the "
+            f"dataset in '{folder}' has {data.num_classes}: remove `names`"
+        )
+    write_json(folder / "classes.json", {**data.facts, "names": [list(own) for own in names]})

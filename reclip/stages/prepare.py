@@ -5,7 +5,13 @@ from __future__ import annotations
 from reclip.common.files import read_json, result
 from reclip.common.tables import read_table
 from reclip.data.folder import WARNINGS, WARNINGS_COLUMNS, prepare_folder
-from reclip.data.prepare import prepare_photos, prepare_world, read_again, read_layout
+from reclip.data.prepare import (
+    prepare_photos,
+    prepare_world,
+    read_again,
+    read_layout,
+    rename_classes,
+)
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
@@ -18,11 +24,10 @@ def main(job: Job) -> None:
     A dataset `of` another gets a copy of its index, and shares its photos and label maps.
     """
     warnings: list[str] = []
+    source = job.settings.get("source")
     if "of" in job.inputs:
-        finish(job, read_again(job.inputs["of"].folder, job.folder))
-        return
-    source = job.settings["source"]
-    if source.kind == "world":
+        outputs = read_again(job.inputs["of"].folder, job.folder)
+    elif source.kind == "world":
         outputs = prepare_world(source, job.folder)
     elif source.kind == "folder":
         outputs = prepare_folder(source, job.folder, job.environment["loaders"])
@@ -32,6 +37,8 @@ def main(job: Job) -> None:
         with result(found):
             raw = read_json(found)
         outputs = prepare_photos(read_layout(source.kind, raw), source.limit, job.folder)
+    if protocol := job.settings.get("names"):
+        rename_classes(job.folder, protocol)
     finish(job, outputs, notes={"warnings": warnings} if warnings else None)
 
 

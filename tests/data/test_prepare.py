@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 
 from reclip.common.errors import ReclipError
-from reclip.common.files import write_json
+from reclip.common.files import read_json, write_json
 from reclip.config.models import ComputeSettings
 from reclip.config.sources import AdeSource, ContextSource, VocSource, WorldSource
 from reclip.data.images import read_image, read_label
 from reclip.data.index import DataSet
 from reclip.data.layouts import voc
 from reclip.data.layouts.layout import Layout
-from reclip.data.prepare import prepare_photos
+from reclip.data.layouts.protocol_names import names_of
+from reclip.data.prepare import prepare_photos, rename_classes
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
 from reclip.stages import prepare, probe
@@ -63,6 +64,36 @@ def test_every_kind_of_source_is_prepared(tmp_path: Path, kind: str) -> None:
         item.id for item in (*train, *val)
     }
     assert set(data.train_labels()) == {item.id for item in train}
+
+
+# ---------------------------------------------------------------- names of a protocol
+
+
+def test_names_of_a_protocol_replace_the_datasets_own_and_nothing_else(tmp_path: Path) -> None:
+    facts, labels, root = {}, {}, make_voc(tmp_path)
+    for protocol in (None, "sclip"):
+        job = job_of(VocSource(kind="voc"), tmp_path / f"{protocol}", root=root)
+        job.settings.update({"names": protocol} if protocol else {})
+        prepare.main(job)
+        assert why_stale(job) is None
+        facts[protocol] = read_json(job.folder / "classes.json")
+        labels[protocol] = [p.read_bytes() for p in sorted((job.folder / "labels").iterdir())]
+    named = [list(names) for names in names_of("sclip", "voc")]
+    assert facts["sclip"] == facts[None] | {"names": named} != facts[None]
+    assert labels["sclip"] == labels[None]
+
+
+def test_names_that_a_protocol_lacks_are_refused(tmp_path: Path) -> None:
+    job = job_of(WorldSource(kind="world", world="voc", train=2, val=1), tmp_path)
+    job.settings["names"] = "sclip"
+    with pytest.raises(ReclipError, match=r"names: sclip.*kind 'world'"):
+        prepare.main(job)
+
+
+def test_names_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "classes.json", {"kind": "voc", "names": [["cat"], ["dog"]]})
+    with pytest.raises(ReclipError, match="names 20 classes, but .* has 2: remove `names`"):
+        rename_classes(tmp_path, "clearclip")
 
 
 # ---------------------------------------------------------------- odd photos

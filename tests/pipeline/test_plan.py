@@ -300,6 +300,15 @@ def test_a_limit_does_not_unpack_the_archive_again(tiny_plan) -> None:
     assert one.job("prepare", "photos").digest != two.job("prepare", "photos").digest
 
 
+def test_names_of_a_protocol_make_the_data_stale_and_only_they_are_in_its_settings(
+    tiny_plan,
+) -> None:
+    plan, renamed = tiny_plan(), tiny_plan({"datasets": {"voc": {"names": "sclip"}}})
+    own, other = (p.job("prepare", "voc").wanted["settings"] for p in (plan, renamed))
+    assert own.keys() == {"source"}  # as before there was such a setting: no digest changes
+    assert other == own | {"names": "sclip"}
+
+
 def test_weights_count_by_content(tiny_plan, tmp_path: Path) -> None:
     file = tmp_path / "weights.pt"
     digests = []
