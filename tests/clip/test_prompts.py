@@ -11,6 +11,8 @@ def test_template_sets():
     assert sizes == {"single": 1, "imagenet": 80, "reclip": 85}
     assert templates("reclip")[:80] == templates("imagenet")
     assert len(set(templates("reclip"))) == 85
+    # Those of SCLIP, ClearCLIP and NACLIP (`prompts/imagenet_template.py`), in their order.
+    assert templates("imagenet")[::79] == ["a bad photo of a {}.", "a tattoo of the {}."]
     for template in templates("reclip"):
         assert template.count("{}") == 1
         assert template.format("dog").endswith(".")
