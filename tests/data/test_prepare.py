@@ -83,6 +83,19 @@ def test_names_of_a_protocol_replace_the_datasets_own_and_nothing_else(tmp_path:
     assert labels["sclip"] == labels[None]
 
 
+def test_a_dataset_of_another_may_have_names_of_its_own(tmp_path: Path) -> None:
+    source = job_of(VocSource(kind="voc"), tmp_path, root=make_voc(tmp_path))
+    prepare.main(source)
+    copy = Job("prepare", "copy", tmp_path / "copy", tmp_path / "plan", {"names": "clearclip"},
+               {"of": source})  # fmt: skip
+    prepare.main(copy)
+    assert why_stale(copy) is None
+    one, other = DataSet(source.folder), DataSet(copy.folder)
+    assert other.class_names == [list(names) for names in names_of("clearclip", "voc")]
+    assert one.class_names != other.class_names
+    assert list(one.items("val")) == list(other.items("val"))
+
+
 def test_names_that_a_protocol_lacks_are_refused(tmp_path: Path) -> None:
     job = job_of(WorldSource(kind="world", world="voc", train=2, val=1), tmp_path)
     job.settings["names"] = "sclip"

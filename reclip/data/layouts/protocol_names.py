@@ -15,11 +15,48 @@ from reclip.common.errors import ReclipError
 from reclip.config.models import NamesOfProtocol
 from reclip.data.layouts.class_names import ADE_CLASSES, CONTEXT_NAMES, Classes
 
-_VOC_WORDS = (
-    *("aeroplane", "bicycle", "bird", "ship", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("table", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
-    "tvmonitor",
-)
+
+def _classes(text: str) -> Classes:
+    """Return classes of one name each, of a word each."""
+    return tuple((word,) for word in text.split())
+
+
+_VOC = _classes("""
+    aeroplane bicycle bird ship bottle bus car cat chair cow table dog horse motorbike person
+    pottedplant sheep sofa train tvmonitor
+""")
+
+_CITYSCAPES = _classes("""
+    road sidewalk building wall fence pole trafficlight trafficsign vegetation terrain sky
+    person rider car truck bus train motorcycle bicycle
+""")
+
+_COCO_STUFF = _classes("""
+    person bicycle car motorcycle airplane bus train truck boat trafficlight firehydrant
+    stopsign parkingmeter bench bird cat dog horse sheep cow elephant bear zebra giraffe
+    backpack umbrella handbag tie suitcase frisbee skis snowboard sportsball kite baseballbat
+    baseballglove skateboard surfboard tennisracket bottle wineglass cup fork knife spoon bowl
+    banana apple sandwich orange broccoli carrot hotdog pizza donut cake chair couch pottedplant
+    bed diningtable toilet tv laptop mouse remote keyboard cellphone microwave oven toaster sink
+    refrigerator book clock vase scissors teddybear hairdrier toothbrush banner blanket branch
+    bridge building-other bush cabinet cage cardboard carpet ceiling-other ceiling-tile cloth
+    clothes clouds counter cupboard curtain desk-stuff dirt door-stuff fence floor-marble
+    floor-other floor-stone floor-tile floor-wood flower fog food-other fruit furniture-other
+    grass gravel ground-other hill house leaves light mat metal mirror-stuff moss mountain mud
+    napkin net paper pavement pillow plant-other plastic platform playingfield railing railroad
+    river road rock roof rug salad sand sea shelf sky-other skyscraper snow solid-other stairs
+    stone straw structural-other table tent textile-other towel tree vegetable wall-brick
+    wall-concrete wall-other wall-panel wall-stone wall-tile wall-wood water-other waterdrops
+    window-blind window-other wood
+""")
+
+_WITHOUT_SYNONYMS = {
+    "voc": _VOC,
+    "context": tuple((name,) for name in CONTEXT_NAMES),  # the dataset's own spellings
+    "ade": tuple((name.replace(" ", ""),) for (name,) in ADE_CLASSES),
+    "cityscapes": _CITYSCAPES,
+    "coco-stuff-171": _COCO_STUFF,
+}
 
 _CLOTHES = ("shirt", "jeans", "dress", "sweater", "skirt", "jacket")
 
@@ -28,18 +65,7 @@ _SYNONYMS = {
     "tvmonitor": ("television monitor", "tv monitor", "monitor", "television", "screen"),
 }
 
-
-def _one_each(words: tuple[str, ...]) -> Classes:
-    return tuple((word,) for word in words)
-
-
-_WITHOUT_SYNONYMS = {
-    "voc": _one_each(_VOC_WORDS),
-    "context": _one_each(CONTEXT_NAMES),  # the dataset's own spellings
-    "ade": tuple((name.replace(" ", ""),) for (name,) in ADE_CLASSES),  # without their blanks
-}
-
-_WITH_SYNONYMS = {"voc": tuple(_SYNONYMS.get(word, (word,)) for word in _VOC_WORDS)}
+_WITH_SYNONYMS = {"voc": tuple(_SYNONYMS.get(names[0], names) for names in _VOC)}
 
 PROTOCOLS: dict[NamesOfProtocol, dict[str, Classes]] = {
     "sclip": _WITHOUT_SYNONYMS | _WITH_SYNONYMS,

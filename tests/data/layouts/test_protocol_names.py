@@ -19,6 +19,8 @@ FILES = {  # SHA-256 of the authors' lists of names, a line a class, without the
     ("sclip", "voc"): "c68f65a2b342397cdfe05ff5289517e1e370b1d574a218ff1a17db27f2576db1",
     ("sclip", "context"): "cd808465f06a16169edc25580073f0eda347e64f06cc1c2e24acd0b237f6497d",
     ("sclip", "ade"): "e53ded02c488bdb903ef000a2d207e4ac4f2bb4502a72572e4aab7c2504aef3a",
+    ("sclip", "cityscapes"): "6f6782fc1bf92bfd9f5562192e92045e0e093870e613f387f6c98fc66d4ceba4",
+    ("sclip", "coco-stuff-171"): "fb98709b9ab1baff4fd930bac4a77772a0458c7d534911de545f9a4081e14a3e",
 }
 
 CLEARCLIP_VOC21 = "265d9ede93be451d724981c5ffde13a8eb3082674e98021aa8d5445f81f4498a"
@@ -79,11 +81,14 @@ def test_two_of_voc_have_synonyms() -> None:
     assert several[14][0] == "person"
 
 
-@pytest.mark.parametrize(("protocol", "kind"), product(get_args(NamesOfProtocol), OURS))
+COUNTS = {"voc": 20, "context": 59, "ade": 150, "cityscapes": 19, "coco-stuff-171": 171}
+
+
+@pytest.mark.parametrize(("protocol", "kind"), product(get_args(NamesOfProtocol), COUNTS))
 def test_every_protocol_names_every_class_apart(protocol: str, kind: str) -> None:
     classes = names_of(protocol, kind)
     names = [name for own in classes for name in own]
-    assert len(classes) == len(OURS[kind]) and all(names) and len(set(names)) == len(names)
+    assert len(classes) == COUNTS[kind] and all(names) and len(set(names)) == len(names)
 
 
 def test_settings_and_lists_know_the_same_protocols() -> None:
@@ -92,5 +97,7 @@ def test_settings_and_lists_know_the_same_protocols() -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "world"])
 def test_a_kind_without_names_is_refused(kind: str) -> None:
-    with pytest.raises(ReclipError, match=f"no classes .*kind '{kind}', only of voc, context, ade"):
+    with pytest.raises(
+        ReclipError, match=f"no classes .*kind '{kind}', only of voc, .*remove `names`"
+    ):
         names_of("sclip", kind)
