@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -176,16 +176,23 @@ def whole_images(extractor: Extractor, items: list[Item], whole: ImageSettings) 
     return np.reshape(vectors, (len(items), extractor.dim)).astype(np.float32)
 
 
+def own_preprocessing(clip: Clip) -> Callable[[Image.Image], torch.Tensor]:
+    """Return CLIP's own preprocessing, of an image to (3, side, side).
+
+    That is: short side to the model's image size by antialiased bicubic interpolation, middle
+    square, CLIP's mean and deviation.
+    """
+    side = clip.model.visual.image_size
+    return image_transform(side, is_train=False, mean=clip.mean, std=clip.std)
+
+
 @torch.inference_mode()
 def centre_crop_embedding(clip: Clip, photo: np.ndarray) -> torch.Tensor:
     """Return the image embedding (D,), not normalised, of the middle square of a photo.
 
-    photo: uint8 (H, W, 3). It goes through CLIP's own preprocessing: short side to the model's
-    image size by antialiased bicubic interpolation, middle square, CLIP's mean and deviation.
+    photo: uint8 (H, W, 3). It goes through CLIP's own preprocessing.
     """
-    side = clip.model.visual.image_size
-    prepare = image_transform(side, is_train=False, mean=clip.mean, std=clip.std)
-    image = prepare(Image.fromarray(photo))[None].to(clip.device)
+    image = own_preprocessing(clip)(Image.fromarray(photo))[None].to(clip.device)
     return clip.model.encode_image(image)[0].float()
 
 

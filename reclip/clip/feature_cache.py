@@ -1,11 +1,13 @@
 """The cached features of a dataset on disk, and read access to them.
 
 manifest.json         settings, numbers of photos, and the folder of the shards
-train.csv, val.csv    id, height, width (as read), and offset of the first token in its shard
+train.csv, val.csv    id, height, width (as read), and offset of the first token in its shard; with
+                      hypotheses on windows also windows, the number of the photo's windows
 shards-<digest>/      per shard (`reclip.clip.shards`), of n photos:
   train-00000/tokens.npy  (T, D): tokens image by image, and of each image window by window (one
                           window, the whole image, unless windows slide)
-  train-00000/global.npy  fp32 (n, D): image-level features
+  train-00000/global.npy  fp32 (n, D): image-level features; with hypotheses on windows (W, D):
+                          those of windows, photo by photo and window by window
   train-00000/views.npy   (V, n, h, w, D): augmented views of the training images
   train-00000/cells.npy   int16 (V, n, 2): rows and columns that hold image; the rest is padding
   val-00000/...           tokens.npy and global.npy
@@ -32,11 +34,18 @@ from reclip.config.models import ImageSettings, ViewSettings
 from reclip.data.index import Item
 from reclip.data.reading import Window, windows
 from reclip.data.views import View, draw_view
+from reclip.data.window_grid import WindowGrid
 
 IMAGE_COLUMNS = ("id", "height", "width", "offset")
+WINDOW_COLUMN = "windows"
 
 OPEN_SHARDS = 64
 """Ours: shards whose files stay open. macOS allows a process 256 open files, Linux 1,024."""
+
+
+def image_columns(grid: WindowGrid | None) -> tuple[str, ...]:
+    """Return the columns of the lists of images; grid: windows of hypotheses, if there are any."""
+    return (*IMAGE_COLUMNS, WINDOW_COLUMN) if grid else IMAGE_COLUMNS
 
 
 def grid_of(size: tuple[int, int], patch: int) -> tuple[int, int]:
@@ -73,6 +82,10 @@ class _OpenShard:
         return self._open("tokens.npy")
 
     @cached_property
+    def vectors(self) -> NpyFile:
+        return self._open("global.npy")
+
+    @cached_property
     def views(self) -> NpyFile:
         return self._open("views.npy")
 
@@ -89,6 +102,7 @@ class FeatureCache:
         norm: normalisation of the photos, a key of MEAN_STD.
         patch, crop: sides of a patch and of a view in pixels.
         view_count, view_side: number of views of a training image, and cells of their side.
+        grid: windows of the photos that have image-level features; None: the photos have.
     """
 
     def __init__(self, folder: Path):
@@ -102,6 +116,8 @@ class FeatureCache:
         self.crop = self.view_settings.crop
         self.view_count = self.view_settings.count
         self.view_side = grid_of((self.crop, self.crop), self.patch)[0]
+        given = manifest.get("hypothesis_windows")
+        self.grid = WindowGrid(**given) if given else None
         self._dim: int = manifest["dim"]
         self._dtype = np.dtype(manifest["dtype"])
         self._shards: str = manifest["shards"]
@@ -110,7 +126,7 @@ class FeatureCache:
         self._shard = lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
 
     def _read_images(self, split: str) -> Rows:
-        return Rows(self.folder / f"{split}.csv", IMAGE_COLUMNS)
+        return Rows(self.folder / f"{split}.csv", image_columns(self.grid))
 
     def _open_shard(self, split: str, number: int) -> _OpenShard:
         return _OpenShard(self.folder / self._shards / Shard(split, number, 0, 0).name)
@@ -154,12 +170,29 @@ class FeatureCache:
         return found
 
     def globals(self, split: str) -> Iterator[torch.Tensor]:
-        """Yield the image-level features of each shard, float32 (n, D), not normalised."""
+        """Yield the image-level features of each shard, float32 (n, D), not normalised.
+
+        Raises ReclipError: there is not one for each photo. Windows have `window_globals`.
+        """
         photos, step = len(self._images(split)), self._photos_a_shard[split]
         for shard in cut(split, photos, step):
             path = self.folder / self._shards / shard.name / "global.npy"
             with result(path):
                 vectors = np.load(path)
+                if len(vectors) != shard.stop - shard.start:
+                    raise ValueError("the number of features is not that of the photos")
+            yield torch.from_numpy(vectors)
+
+    def window_globals(self, split: str) -> Iterator[torch.Tensor]:
+        """Yield the features of each photo's windows, float32 (windows, D), not normalised."""
+        images, step, first = self._images(split), self._photos_a_shard[split], 0
+        for i, row in enumerate(images):
+            if i % step == 0:
+                first = 0  # of a new shard
+            with result(images.path):
+                vectors = np.empty((int(row[WINDOW_COLUMN]), self._dim), np.float32)
+            _read(self._place(split, i)[0].vectors, first * self._dim, vectors)
+            first += len(vectors)
             yield torch.from_numpy(vectors)
 
     def view_batch(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

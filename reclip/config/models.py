@@ -126,6 +126,14 @@ class HypothesisSettings(Settings):
     window: int = Field(56, gt=0)  # ReCLIP++, VOC: a sixth of the crop, in pixels of the photo
     stride: int = Field(28, gt=0)  # ReCLIP++, VOC: a twelfth of the crop
 
+    @model_validator(mode="after")
+    def _windows_have_winners(self) -> HypothesisSettings:
+        if self.image == "windows" and self.relative is not None:
+            raise ValueError(
+                "`relative` is not used on windows, where the best class wins: set it to null"
+            )
+        return self
+
 
 class OptimiserSettings(Settings):
     """SGD (paper Sec. 4.1); momentum from the official code."""

@@ -16,6 +16,7 @@ from reclip.common.hashing import cached_sha256
 from reclip.config.models import DenoisingSettings
 from reclip.config.resolve import Experiment
 from reclip.data.photos import digest_of_photos
+from reclip.data.window_grid import WindowGrid
 from reclip.pipeline.artifacts import CHECK_FACTS
 from reclip.pipeline.job import Job, seed_part
 from reclip.pipeline.stages import STAGES
@@ -233,8 +234,11 @@ def embed_text(jobs: Jobs, dataset: str) -> Recipe:
 @recipe("features/{}", data="prepare")
 def cache_features(jobs: Jobs, dataset: str) -> Recipe:
     own = {name: jobs.experiment.section(dataset, name) for name in ("image", "views")}
-    image = jobs.experiment.section(dataset, "hypotheses").image
-    return Recipe({**_clip(jobs.experiment, dataset), **own, "hypothesis_image": image})
+    hypotheses = jobs.experiment.section(dataset, "hypotheses")
+    own["hypothesis_image"] = hypotheses.image
+    if windows := WindowGrid.of(hypotheses):
+        own["hypothesis_windows"] = windows
+    return Recipe({**_clip(jobs.experiment, dataset), **own})
 
 
 @recipe("hypotheses/{}", features="cache-features", text="embed-text")

@@ -28,16 +28,34 @@ def score_shards(
     """
     first = 0
     for vectors in features.globals(split):
-        scores = 100 * F.normalize(vectors, dim=-1) @ w_query.T
+        scores = _scores(vectors, w_query)
         finite = scores.isfinite().all(1)
         if not finite.all():
-            id = features.ids(split)[first + int(finite.int().argmin())]
-            raise ReclipError(
-                f"The scores of photo '{id}' are not finite: the cached features or text "
-                f"embeddings are damaged. Run embed-text and cache-features again with --force."
-            )
+            raise _not_finite(features, split, first + int(finite.int().argmin()))
         yield scores
         first += len(scores)
+
+
+def window_scores(
+    features: FeatureCache, split: str, w_query: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """Yield the scores of each image's windows, (windows, C); see `score_shards`."""
+    for i, vectors in enumerate(features.window_globals(split)):
+        scores = _scores(vectors, w_query)
+        if not scores.isfinite().all():
+            raise _not_finite(features, split, i)
+        yield scores
+
+
+def _scores(vectors: torch.Tensor, w_query: torch.Tensor) -> torch.Tensor:
+    return 100 * F.normalize(vectors, dim=-1) @ w_query.T
+
+
+def _not_finite(features: FeatureCache, split: str, image: int) -> ReclipError:
+    return ReclipError(
+        f"The scores of photo '{features.ids(split)[image]}' are not finite: the cached features "
+        f"or text embeddings are damaged. Run embed-text and cache-features again with --force."
+    )
 
 
 def scores_of(features: FeatureCache, split: str, w_query: torch.Tensor) -> torch.Tensor:
@@ -80,6 +98,16 @@ def hypothesise(scores: torch.Tensor, threshold: float, fallback_k: int) -> torc
     best = scores.topk(min(fallback_k, scores.shape[1]), dim=1).indices
     top = torch.zeros_like(passed).scatter_(1, best, True)
     return torch.where(passed.any(1, keepdim=True), passed, top)
+
+
+def winners(scores: torch.Tensor) -> torch.Tensor:
+    """Return the classes of an image, bool (C,): each that wins one of its windows (ReCLIP++).
+
+    scores: (windows, C), see `window_scores`.
+    """
+    won = torch.zeros(scores.shape[1], dtype=torch.bool)
+    won[scores.argmax(1)] = True
+    return won
 
 
 def write_hypotheses(path: Path, ids: Iterable[str], hypotheses: Iterable[torch.Tensor]) -> None:

@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from reclip.clip import extract
-from reclip.clip.feature_cache import IMAGE_COLUMNS, grid_of
+from reclip.clip.feature_cache import grid_of, image_columns
 from reclip.clip.load import Clip, load_clip
 from reclip.clip.shards import Shard, ShardFolder, Share, cut, photos_a_shard
+from reclip.clip.window_vectors import cache_windows
 from reclip.common.files import require_room, write_json
 from reclip.common.npy import save_npy
 from reclip.common.tables import write_table
 from reclip.data.index import DataSet, Item
+from reclip.data.window_grid import WindowGrid
 from reclip.device import setup
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
@@ -55,6 +57,7 @@ class NewCache:
 
     def __init__(self, job: Job) -> None:
         self.job, self.settings, self.image = job, job.settings, job.settings["image"]
+        self.grid: WindowGrid | None = self.settings.get("hypothesis_windows")
         self.folder = ShardFolder(job.folder, job.digest)
         clip = load_clip(self.settings["clip"], setup(self.settings["compute"]))
         loaders = self.settings["compute"].loaders
@@ -71,11 +74,15 @@ class NewCache:
         extractor, items, views = self.extractor, self.items[split], self.settings["views"]
         pieces = chain.from_iterable(extract.layout(items, self.image, extractor.patch))
         tokens = extract.count_tokens(pieces, extractor.patch) / max(1, len(items))
-        more = FLOAT * extractor.dim
+        vectors = sum(map(self._windows, items)) / max(1, len(items)) if self.grid else 1
+        more = FLOAT * extractor.dim * vectors
         if split == "train":
             tokens += views.count * math.prod(grid_of((views.crop, views.crop), extractor.patch))
             more += CELLS * views.count
         return tokens * extractor.dim * extractor.dtype.itemsize + more if items else 0
+
+    def _windows(self, item: Item) -> int:
+        return self.grid.count(item.height, item.width)
 
     def make(self, shards: list[Shard]) -> None:
         """Write the shards that are not complete yet.
@@ -87,28 +94,34 @@ class NewCache:
         require_room(self.job.folder, size)
         for shard in missing:
             items, folder = self.items[shard.split][shard.start : shard.stop], self.folder.of(shard)
-            save_npy(folder / "global.npy", self._tokens(items, folder))
+            self._photos(items, folder)
             if shard.split == "train":
                 extract.cache_views(
                     self.extractor, items, self.settings["views"], self.image, folder
                 )
             self.folder.mark_done(shard)
 
-    def _tokens(self, items: list[Item], folder: Path) -> np.ndarray:
-        """Write the tokens of a shard's photos; return their image-level features."""
-        centre = self.settings["hypothesis_image"] == "centre_crop"
+    def _photos(self, items: list[Item], folder: Path) -> None:
+        """Write the tokens and the image-level features of a shard's photos."""
+        kind, path = self.settings["hypothesis_image"], folder / "global.npy"
         whole = self.image.model_copy(update={"protocol": "whole"})
-        shared = not centre and self.image == whole
+        shared = kind == "whole" and self.image == whole
         vectors = extract.cache_pieces(
             self.extractor, items, self.image, folder, with_global=shared
         )
-        if centre:
-            return extract.centre_crops(self._unchanged_clip, items)
-        return vectors if shared else extract.whole_images(self.extractor, items, whole)
+        if self.grid:
+            loaders = self.extractor.loaders
+            cache_windows(self._unchanged_clip, items, self.grid, loaders, path)
+        elif kind == "centre_crop":
+            save_npy(path, extract.centre_crops(self._unchanged_clip, items))
+        elif shared:
+            save_npy(path, vectors)
+        else:
+            save_npy(path, extract.whole_images(self.extractor, items, whole))
 
     @cached_property
     def _unchanged_clip(self) -> Clip:
-        """The CLIP that guesses the classes of centre crops.
+        """The CLIP that guesses the classes of centre crops and of windows.
 
         The official code does so with CLIP unchanged, even if the dense features come from an image
         tower with another activation.
@@ -122,7 +135,7 @@ class NewCache:
         outputs = [file for shard in self.shards for file in self.folder.files(shard)]
         for split in self.items:
             outputs.append(self.job.folder / f"{split}.csv")
-            write_table(outputs[-1], IMAGE_COLUMNS, self._images(split))
+            write_table(outputs[-1], image_columns(self.grid), self._images(split))
         manifest = {
             "shards": self.folder.path.name,
             "photos_a_shard": self.steps,
@@ -133,15 +146,18 @@ class NewCache:
             "view_settings": self.settings["views"].model_dump(mode="json"),
             "image_settings": self.image.model_dump(mode="json"),
         }
+        if self.grid:
+            manifest["hypothesis_windows"] = self.grid.model_dump(mode="json")
         outputs.append(self.job.folder / "manifest.json")
         write_json(outputs[-1], manifest)
         return outputs
 
-    def _images(self, split: str) -> Iterator[tuple[str, int, int, int]]:
-        """Yield the values of IMAGE_COLUMNS of each photo."""
+    def _images(self, split: str) -> Iterator[tuple[str | int, ...]]:
+        """Yield the values of a row for each photo; see `image_columns`."""
         for shard in self.shards:
             if shard.split == split:
                 items = self.items[split][shard.start : shard.stop]
                 places = extract.layout(items, self.image, self.extractor.patch)
                 for item, (first, *_) in zip(items, places, strict=True):
-                    yield item.id, *first.size, first.offset
+                    counted = (self._windows(item),) if self.grid else ()
+                    yield item.id, *first.size, first.offset, *counted

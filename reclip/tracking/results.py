@@ -58,8 +58,9 @@ def flatten(data: Any, at: str = "") -> Iterator[tuple[str, Any]]:
 
 def settings_of(job: Job) -> dict[str, Any]:
     """Return the settings that one job reads, without empty ones."""
-    # `hypothesis_image` repeats hypotheses.image.
-    said = {k: v for k, v in job.wanted["settings"].items() if k != "hypothesis_image"}
+    # These repeat settings of `hypotheses`.
+    repeated = ("hypothesis_image", "hypothesis_windows")
+    said = {k: v for k, v in job.wanted["settings"].items() if k not in repeated}
     if (sha256 := said.pop("weights", None)) and isinstance(sha256, str):
         # A student has the weights of a backbone beside those of CLIP.
         said["backbone_sha256" if job.stage == "distill" else "clip_sha256"] = sha256[:12]
