@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,15 +30,17 @@ class Found:
 
     Attributes:
         scores: (N, C), what the hypotheses compare with `limit`: 100 × cosine of photo and text, or
-            how far it rises (`reclip.rectify.hypotheses`).
-        setting: the key of the limit in the section `hypotheses`: threshold or relative.
-        supposed: bool (N, C), the image-level hypotheses from these scores.
+            how far it rises (`reclip.rectify.hypotheses`). None on windows, whose best classes win.
+        setting: the key in the section `hypotheses` that decides how many classes a photo has:
+            threshold, relative or window.
+        limit: its value.
+        supposed: bool (N, C), the image-level hypotheses.
         pixels: (C,), pixels of each class in the masks.
         shown: (C,), masks that show each class.
     """
 
     names: list[str]
-    scores: np.ndarray
+    scores: np.ndarray | None
     setting: str
     limit: float
     supposed: np.ndarray
@@ -48,7 +51,7 @@ class Found:
 
     @property
     def photos(self) -> int:
-        return len(self.scores)
+        return len(self.supposed)
 
     @property
     def never(self) -> list[int]:
@@ -92,11 +95,8 @@ def advise(found: Found) -> list[str]:
     few = (supposed < RARE * photos) | ((supposed < LEAST_PHOTOS) & (photos >= LEAST_PHOTOS))
     poor = np.flatnonzero((supposed > 0) & ((shown == 0) | few))
     rivals = found.cells.turned + found.cells.runner_up.T
-    # The threshold is right if hypotheses name the few classes that a photo holds.
-    best, mean = found.scores.max(1), found.classes_a_photo.mean()
-    missed = int((best < found.limit).sum())
-    digits = 1 if found.setting == "threshold" else 2  # of a limit that is advised
-    kept = np.sort(found.scores.ravel())[::-1][: USUAL_CLASSES * photos][-1]
+    # The setting is right if hypotheses name the few classes that a photo holds.
+    mean = found.classes_a_photo.mean()
     many = mean > min(2 * USUAL_CLASSES, MANY * len(names)) and len(names) > USUAL_CLASSES
     text = fill(
         Path(__file__).with_suffix(".txt.j2"),
@@ -111,10 +111,9 @@ def advise(found: Found) -> list[str]:
             for k in poor
         ],
         competing=[(names[p.a], names[p.b], p.nearest, found.reasons(p)) for p in found.competing],
-        missed=missed if missed > MISSED * photos else 0,
-        lower=_rounded(np.quantile(best, 0.1), digits, np.floor),
+        limits=None if found.scores is None else _limits(found, found.scores),
         mean=mean,
-        higher=_rounded(kept, digits, np.ceil) if many else None,
+        many=many,
         usual=USUAL_CLASSES,
         few=photos < FEW_PHOTOS,
         most=MOST,
@@ -122,6 +121,32 @@ def advise(found: Found) -> list[str]:
         in_number=in_number,
     )
     return text.splitlines() or ["Nothing stands out: look at the masks before changing anything."]
+
+
+class _Limits(NamedTuple):
+    """What other limits of the scores would do.
+
+    Attributes:
+        missed: photos in which no class reaches the limit; 0 if they are few.
+        lower: the limit that nine photos of ten reach.
+        higher: the limit that leaves USUAL_CLASSES a photo on average.
+    """
+
+    missed: int
+    lower: float
+    higher: float
+
+
+def _limits(found: Found, scores: np.ndarray) -> _Limits:
+    best = scores.max(1)
+    missed = int((best < found.limit).sum())
+    digits = 1 if found.setting == "threshold" else 2  # of a limit that is advised
+    kept = np.sort(scores.ravel())[::-1][: USUAL_CLASSES * found.photos][-1]
+    return _Limits(
+        missed if missed > MISSED * found.photos else 0,
+        _rounded(np.quantile(best, 0.1), digits, np.floor),
+        _rounded(kept, digits, np.ceil),
+    )
 
 
 def _rounded(value: float, digits: int, to: Callable[[float], float]) -> float:

@@ -12,8 +12,6 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from reclip.clip import extract
 from reclip.clip.feature_cache import grid_of, image_columns
 from reclip.clip.load import Clip, load_clip

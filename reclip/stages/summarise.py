@@ -19,6 +19,7 @@ from reclip.common.files import read_json, write_json, write_text
 from reclip.common.markdown import md
 from reclip.common.tables import read_table
 from reclip.common.templates import fill
+from reclip.config.models import HypothesisSettings
 from reclip.data.folder import LEFT_OUT, LEFT_OUT_COLUMNS, WARNINGS, WARNINGS_COLUMNS
 from reclip.data.images import palette, read_label
 from reclip.data.index import DataSet
@@ -116,15 +117,9 @@ def summarise(
         (read_label(masks / f"{item.id}.png") for item in items), data.num_classes
     )
     cells = count_cells(_logits(features, rectified, query, len(items)), data.num_classes)
-    relative, w_query = settings["hypotheses"].relative, query.w_query.cpu()
-    scores = scores_of(features, "train", w_query)
-    if relative:
-        scores = rises(scores, usual_scores(features, w_query))
     found = Found(
         [names[0] for names in data.class_names],
-        scores.numpy(),
-        "relative" if relative else "threshold",
-        relative or settings["hypotheses"].threshold,
+        *_compared(settings["hypotheses"], features, query.w_query.cpu()),
         supposed,
         pixels,
         shown,
@@ -168,6 +163,19 @@ def summarise(
         ],
         "advice": advise(found),
     }
+
+
+def _compared(
+    settings: HypothesisSettings, features: FeatureCache, w_query: torch.Tensor
+) -> tuple[np.ndarray | None, str, float]:
+    """Return what the hypotheses compared: `scores`, `setting` and `limit` of `Found`."""
+    if settings.image == "windows":
+        return None, "window", settings.window
+    scores = scores_of(features, "train", w_query)
+    if settings.relative:
+        scores = rises(scores, usual_scores(features, w_query))
+        return scores.numpy(), "relative", settings.relative
+    return scores.numpy(), "threshold", settings.threshold
 
 
 def show(job: Job, dataset: str, page: Path) -> None:
