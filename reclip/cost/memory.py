@@ -19,6 +19,7 @@ from reclip.clip.dense import dense_features
 from reclip.clip.extract import TOKENS_A_BATCH
 from reclip.clip.prompts import templates
 from reclip.clip.text import encode_tokens
+from reclip.clip.window_vectors import windows_a_batch
 from reclip.config.models import (
     Attention,
     DistillSettings,
@@ -207,29 +208,38 @@ def embed_text(facts: Facts, dataset: str) -> Need:
 
 
 def cache_features(facts: Facts, dataset: str) -> Need:
-    """Return the memory for the larger of two batches: of photos, and of the views of photos."""
+    """Return the memory for the largest of some batches: of photos, of their views and windows."""
     views, clip = facts.views(dataset), meta.size_of(meta.clip(facts.model).model)
     sizes = {w for p in facts.photos(dataset, "train", "val") for w in (p.read, *p.windows)}
     batches = [(max(1, TOKENS_A_BATCH // cells(size, facts.patch)), *size) for size in sizes]
     of_views = max(1, TOKENS_A_BATCH // facts.view_cells(dataset))
     batches.append((of_views, views.crop, views.crop))
+    if on_windows := facts.grid(dataset) is not None:
+        sides = (side * facts.patch for side in facts.native)
+        batches.append((windows_a_batch(facts.native), *sides))
+    unchanged = clip * on_windows  # a second CLIP, for the windows
     # Peaks grow with the tokens of a batch, and with their square within an image.
     largest = sorted(batches, key=lambda b: b[0] * (cells(b[1:], facts.patch) + 1) ** 2)[-2:]
     attention = facts.experiment.clip_of(dataset).attention
-    computing = clip + max(_features(facts.model, attention, *batch) for batch in largest)
+    computing = clip + unchanged
+    computing += max(_features(facts.model, attention, *batch) for batch in largest)
     pixels = max(batch * height * width for batch, height, width in batches)
     ahead = 2 + facts.plan.params.compute.loaders
     host = ahead * NORMALISED * max(pixels, views.count * of_views * views.crop**2)
     host += ahead * 4 * READ * _largest(facts, dataset)
     photos = [(p.number, len(p.windows)) for p in facts.photos(dataset, "train", "val")]
     host += sum(n * (2 * FLOAT * facts.dim + PHOTO + windows * PIECE) for n, windows in photos)
-    return Need(NETWORKS, host, 2 * clip, computing)
+    return Need(NETWORKS, host, 2 * clip + unchanged, computing)
 
 
 def hypothesise(facts: Facts, dataset: str) -> Need:
     classes = len(facts.census[dataset].classes)
-    photos = max(map(facts.census[dataset].photos, ("train", "val")))
-    values = photos * (3 * facts.dim + 4 * classes)
+    if grid := facts.grid(dataset):  # one photo at a time
+        photos = facts.photos(dataset, "train", "val")
+        vectors = max((grid.count(*photo.size) for photo in photos), default=0)
+    else:
+        vectors = max(map(facts.census[dataset].photos, ("train", "val")))
+    values = vectors * (3 * facts.dim + 4 * classes)
     return Need(TORCH, _lists(facts, dataset, "train", "val") + FLOAT * values)
 
 

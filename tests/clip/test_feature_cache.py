@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from reclip.clip.feature_cache import OPEN_SHARDS, FeatureCache, unit_features
+from reclip.clip.shards import cut
 from reclip.common.errors import ReclipError
+from reclip.common.files import read_json, write_json
+from reclip.common.npy import save_npy
 from reclip.config.models import ViewSettings
 from reclip.data.index import Item
 from support.fake_cache import write_cache
@@ -70,6 +73,51 @@ def test_files_of_a_few_shards_are_open_and_none_is_mapped(tmp_path: Path) -> No
     if sys.platform.startswith("linux"):
         maps = Path("/proc/self/maps").read_text(encoding="utf-8")
         assert str(tmp_path.resolve()) not in maps
+
+
+def with_windows(folder: Path, counts: list[int], photos_a_shard: int) -> FeatureCache:
+    """A cache with a number of windows for each photo; a window's feature is its number."""
+    cache_of(folder, len(counts), photos_a_shard)
+    manifest = read_json(folder / "manifest.json")
+    manifest["hypothesis_windows"] = {"window": 8, "stride": 4}
+    write_json(folder / "manifest.json", manifest)
+    header, *rows = (folder / "train.csv").read_text().splitlines()
+    rows = [f"{row},{count}" for row, count in zip(rows, counts, strict=True)]
+    (folder / "train.csv").write_text("\n".join([f"{header},windows", *rows, ""]))
+    numbers = np.arange(sum(counts), dtype=np.float32)[:, None].repeat(DIM, axis=1)
+    photos = np.split(numbers, np.cumsum(counts)[:-1])
+    for shard in cut("train", len(counts), photos_a_shard):
+        (inside,) = folder.glob(f"shards-*/{shard.name}")
+        save_npy(inside / "global.npy", np.concatenate(photos[shard.start : shard.stop]))
+    return FeatureCache(folder)
+
+
+def test_each_photo_has_its_own_windows_in_any_shard(tmp_path: Path) -> None:
+    features = with_windows(tmp_path, [3, 1, 2, 5, 1], 2)
+    found = [vectors[:, 0].tolist() for vectors in features.window_globals("train")]
+    assert found == [[0, 1, 2], [3], [4, 5], [6, 7, 8, 9, 10], [11]]
+    assert all(v.shape[1] == DIM and v.dtype == torch.float32
+               for v in features.window_globals("train"))  # fmt: skip
+
+
+def test_windows_are_not_taken_for_photos(tmp_path: Path) -> None:
+    features = with_windows(tmp_path, [3, 1], 2)
+    with pytest.raises(ReclipError, match=r"global.npy' is damaged: run its stage again"):
+        list(features.globals("train"))
+
+
+def test_windows_of_a_damaged_cache_are_one_sentence(tmp_path: Path) -> None:
+    features = with_windows(tmp_path, [3, 1], 2)
+    (path,) = tmp_path.rglob("global.npy")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ReclipError, match=r"global.npy' is damaged: run its stage again"):
+        list(features.window_globals("train"))
+    for count in ("-1", "many"):
+        text = (tmp_path / "train.csv").read_text()
+        (tmp_path / "train.csv").write_text(text.replace(",3\n", f",{count}\n"))
+        with pytest.raises(ReclipError, match=r"train.csv' is damaged: run its stage again"):
+            list(FeatureCache(tmp_path).window_globals("train"))
+        (tmp_path / "train.csv").write_text(text)
 
 
 @pytest.mark.parametrize("name", ["views.npy", "tokens.npy", "cells.npy"])

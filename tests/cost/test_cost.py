@@ -134,6 +134,25 @@ def test_each_sliding_window_is_counted(real_plan: Callable[..., Plan]) -> None:
     assert work_of(slide, "evaluate", "distill").conv > work_of(whole, "evaluate", "distill").conv
 
 
+def test_windows_of_hypotheses_take_most_of_the_time_and_little_disk(real_plan) -> None:
+    def work(stage: str, **hypotheses: Any) -> Work:
+        changes = {"clip": {"model": "ViT-B-16"}, "hypotheses": hypotheses}
+        return work_of(real_plan(changes), stage, "real")
+
+    # 375 x 500 in windows of 56 every 28: 12 rows of 16.
+    photos, windows = 1464 + 1449, 12 * 16
+    whole, on_windows = work("cache-features"), work("cache-features", image="windows")
+    passes = photos * windows * flops.image_embedding("ViT-B-16").matmul
+    assert on_windows.matmul == pytest.approx(passes + whole.matmul, rel=0.001)
+    assert passes > 10 * whole.matmul
+    assert on_windows.written - whole.written == photos * (windows - 1) * 4 * 512
+    assert on_windows.written < 1.5 * whole.written
+    assert on_windows.calls - whole.calls == pytest.approx(photos * windows / 20)
+    halved = work("cache-features", image="windows", stride=56)
+    assert halved.matmul < on_windows.matmul / 3
+    assert work("hypothesise", image="windows").read == windows * work("hypothesise").read
+
+
 def test_disabled_parts_of_a_run_cost_nothing(real_plan: Callable[..., Plan]) -> None:
     def rectify(**settings: Any) -> Work:
         plan = real_plan({"rectify": settings, "distill": {"head": "query"}})
@@ -226,6 +245,7 @@ def test_flops_equal_those_of_the_stages(finished: Finished) -> None:
     [
         {"hypotheses": {"image": "centre_crop"}, "rectify": {"class_slots": "official"}},
         {"image": {"protocol": "slide", "window": 48, "stride": 24}},
+        {"hypotheses": {"image": "windows", "window": 24, "stride": 12}},
         {"rectify": {"learn_query": True, "positional_channels": "one"}, "clip": {"mlp": False}},
         {"rectify": {"reference": False}, "distill": {"head": "query"}},
     ],
@@ -243,6 +263,18 @@ def test_disk_equals_the_outputs_of_the_stages(finished: Finished) -> None:
             outputs = recorded_outputs(finished.plan.job(cost.stage, cost.id, cost.seed))
             size = sum(path.stat().st_size for path in outputs)
             assert cost.work.written == pytest.approx(size, rel=0.06, abs=small), cost
+
+
+def test_disk_equals_the_outputs_with_windows(tmp_path, monkeypatch, tiny_params) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = {"hypotheses": {"image": "windows", "window": 12, "stride": 3}, "views": {"count": 1}}
+    ran = run_and_count(tiny_params(changes), ("prepare", "embed-text", "cache-features"))
+    outputs = recorded_outputs(ran.plan.job("cache-features", "voc"))
+    vectors = sum(path.stat().st_size for path in outputs if path.name == "global.npy")
+    size = sum(path.stat().st_size for path in outputs)
+    assert vectors > size / 2
+    written = work_of(ran.plan, "cache-features", "voc").written
+    assert written == pytest.approx(size, rel=0.01, abs=3000)
 
 
 def test_a_prepared_dataset_is_counted_from_its_index(finished: Finished) -> None:

@@ -91,6 +91,20 @@ def test_batches_ahead_and_lists_of_photos_stay_on_the_host(need) -> None:
     assert need("hypothesise", MANY).host > 100 * need("hypothesise").host
 
 
+def test_windows_take_a_second_clip_but_no_more_for_more_photos(need) -> None:
+    on_windows = {"hypotheses": {"image": "windows", "window": 24, "stride": 12}}
+    clip = meta.size_of(meta.clip("mini-clip").model)
+    plain, windows = need("cache-features"), need("cache-features", on_windows)
+    assert windows.loading == plain.loading + clip
+    assert windows.computing >= plain.computing + clip
+    few = need("hypothesise", on_windows)
+    smaller = {"hypotheses": {**on_windows["hypotheses"], "stride": 6}}
+    assert need("hypothesise", smaller).host > few.host
+    photos = 5000 - 6  # which take no memory beside their places in lists
+    more = need("hypothesise", {**MANY, **on_windows})
+    assert more.host - few.host == pytest.approx(photos * memory.PHOTO, rel=0.05)
+
+
 def test_a_step_of_distillation_takes_as_much_as_the_real_one(tiny_params) -> None:
     """The backbone and the losses are measured apart on the meta device, here together."""
     settings = DistillSettings(

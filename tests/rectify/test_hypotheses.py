@@ -15,6 +15,8 @@ from reclip.rectify.hypotheses import (
     rises,
     scores_of,
     usual_scores,
+    window_scores,
+    winners,
     write_hypotheses,
 )
 
@@ -77,6 +79,32 @@ def test_the_usual_score_is_the_mean_over_all_shards() -> None:
     shards = [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, 1.0]])]
     features = SimpleNamespace(globals=lambda split: iter(shards))
     assert usual_scores(features, torch.eye(2)).tolist() == pytest.approx([100 / 3, 200 / 3])
+
+
+# ---------------------------------------------------------------- on windows
+
+
+def test_each_class_that_wins_a_window_is_a_hypothesis() -> None:
+    scores = torch.tensor([[1.0, 9.0, 2.0, 8.9], [3.0, 1.0, 2.0, 2.9], [0.0, 5.0, -1.0, 4.9]])
+    assert winners(scores).nonzero().ravel().tolist() == [0, 1]
+    assert winners(torch.tensor([[-3.0, -2.0, -4.0]])).tolist() == [False, True, False]
+
+
+def test_windows_are_scored_by_their_cosine() -> None:
+    vectors = [torch.tensor([[9.0, 0.0], [0.1, 0.1]]), torch.tensor([[-2.0, 0.0]])]
+    features = SimpleNamespace(window_globals=lambda split: iter(vectors))
+    first, second = window_scores(features, "val", torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
+    assert first.flatten().tolist() == pytest.approx([100, 60, 100 / 2**0.5, 140 / 2**0.5])
+    assert second.flatten().tolist() == pytest.approx([-100, -60])
+
+
+def test_a_window_whose_score_is_not_finite_names_the_photo() -> None:
+    vectors = [torch.ones(3, 2), torch.tensor([[1.0, 0.0], [float("nan"), 1.0]])]
+    features = SimpleNamespace(
+        window_globals=lambda split: iter(vectors), ids=lambda split: ["x", "y"]
+    )
+    with pytest.raises(ReclipError, match="scores of photo 'y' are not finite"):
+        list(window_scores(features, "train", torch.eye(2)))
 
 
 # ---------------------------------------------------------------- the file

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reclip.clip import shards
+from reclip.clip import shards, window_vectors
 from reclip.clip.dense import dense_features
 from reclip.clip.extract import centre_crop_embedding, require_usable
 from reclip.clip.feature_cache import FeatureCache
@@ -18,11 +18,14 @@ from reclip.data.images import write_image
 from reclip.data.index import Item, write_dataset
 from reclip.data.reading import resize_image, whole_size, windows
 from reclip.data.views import normalise
+from reclip.data.window_grid import WindowGrid
 from reclip.pipeline.job import Job
 from reclip.stages import cache_features
 from support.tiny_clip import tiny_clip
 
 SIZES = [(40, 56), (40, 56), (25, 33), (64, 30)]
+GRID = WindowGrid(window=26, stride=9)
+WINDOWS = [2 * 4, 2 * 4, 1, 5]  # of the photos; rows by columns
 
 
 @pytest.fixture
@@ -43,7 +46,13 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_dataset(tmp_path / "data", {"names": [["a"], ["b"]]}, items, items)
 
     def run(
-        image=None, hypothesis_image="whole", dtype="float32", shares=(), folder="features", stop=99
+        image=None,
+        hypothesis_image="whole",
+        dtype="float32",
+        shares=(),
+        folder="features",
+        stop=99,
+        loaders=0,
     ):
         """shares: to make first, such as "1/2"; stop: the process dies after so many shards."""
         plans = tmp_path / "plan"
@@ -58,7 +67,8 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 "image": image or ImageSettings(),
                 "views": ViewSettings(count=2, crop=32, photometric=False),
                 "hypothesis_image": hypothesis_image,
-                "compute": ComputeSettings(device="cpu"),
+                **({"hypothesis_windows": GRID} if hypothesis_image == "windows" else {}),
+                "compute": ComputeSettings(device="cpu", loaders=loaders),
             },
         )
         mark_done, left = shards.ShardFolder.mark_done, iter(range(stop))
@@ -145,9 +155,56 @@ def test_centre_crops_do_not_see_the_edges(cached) -> None:
     assert not torch.allclose(centre_crop_embedding(clip, changed), square)
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_each_window_of_the_photo_has_clips_own_embedding(cached, split) -> None:
+    """Whatever the precision of the cache, the size and the tower that dense features are read at.
+
+    A photo that is smaller than a window is one.
+    """
+    features, photos, clip = cached(
+        ImageSettings(short_side=16), hypothesis_image="windows", dtype="float16"
+    )
+    found = list(features.window_globals(split))
+    assert [len(vectors) for vectors in found] == WINDOWS
+    for photo, vectors in zip(photos, found, strict=True):
+        height, width = photo.shape[:2]
+        corners = [
+            (top, left)
+            for top in range(0, max(1, height - 26), 9)
+            for left in range(0, max(1, width - 26), 9)
+        ]
+        for (top, left), vector in zip(corners, vectors, strict=True):
+            alone = centre_crop_embedding(clip, photo[top : top + 26, left : left + 26])
+            torch.testing.assert_close(vector, alone, rtol=0, atol=1e-4)
+
+
+def test_windows_are_computed_in_batches_and_photos_read_once(cached, monkeypatch) -> None:
+    read, sizes = [], []
+    embed, read_image = window_vectors._embed, window_vectors.read_image
+
+    def counted(clip, images):
+        sizes.append(len(images))
+        return embed(clip, images)
+
+    monkeypatch.setattr(window_vectors, "_embed", counted)
+    monkeypatch.setattr(
+        window_vectors, "read_image", lambda path: read.append(path.name) or read_image(path)
+    )
+    alone = content(cached(hypothesis_image="windows")[0].folder)
+    assert read == [f"{k}.png" for k in range(4)] * 2
+    assert sizes == [sum(WINDOWS)] * 2
+    monkeypatch.setattr(window_vectors, "TOKENS_A_BATCH", 5 * 4**2)  # of five windows
+    sizes.clear()
+    features, _, _ = cached(hypothesis_image="windows", loaders=3, folder="ahead")
+    assert sizes == [5, 5, 5, 5, 2] * 2
+    path = next(name for name in alone if name.endswith("val-00000/global.npy"))
+    before, after = (np.load(features.folder.parent / f / path) for f in ("features", "ahead"))
+    np.testing.assert_allclose(before, after, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
 @pytest.mark.parametrize("tensor", ["proj", "ln_post.bias"])
-@pytest.mark.parametrize("hypothesis_image", ["whole", "centre_crop"])
+@pytest.mark.parametrize("hypothesis_image", ["whole", "centre_crop", "windows"])
 def test_features_that_are_no_numbers_are_not_cached(cached, value, tensor, hypothesis_image):
     _, _, clip = cached()
     with torch.no_grad():
@@ -222,13 +279,15 @@ def test_shards_hold_the_same_features_as_one(cached, monkeypatch, protocol: str
                 torch.testing.assert_close(z, same, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["whole", "windows"])
 @pytest.mark.parametrize(
     "shares", [("1/1",), ("2/2", "1/2"), ("1/9", "4/9", "5/9", "9/9"), ("2/3",)]
 )
-def test_any_number_of_jobs_leads_to_the_same_bytes(cached, small_shards, shares) -> None:
+def test_any_number_of_jobs_leads_to_the_same_bytes(cached, small_shards, shares, kind) -> None:
     """Also where a share is missing, or made twice."""
-    expected = content(cached(folder="alone")[0].folder)
-    found = content(cached(folder="shared", shares=(*shares, shares[0]))[0].folder)
+    expected = content(cached(hypothesis_image=kind, folder="alone")[0].folder)
+    twice = (*shares, shares[0])
+    found = content(cached(hypothesis_image=kind, folder="shared", shares=twice)[0].folder)
     assert found == expected
     assert sorted(cached.made) == ALL  # each was computed once
 
@@ -239,13 +298,16 @@ def test_a_share_makes_its_part_and_no_receipt(cached, small_shards) -> None:
     assert cached.made == ["val-00000", "val-00001"]
 
 
+@pytest.mark.parametrize("kind", ["whole", "windows"])
 @pytest.mark.parametrize("stop", range(4))
-def test_a_killed_run_goes_on_at_its_first_missing_shard(cached, small_shards, tmp_path, stop):
-    expected = content(cached(folder="whole")[0].folder)
+def test_a_killed_run_goes_on_at_its_first_missing_shard(
+    cached, small_shards, tmp_path, stop, kind
+) -> None:
+    expected = content(cached(hypothesis_image=kind, folder="whole")[0].folder)
     with pytest.raises(KeyboardInterrupt):
-        cached(stop=stop)
+        cached(hypothesis_image=kind, stop=stop)
     assert not (tmp_path / "features/receipt.json").exists()
-    found = content(cached()[0].folder)
+    found = content(cached(hypothesis_image=kind)[0].folder)
     assert cached.made == ALL[stop:]
     assert found == expected
 
