@@ -42,6 +42,11 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path, tiny_params) ->
         ({"rectify": {"epochs": 0}}, ["'rectify.epochs'", "greater than 0", "(got 0)"]),
         ({"rectify": {"combine": "sub"}}, ["'rectify.combine'", "'subtract' or 'add'"]),
         ({"hypotheses": {"threshold": float("nan")}}, ["'hypotheses.threshold'", "finite"]),
+        (
+            {"hypotheses": {"image": "windows", "relative": 0.7}},
+            ["'hypotheses'", "`relative` is not used on windows", "set it to null"],
+        ),
+        ({"hypotheses": {"stride": 0}}, ["'hypotheses.stride'", "greater than 0"]),
         ({"views": {"scale": [2.0, 0.5]}}, ["'views.scale'", "the smallest and the largest"]),
         ({"views": {"seed": -1}}, ["'views.seed'", "greater than or equal to 0"]),
         ({"seeds": {"rectify": [0, 0]}}, ["'seeds.rectify'", "is given twice"]),

@@ -76,6 +76,13 @@ def test_overrides_are_laid_over_one_another(tiny_plan) -> None:
     ("changes", "at"),
     [
         ({"datasets": {"voc": {"rectify": {"lrr": 1}}}}, "'datasets.voc.rectify.lrr'"),
+        (
+            {
+                "hypotheses": {"relative": 0.7},
+                "datasets": {"voc": {"hypotheses": {"image": "windows"}}},
+            },
+            "'datasets.voc.hypotheses'",
+        ),
         ({"runs": {"ref-pe": {"rectify": {"epochs": 0}}}}, "'runs.ref-pe.rectify.epochs'"),
     ],
 )
@@ -282,6 +289,16 @@ def test_a_change_reaches_all_that_depends_on_it_and_nothing_else(tiny_plan) -> 
     assert changed(tiny_plan, {"tables": {"table4": {"title": "x"}}}) == {
         "tabulate table4", "check tiny",
     }  # fmt: skip
+
+
+def test_windows_of_hypotheses_reach_the_features_only_where_they_are_used(tiny_plan) -> None:
+    def digest(**hypotheses) -> str:
+        return tiny_plan({"hypotheses": hypotheses}).job("cache-features", "voc").digest
+
+    assert digest() == digest(window=9) == digest(stride=9)
+    on_windows = [digest(image="windows", **more) for more in ({}, {"window": 9}, {"stride": 9})]
+    assert len({digest(), *on_windows}) == 4
+    assert digest(image="windows", threshold=1.0, fallback_k=9) == on_windows[0]
 
 
 @pytest.mark.parametrize(

@@ -382,6 +382,7 @@ def test_files_of_the_repository_exist(page: Path) -> None:
 
 
 def test_the_page_of_file_formats_names_every_stage_and_column() -> None:
+    from reclip.clip import feature_cache
     from reclip.data import folder, index
     from reclip.evaluate import results_table
     from reclip.inference.model_info import ModelInfo
@@ -391,7 +392,8 @@ def test_the_page_of_file_formats_names_every_stage_and_column() -> None:
     text = (ROOT / "docs/files.md").read_text(encoding="utf-8")
     for columns in (index.TRAIN_COLUMNS, index.VAL_COLUMNS, folder.LEFT_OUT_COLUMNS,
                     results_table.COLUMNS, check.VERDICT_COLUMNS,
-                    hypotheses.COLUMNS):  # fmt: skip
+                    hypotheses.COLUMNS, feature_cache.IMAGE_COLUMNS,
+                    (*feature_cache.IMAGE_COLUMNS, feature_cache.WINDOW_COLUMN)):  # fmt: skip
         assert f"`{','.join(columns)}`" in text, columns
     for key in (
         *ModelInfo.model_fields,

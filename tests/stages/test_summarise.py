@@ -155,6 +155,14 @@ SAID = {
         ["A photo is supposed to hold 4.0 of 4 classes on average: raise hypotheses.threshold to"
          " 11.1, which leaves about 3."],
     ),
+    "windows too small": (
+        {"supposed": np.ones((200, 4), bool), "setting": "window", "limit": 56, "scores": None},
+        ["A photo is supposed to hold 4.0 of 4 classes on average: raise hypotheses.window above 56"
+         " and hypotheses.stride with it, so that fewer windows name fewer classes."],
+    ),
+    "windows of few winners": (
+        {"setting": "window", "limit": 56, "scores": None}, ["Nothing stands out"],
+    ),
     "relative limit too low": (
         {"supposed": np.ones((200, 4), bool), "setting": "relative", "limit": 0.1,
          "scores": np.tile([1.0, 0.8, 0.714, 0.2], (200, 1))},
@@ -180,17 +188,19 @@ def test_few_photos_are_mentioned() -> None:
     ]
 
 
-@pytest.fixture(scope="module")
-def summary(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=["whole", "windows"])
+def summary(request, tmp_path_factory) -> Path:
     """Run the stage on drawn scenes by its command; return the folder of its files."""
-    folder = tmp_path_factory.mktemp("summary")
+    folder = tmp_path_factory.mktemp(request.param)
+    hypotheses = {"image": request.param, "window": 30, "stride": 9}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         draw(folder / "photos", 6)
         (folder / "photos/bad.jpg").write_bytes(b"no photo")
         twelve_bits = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE)
         Image.fromarray(twelve_bits).save(folder / "photos/dark.tif")
-        project = Project(params(source(classes=["red stripes", "blue dots", ["sea", "lake"]])))
+        own = source(classes=["red stripes", "blue dots", ["sea", "lake"]])
+        project = Project(params(own, hypotheses=hypotheses))
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
             assert project.run(stage).code == 0
         for stage in ("rectify", "pseudo-mask"):
@@ -217,6 +227,16 @@ def test_the_summary_names_what_was_found(summary: Path) -> None:
     assert all(f"| {c['name']} | {c['supposed_in_photos']} |" in text for c in data["classes"])
     assert "7 photos teach little" in text
     assert "photos/dark.tif' has 16 bits" in data["doubtful"][0] and "dark.tif' has 16" in text
+
+
+def test_the_summary_names_the_setting_that_decides_the_hypotheses(summary: Path) -> None:
+    data = json.loads((summary / "summary.json").read_text(encoding="utf-8"))["voc"]
+    text = (summary / "summary.md").read_text(encoding="utf-8")
+    on_windows = data["hypotheses"] == {"window": 30}
+    assert on_windows or data["hypotheses"] == {"threshold": 23.0}
+    assert ("raise `hypotheses.window` (30)" in text) == on_windows
+    assert ("if it scores best in one of its windows" in text) == on_windows
+    assert ("by CLIP's image-level score alone" in text) != on_windows
 
 
 def test_the_gallery_shows_every_photo_by_its_place_with_its_mask(summary: Path) -> None:
