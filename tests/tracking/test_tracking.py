@@ -104,6 +104,15 @@ def test_a_students_settings_are_its_own_and_those_of_its_teacher(tiny_plan) -> 
     assert not {"checkpoint", "clip.pretrained"} & found.keys()  # not set
 
 
+def test_windows_of_hypotheses_are_named_once(tiny_plan) -> None:
+    changes = {"hypotheses": {"image": "windows", "window": 9, "stride": 5}}
+    found = settings_behind(tiny_plan(changes), "ref-pe")
+    named = {key: value for key, value in found.items() if value in ("windows", 9, 5)}
+    assert named == {
+        "hypotheses.image": "windows", "hypotheses.stride": 5, "hypotheses.window": 9,
+    }  # fmt: skip
+
+
 def test_many_files_are_not_listed_one_by_one(project: Path, tiny_plan) -> None:
     many = finish_with(tiny_plan().job("prepare", "voc"), {f"{k}.png": "x" for k in range(30)})
     assert readings(many).files == []
