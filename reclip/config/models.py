@@ -150,6 +150,15 @@ class OptimiserSettings(Settings):
     # ones for every run. Ours; the paper and the official code train on all.
     held_out: int = Field(0, ge=0)
 
+    @model_validator(mode="after")
+    def _reaches_its_end(self) -> OptimiserSettings:
+        if self.horizon is not None and self.horizon < self.epochs:
+            raise ValueError(
+                f"`horizon` ({self.horizon}) ends before the training: raise it to `epochs` "
+                f"({self.epochs}) or more"
+            )
+        return self
+
 
 class RectifySettings(OptimiserSettings):
     """Learning the bias of CLIP (paper Sec. 3.2 to 3.4)."""
