@@ -224,7 +224,8 @@ class DenoisingSettings(Settings):
     """Prompt denoising: remove a class whose highest softmax over the whole image is low.
 
     From MaskCLIP. The paper never mentions it; the official code has it, with thresholds that were
-    tuned on labels. The softmax is over classes, of `denoising_scale` times the logits.
+    tuned on labels. The softmax is over classes, of `denoising_scale` times the logits. 1 means a
+    softmax that leaves at most 2^-25 to the other classes.
     """
 
     prompt_denoising: bool = False  # official: true
