@@ -201,7 +201,10 @@ def rectify(facts: Facts, run: str) -> Work:
         text = flops.reference(facts.model, classes, facts.slots[dataset], **encoder)
         step += text.train
         kept += text.forward
-    image = flops.rectify_image(facts.dim, classes, patches, bool(encoders))
+    decoded = settings.model == "reclip++"
+    # ReCLIP++'s Reference meets the positions alone.
+    head_learns = settings.learn_query if decoded else bool(encoders)
+    image = flops.rectify_image(facts.dim, classes, patches, head_learns, decoded)
     kept += _health(facts, run)
     return _training(facts, run, settings, step, image + Work(read=patches * facts.token), kept)
 
