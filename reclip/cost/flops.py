@@ -131,6 +131,12 @@ def rectifier(model: str, classes: int, settings: RectifySettings | None) -> Cos
     return Cost(forward, training, meta.size_of(trained))
 
 
+@cache
+def positional(model: str, classes: int, settings: RectifySettings) -> Work:
+    """Return the FLOPs of a rectifier's positional logits at one cell."""
+    return count(lambda: meta.rectifier(model, classes, settings).positional_logits((1, 1)))
+
+
 def rectify_image(
     dim: int, classes: int, cells: int, head_learns: bool, decoded: bool = False
 ) -> Work:
