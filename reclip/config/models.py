@@ -143,8 +143,8 @@ class OptimiserSettings(Settings):
     horizon: int | None = Field(None, gt=0)
     # Of the photos: a new one for each epoch, or one for all.
     order: Literal["new", "same"] = "new"  # ours; official: same
-    # Images computed at a time, on all GPUs together, if a batch does not fit. The student's batch
-    # norms then take their statistics over these images.
+    # Images computed at a time, on all GPUs together, if a batch does not fit. The batch norms of
+    # the student and of ReCLIP++ then take their statistics over these images.
     micro_batch: int | None = Field(None, gt=0)
     # Training photos that do not train: the loss on them says when the training is done. The same
     # ones for every run. Ours; the paper and the official code train on all.
