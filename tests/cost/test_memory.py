@@ -130,6 +130,16 @@ def test_a_step_of_rectification_is_that_of_all_layers(model: str) -> None:
     assert learned == sum(4 * p.numel() for p in learner.parameters() if p.requires_grad)
 
 
+def test_the_prediction_of_a_large_photo_holds_what_the_decoder_reads(need) -> None:
+    plus = {"rectify": {"model": "reclip++"}, "distill": {"head": "query"}}
+    reclip, more = (need("evaluate", changes, "ref-pe") for changes in ({}, plus))
+    assert reclip.computing < more.computing
+    settings = RectifySettings(model="reclip++")
+    held = memory._decoded("ViT-B-16", 20, settings, (100, 150))
+    values = 100 * 150 * (512 + 512 + 20)  # Z, and [Z; M] beside it; before it, P and its input
+    assert 4 * values < held < 2 * 4 * values
+
+
 def test_a_decoder_holds_features_and_gradients_of_every_image() -> None:
     """Batch 1 to 9 adds 8 images: each with [Z; M] and its gradient at least."""
     more = []
