@@ -88,6 +88,12 @@ def _check_run(experiment: Experiment, run: str, settings: RunSettings) -> None:
         )
     if settings.method == "rectify":
         own = experiment.rectify(run)
+        for part in ("reference", "positional"):
+            if own.model == "reclip++" and not getattr(own, part):
+                raise ReclipError(
+                    f"params: '{at}.rectify.{part}' is false, but the bias of ReCLIP++ is made "
+                    f"of Reference and position: remove it, or set rectify.model to reclip"
+                )
         if not (own.reference or own.learn_query or own.positional):
             raise ReclipError(
                 f"params: '{at}.rectify' learns nothing: set reference, learn_query or "
@@ -120,6 +126,12 @@ def _check_head(experiment: Experiment, run: str, settings: RunSettings) -> None
     """Check that the teacher has the head that a student inherits."""
     head, own = experiment.distill(run).head, experiment.rectify(settings.teacher)
     rectified = experiment.params.runs[settings.teacher].method == "rectify"
+    if rectified and own.model == "reclip++" and "reference" in head:
+        raise ReclipError(
+            f"params: 'runs.{run}.distill.head': the Reference of teacher '{settings.teacher}' "
+            f"(ReCLIP++) says nothing without the position, so no student inherits it: set the "
+            f"head to 'query' or 'classifier'"
+        )
     has_reference = rectified and own.reference
     if ("reference" in head and not has_reference) or ("positional" in head and not own.positional):
         raise ReclipError(

@@ -151,12 +151,21 @@ class OptimiserSettings(Settings):
     horizon: int | None = Field(None, gt=0)
     # Of the photos: a new one for each epoch, or one for all.
     order: Literal["new", "same"] = "new"  # ours; official: same
-    # Images computed at a time, on all GPUs together, if a batch does not fit. The student's batch
-    # norms then take their statistics over these images.
+    # Images computed at a time, on all GPUs together, if a batch does not fit. The batch norms of
+    # the student and of ReCLIP++ then take their statistics over these images.
     micro_batch: int | None = Field(None, gt=0)
     # Training photos that do not train: the loss on them says when the training is done. The same
     # ones for every run. Ours; the paper and the official code train on all.
     held_out: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _reaches_its_end(self) -> OptimiserSettings:
+        if self.horizon is not None and self.horizon < self.epochs:
+            raise ValueError(
+                f"`horizon` ({self.horizon}) ends before the training: raise it to `epochs` "
+                f"({self.epochs}) or more"
+            )
+        return self
 
 
 class RectifySettings(OptimiserSettings):
@@ -223,7 +232,8 @@ class DenoisingSettings(Settings):
     """Prompt denoising: remove a class whose highest softmax over the whole image is low.
 
     From MaskCLIP. The paper never mentions it; the official code has it, with thresholds that were
-    tuned on labels. The softmax is over classes, of `denoising_scale` times the logits.
+    tuned on labels. The softmax is over classes, of `denoising_scale` times the logits. 1 means a
+    softmax that leaves at most 2^-25 to the other classes.
     """
 
     prompt_denoising: bool = False  # official: true

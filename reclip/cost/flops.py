@@ -26,6 +26,7 @@ from reclip.distill.deeplab import Student
 from reclip.distill.losses import distillation_loss
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.rectify.model import rectified_logits
+from reclip.rectify.plus import Decoder
 
 
 class Cost(NamedTuple):
@@ -117,28 +118,44 @@ def reference(model: str, classes: int, slots: int, **settings: Any) -> Cost:
 def rectifier(model: str, classes: int, settings: RectifySettings | None) -> Cost:
     """Return the costs of a rectifier for one cell; `settings` is None for the unrectified CLIP.
 
-    Of its training this counts the positional net alone.
+    Of its training this counts the positional logits alone, which a batch computes once.
     """
     clip, trained = meta.clip(model), meta.rectifier(model, classes, settings)
     forward, training = count(lambda: trained(meta.tensor(1, 1, 1, clip.embed_dim))), Work()
     if trained.positional is not None:
         # In eval mode, as batch statistics need more than one cell.
-        net = copy.deepcopy(trained.positional).requires_grad_()
-        training = train(lambda: net(meta.tensor(1, clip.positional_embedding.shape[1], 1, 1)))
+        learner = copy.deepcopy(trained).requires_grad_()
+        if learner.decoder is not None:
+            learner.w_reference.requires_grad_()  # it meets the position
+        training = train(lambda: learner.positional_logits((1, 1)))
     return Cost(forward, training, meta.size_of(trained))
 
 
-def rectify_image(dim: int, classes: int, cells: int, head_learns: bool) -> Work:
+@cache
+def positional(model: str, classes: int, settings: RectifySettings) -> Work:
+    """Return the FLOPs of a rectifier's positional logits at one cell."""
+    return count(lambda: meta.rectifier(model, classes, settings).positional_logits((1, 1)))
+
+
+def rectify_image(
+    dim: int, classes: int, cells: int, head_learns: bool, decoded: bool = False
+) -> Work:
     """Return the FLOPs of logits, masked pooling and loss of one image, forward and backward.
 
     head_learns: the texts that segment have a gradient, not the positional logits alone.
+    decoded: by ReCLIP++'s decoder, which learns.
     """
     z, texts = meta.tensor(1, 1, cells, dim), meta.tensor(classes, dim)
     head = meta.tensor(classes, dim, learns=head_learns)
     m_p = meta.tensor(1, cells, classes, learns=True)
+    with torch.device("meta"):
+        decoder = Decoder(dim, classes) if decoded else None
 
     def run() -> Tensor:
-        masks = gumbel_masks(rectified_logits(z, texts, head, m_p, "subtract").flatten(1, 2))
+        logits = rectified_logits(z, texts, head, m_p, "subtract")
+        if decoder is not None:
+            logits = decoder(z, logits)
+        masks = gumbel_masks(logits.flatten(1, 2))
         pooled = masked_pool(masks, z.flatten(1, 2))
         return contrastive_loss(pooled, texts, meta.tensor(1, classes) > 0)
 

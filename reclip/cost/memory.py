@@ -163,6 +163,15 @@ def _student(backbone: str, arguments: str, dim: int, height: int, width: int) -
 
 
 @cache
+def _decoded(model: str, classes: int, settings: RectifySettings, grid: tuple[int, int]) -> int:
+    """Return the peak of the logits of a window by ReCLIP++, which reads its features again."""
+    trained = meta.rectifier(model, classes, settings)
+    z = meta.tensor(1, *grid, trained.w_query.shape[1])
+    with torch.no_grad():
+        return z.nbytes + peak(lambda: trained(z))
+
+
+@cache
 def _class_map(
     classes: int, side: int, size: tuple[int, int], read: tuple[int, int], image: ImageSettings
 ) -> int:
@@ -379,7 +388,11 @@ def _predict(facts: Facts, run: str, split: str) -> int:
     read = whole_size(*size, image)
     upsampling = _class_map(classes, side, size, read, image)
     if not by_student:
-        return facts.rectifier(run).size + upsampling
+        logits = 0
+        if method == "rectify" and facts.experiment.rectify(run).model == "reclip++":
+            grid = _grid(windows(read, image)[0][2:], side)
+            logits = _decoded(facts.model, classes, facts.experiment.rectify(run), grid)
+        return facts.rectifier(run).size + max(logits, upsampling)
     settings = facts.experiment.distill(facts.plan.params.runs[run].student or run)
     padded = (side * length for length in _grid(windows(read, image)[0][2:], side))
     net = (settings.backbone, json.dumps(settings.backbone_args), facts.dim)

@@ -16,6 +16,7 @@ from reclip.clip.load import Clip
 from reclip.config.models import ClipSettings, DistillSettings, RectifySettings
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead
 from reclip.rectify.model import PositionalNet, Rectifier
+from reclip.rectify.plus import Decoder, PositionalTexts
 
 WORD = "cat"  # one token of CLIP's vocabulary
 
@@ -56,13 +57,16 @@ def class_names(model: str, classes: int, slots: int) -> list[list[str]]:
 def rectifier(model: str, classes: int, settings: RectifySettings | None) -> Rectifier:
     """Return a rectifier; without settings it is the unrectified CLIP."""
     own = clip(model)
-    texts, net = tensor(classes, own.embed_dim), None
-    if settings and settings.positional:
-        channels = classes if settings.positional_channels == "class" else 1
-        width = own.positional_embedding.shape[1]
-        net = PositionalNet(width, channels, settings.positional_hidden).to("meta").eval()
+    texts, net, decoder = tensor(classes, own.embed_dim), None, None
+    width = own.positional_embedding.shape[1]
+    with torch.device("meta"):
+        if settings and settings.model == "reclip++":
+            net, decoder = PositionalTexts(width, own.embed_dim), Decoder(own.embed_dim, classes)
+        elif settings and settings.positional:
+            channels = classes if settings.positional_channels == "class" else 1
+            net = PositionalNet(width, channels, settings.positional_hidden)
     reference = texts if settings and settings.reference else None
-    return Rectifier(texts, reference, net, own.positional_embedding, own.grid)
+    return Rectifier(texts, reference, net, own.positional_embedding, own.grid, decoder=decoder)
 
 
 def deeplab(backbone: str, arguments: str, dim: int) -> DeepLabV2:

@@ -223,7 +223,10 @@ def rectify(facts: Facts, run: str) -> Work:
         text = flops.reference(facts.model, classes, facts.slots[dataset], **encoder)
         step += text.train
         kept += text.forward
-    image = flops.rectify_image(facts.dim, classes, patches, bool(encoders))
+    decoded = settings.model == "reclip++"
+    # ReCLIP++'s Reference meets the positions alone.
+    head_learns = settings.learn_query if decoded else bool(encoders)
+    image = flops.rectify_image(facts.dim, classes, patches, head_learns, decoded)
     kept += _health(facts, run)
     return _training(facts, run, settings, step, image + Work(read=patches * facts.token), kept)
 
@@ -231,8 +234,10 @@ def rectify(facts: Facts, run: str) -> Work:
 def _health(facts: Facts, run: str) -> Work:
     """Return the work of judging one seed, on a sample of the training photos."""
     dataset = facts.dataset(run)
+    model, classes, settings = facts.model, facts.classes(run), facts.experiment.rectify(run)
     # Rectified logits, the Query's, and the positional ones a second time.
-    cell = 2 * facts.rectifier(run).forward + Work(read=facts.token)
+    cell = facts.rectifier(run).forward + flops.rectifier(model, classes, None).forward
+    cell += flops.positional(model, classes, settings) + Work(read=facts.token)
 
     def one(photo: Photos) -> Work:
         return sum(cells(window, facts.patch) for window in photo.windows) * cell

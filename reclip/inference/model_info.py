@@ -33,7 +33,8 @@ class ModelInfo(Settings):
         image: how a photo is read: its size, and whether whole or in windows.
         norm, mean, std: the model gets (RGB - mean) / std, with RGB from 0 to 255.
         stride: side of a cell of a student's logits in pixels; None for a rectified CLIP.
-        logit_scale: factor on the logits before a softmax, as in training.
+        logit_scale: factor on the logits before a softmax, as in training; of ReCLIP++ the
+            official code's at inference.
         denoising: prompt denoising of a rectified CLIP.
         sources: what the model was made from, and its licences, a sentence each.
         run, experiment, seed: of the training.

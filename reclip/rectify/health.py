@@ -34,6 +34,7 @@ import torch
 from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import RectifySettings
 from reclip.rectify.model import Rectifier
+from reclip.training.advice import lower_rate
 
 START_STEPS = 8
 """Steps at the start: a training that diverges does so within the first ten."""
@@ -192,17 +193,14 @@ def notes(job_name: str, found: Health, settings: RectifySettings) -> dict[str, 
 def _advice(settings: RectifySettings, bad: Health) -> tuple[str, str]:
     """Return how the training ended, and which setting to change.
 
-    On `mini`, batch 1 at lr 0.01 and batch 16 at lr 0.16 diverge; batch 1 at lr 0.0005 does not.
-    With positional_init 1, positional logits are 3.4 times the Query's after 12 epochs and 1.2
-    times after 48.
+    On `mini` with positional_init 1, positional logits are 3.4 times the Query's after 12 epochs
+    and 1.2 times after 48.
     """
     large = settings.positional_init  # batch normalisation: the first positional logits' spread
-    if len(bad.signs) == 1 and bad.dwarfed and bad.positional_spread < 2 * large:
+    began_large = settings.model == "reclip" and bad.positional_spread < 2 * large
+    if len(bad.signs) == 1 and bad.dwarfed and began_large:
         return "has not converged", (
             f"Positional logits began large: raise rectify.epochs ({settings.epochs}), or lower "
             f"rectify.positional_init ({large:g}), e.g. to {large / 20:.1g}."
         )
-    said = f"Lower rectify.lr ({settings.lr:g}), e.g. to {settings.lr / 20:.1g}"
-    usual = RectifySettings.model_fields["batch"].default
-    more = f", or raise rectify.batch ({settings.batch}) to {usual}" * (settings.batch < usual)
-    return "diverged", f"{said}{more}."
+    return "diverged", f"{lower_rate('rectify', settings)}."

@@ -13,6 +13,7 @@ from reclip.clip.text import ReferenceEncoder
 from reclip.config.models import RectifySettings
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.rectify.model import BiasModel, PositionalNet
+from reclip.rectify.plus import Decoder, PositionalTexts
 from reclip.training.share import Share
 
 
@@ -20,14 +21,18 @@ def build_model(
     clip: Clip, classes: list[list[str]], w_query: torch.Tensor, settings: RectifySettings
 ) -> BiasModel:
     """Return the bias model that the settings describe, for Query embeddings (C, D)."""
-    reference = query = positional = None
+    reference = query = positional = decoder = None
     if settings.reference:
         reference = ReferenceEncoder(clip, classes, settings.prompt_length, settings.class_slots)
     if settings.learn_query:
         query = ReferenceEncoder(clip, classes, words=settings.query_words)
-    if settings.positional:
+    width = clip.positional_embedding.shape[1]
+    if settings.model == "reclip++":
+        positional = PositionalTexts(width, clip.embed_dim)
+        decoder = Decoder(clip.embed_dim, len(classes))
+    elif settings.positional:
         positional = PositionalNet(
-            clip.positional_embedding.shape[1],
+            width,
             len(classes) if settings.positional_channels == "class" else 1,
             settings.positional_hidden,
             settings.positional_final_relu,
@@ -40,6 +45,7 @@ def build_model(
         reference=reference,
         query=query,
         positional=positional,
+        decoder=decoder,
         reference_norm=settings.normalise_reference,
         combine=settings.combine,
     )

@@ -1,7 +1,8 @@
 """The bias model of rectification (Secs. 3.2 to 3.4), and its trained form that needs no CLIP.
 
 `BiasModel` is trained and runs CLIP's text tower. `Rectifier` holds the trained result: a few
-small tensors that give logits without CLIP.
+small tensors that give logits without CLIP. Both are ReCLIP, or ReCLIP++ with the parts of
+`reclip.rectify.plus`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from torch.nn import functional as F
 
 from reclip.clip.dense import interpolate_positional
 from reclip.common.errors import ReclipError
+from reclip.rectify.plus import Decoder, PositionalTexts
 from reclip.weights.finite import not_finite
 
 if TYPE_CHECKING:
     from reclip.clip.text import ReferenceEncoder
 
 Combine = Literal["subtract", "add"]
-FORMAT = "reclip-rectifier-1"
+FORMAT, PLUS_FORMAT = "reclip-rectifier-1", "reclip-rectifier-plus-1"
 
 
 class PositionalNet(nn.Sequential):
@@ -80,23 +82,40 @@ def rectified_logits(
 
 
 class _Logits(nn.Module):
-    """Query logits and their bias, for a subclass that has the parts and returns the heads."""
+    """Query logits and their bias, for a subclass that has the parts and returns the heads.
+
+    The parts are `positional` and `decoder`. Either is None if it is absent; ReCLIP has no decoder.
+    """
 
     def positional_logits(self, grid: Sequence[int]) -> Tensor | None:
         """Return M_p (h, w, C or 1) on a grid (h, w); None without a positional net.
 
-        The net sees one image. So in training mode its batch statistics are over the grid's cells.
+        Of ReCLIP++ it is the bias B. The net sees one image. So in training mode its batch
+        statistics are over the grid's cells.
         """
         if self.positional is None:
             return None
+        found = self._at_places(grid)
+        return found if self.decoder is None else found @ self.heads()[1].T
+
+    def _at_places(self, grid: Sequence[int]) -> Tensor:
+        """Return what the positional net gives at each place of a grid, (h, w, channels)."""
         h, w = grid
         pe = interpolate_positional(self.positional_embedding, self.native_grid, (h, w))
         return self.positional(pe.T.reshape(1, -1, h, w))[0].permute(1, 2, 0)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return rectified logits M (B, h, w, C) of unit-length features z (B, h, w, D)."""
-        heads = self.heads()
-        return rectified_logits(z, *heads, self.positional_logits(z.shape[1:3]), self.combine)
+        """Return rectified logits (B, h, w, C) of unit-length features z (B, h, w, D).
+
+        They are M, or D of ReCLIP++. The latter are no cosines: a batch norm sets their spread.
+        """
+        w_query, w_reference = self.heads()
+        grid = z.shape[1:3]
+        if self.decoder is None:
+            m_p = self.positional_logits(grid)
+            return rectified_logits(z, w_query, w_reference, m_p, self.combine)
+        bias = self._at_places(grid) @ w_reference.T
+        return self.decoder(z, rectified_logits(z, w_query, None, bias, self.combine))
 
 
 class BiasModel(_Logits):
@@ -106,6 +125,7 @@ class BiasModel(_Logits):
         w_query: fixed Query embeddings (C, D).
         positional_embedding, native_grid: CLIP's, (1 + h0*w0, width) and (h0, w0).
         reference, positional: the learnable parts; None removes a part (Table 4).
+        decoder: makes a ReCLIP++ of the model, with PositionalTexts and a Reference.
         query: encoder of a learnable, L2-normalised Query that replaces w_query (Table 3).
         reference_norm: "frobenius" divides W_r by its matrix norm (official code; rows are then
             about C^-1/2 long), "row" gives rows of unit length, "none" changes nothing.
@@ -122,12 +142,14 @@ class BiasModel(_Logits):
         *,
         reference: ReferenceEncoder | None = None,
         query: ReferenceEncoder | None = None,
-        positional: PositionalNet | None = None,
+        positional: PositionalNet | PositionalTexts | None = None,
+        decoder: Decoder | None = None,
         reference_norm: Literal["frobenius", "row", "none"] = "frobenius",
         combine: Combine = "subtract",
     ) -> None:
         super().__init__()
-        channels = 1 if positional is None else positional.settings["channels"]
+        of_classes = isinstance(positional, PositionalNet)
+        channels = positional.settings["channels"] if of_classes else 1
         if channels not in (1, len(w_query)):
             raise ReclipError(
                 f"The positional net has {channels} channels; give it one for each of the "
@@ -139,6 +161,7 @@ class BiasModel(_Logits):
         self.reference = reference
         self.query = query
         self.positional = positional
+        self.decoder = decoder
         self.reference_norm = reference_norm
         self.combine: Combine = combine
 
@@ -158,7 +181,7 @@ class BiasModel(_Logits):
     def freeze(self) -> Rectifier:
         """Return a copy of the trained parts that needs neither CLIP nor gradients."""
         pe, grid = self.positional_embedding, self.native_grid
-        return Rectifier(*self.heads(), self.positional, pe, grid, self.combine)
+        return Rectifier(*self.heads(), self.positional, pe, grid, self.combine, self.decoder)
 
 
 class Rectifier(_Logits):
@@ -166,18 +189,19 @@ class Rectifier(_Logits):
 
     w_query, w_reference: (C, D), the latter normalised. positional: the positional net. Its input
     is CLIP's `positional_embedding` (1 + h0*w0, width) on the `native_grid` (h0, w0). A Query alone
-    is a rectifier too. A rectifier stays in eval mode, so batch normalisation uses the running
-    statistics of training.
+    is a rectifier too. With a `decoder` it is of ReCLIP++. A rectifier stays in eval mode, so batch
+    normalisation uses the running statistics of training.
     """
 
     def __init__(
         self,
         w_query: Tensor,
         w_reference: Tensor | None = None,
-        positional: PositionalNet | None = None,
+        positional: PositionalNet | PositionalTexts | None = None,
         positional_embedding: Tensor | None = None,
         native_grid: tuple[int, int] = (0, 0),
         combine: Combine = "subtract",
+        decoder: Decoder | None = None,
     ) -> None:
         super().__init__()
         pe = None if positional is None else positional_embedding
@@ -185,6 +209,7 @@ class Rectifier(_Logits):
         for name, tensor in tensors.items():
             self.register_buffer(name, None if tensor is None else tensor.detach().clone())
         self.positional = copy.deepcopy(positional)
+        self.decoder = copy.deepcopy(decoder)
         self.native_grid = tuple(native_grid)
         self.combine: Combine = combine
         self.eval().requires_grad_(False)
@@ -206,6 +231,8 @@ class Rectifier(_Logits):
             "combine": self.combine,
             "positional": None if self.positional is None else self.positional.settings,
         }
+        if self.decoder is not None:
+            settings |= {"format": PLUS_FORMAT, "decoder": self.decoder.settings}
         tensors = {name: t.cpu().contiguous() for name, t in self.state_dict().items()}
         # One metadata key: safetensors writes several in no fixed order.
         save_file(tensors, path, metadata={"reclip": json.dumps(settings, sort_keys=True)})
@@ -229,18 +256,20 @@ class Rectifier(_Logits):
             ) from error
         except SafetensorError as error:
             raise ReclipError(f"{path} is damaged ({error}); {again}") from error
-        if settings.get("format") != FORMAT:
+        if settings.get("format") not in (FORMAT, PLUS_FORMAT):
             raise ReclipError(f"{path} is no rectifier of this version; {again}")
         if trouble := not_finite(tensors):
             raise ReclipError(f"{path} holds {trouble}; {again}")
-        net = settings["positional"]
+        net, decoder = settings["positional"], settings.get("decoder")
+        kind = PositionalNet if decoder is None else PositionalTexts
         rectifier = cls(
             tensors["w_query"],
             tensors.get("w_reference"),
-            None if net is None else PositionalNet(**net),
+            None if net is None else kind(**net),
             tensors.get("positional_embedding"),
             settings["native_grid"],
             settings["combine"],
+            None if decoder is None else Decoder(**decoder),
         )
         rectifier.load_state_dict(tensors)
         return rectifier.to(device)

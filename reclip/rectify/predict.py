@@ -15,6 +15,11 @@ from reclip.data.resize_maps import resize
 from reclip.rectify.model import Rectifier
 
 VALUES_AT_ONCE = 2**25  # ours: all logits of a photo of 40 megapixels would fill the memory
+CERTAIN = 2.0**-25
+"""What a threshold of 1 leaves to the other classes: up to here float32 rounds to 1.
+
+The published threshold of ReCLIP++ on VOC is 1, and works by that rounding alone.
+"""
 REMOVED = -100.0  # official: logit of a removed class, far below any cosine
 
 
@@ -71,14 +76,26 @@ def class_map(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
 def denoise(pieces: Sequence[Piece], settings: DenoisingSettings) -> list[Piece]:
     """Return pieces without the classes that are unlikely in every cell (see DenoisingSettings).
 
-    If no class is left, every pixel gets class 0, as in the official code.
+    If no class is left, every pixel gets class 0, as in the official code. The decision does not
+    depend on the precision of the softmax: see `CERTAIN`.
     """
     if not settings.prompt_denoising:
         return list(pieces)
-    scaled = [(settings.denoising_scale * p.logits).softmax(0).flatten(1) for p in pieces]
-    confidence = torch.cat(scaled, dim=1).amax(1)
-    out = confidence < settings.denoising_threshold
+    doubts = [_doubt(settings.denoising_scale * p.logits.double()).flatten(1) for p in pieces]
+    out = torch.cat(doubts, dim=1).amin(1) > max(1 - settings.denoising_threshold, CERTAIN)
     return [Piece(p.window, p.logits.masked_fill(out[:, None, None], REMOVED)) for p in pieces]
+
+
+def _doubt(scaled: torch.Tensor) -> torch.Tensor:
+    """Return 1 - softmax over the classes of float64 logits (C, ...), to its last digits.
+
+    Of a class above one half it is what the other classes have: 1 - p would cancel.
+    """
+    top = scaled.argmax(0, keepdim=True)
+    likely = (scaled - scaled.amax(0)).exp()
+    others = likely.scatter(0, top, 0.0).sum(0, keepdim=True)
+    whole = others + likely.gather(0, top)
+    return (1 - likely / whole).scatter(0, top, others / whole)
 
 
 def predict_from_features(

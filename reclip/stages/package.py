@@ -22,6 +22,9 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.weights.releases import clip_release
 
+DECODED_SCALE = 10.0
+"""Of ReCLIP++'s logits before a softmax at inference (official code). They are no cosines."""
+
 
 def main(job: Job) -> None:
     """Write model.safetensors, model.json and README.md. Needs no torch."""
@@ -50,7 +53,7 @@ def describe(job: Job, data: DataSet, weights: Path) -> ModelInfo:
         with safe_open(weights, framework="numpy") as file:  # the scale of the training
             scale = json.loads(file.metadata()["reclip_student"])["head"]["logit_scale"]
     else:
-        scale = 1 / trained.tau
+        scale = DECODED_SCALE if trained.model == "reclip++" else 1 / trained.tau
         clip_weights = ClipWeights(settings=clip, sha256=clip_sha256(settings))
     mean, std = MEAN_STD[clip.norm]
     flat = palette(data.num_classes)

@@ -46,6 +46,7 @@ def main(job: Job) -> None:
             losses=lambda batch, share: losses(model, batch, share, settings),
             save=lambda path: model.freeze().save(path),
             noise=noise,
+            norms_images=model.decoder is not None,  # the positional net sees no image
         )
 
     def notes() -> dict[str, Any]:

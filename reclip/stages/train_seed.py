@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from reclip.config.models import OptimiserSettings
 from reclip.pipeline.artifacts import CURVE_FILE, HELD_OUT_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 from reclip.training import processes
+from reclip.training.advice import lower_rate
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.held_out import convergence
+from reclip.training.held_out import Convergence, convergence
 from reclip.training.loop import train
 from reclip.training.task import Task
 
@@ -63,18 +65,30 @@ def train_seed(
 
 
 def _with_convergence(notes: dict[str, Any], job: Job, held_out: Path) -> dict[str, Any]:
-    """Return `notes` with what the held-out loss says; a warning is logged if it still falls."""
+    """Return `notes` with what the held-out loss says.
+
+    A warning is logged if it still falls, or did not fall.
+    """
     losses = np.genfromtxt(held_out, delimiter=",", names=True)["loss"]
     found = convergence(losses)
     if found is None:
         return notes
     notes = notes | {"convergence": asdict(found) | {"done": found.done}}
     if not found.done:
-        said = (
-            f"{job.name} has not converged: in the last fifth of its epochs the loss on held-out "
-            f"photos fell by another {found.left:.0%} of its whole fall. Raise "
-            f"{job.stage}.epochs ({job.settings[job.stage].epochs})."
-        )
+        said = f"{job.name} {_not_done(found, job.stage, job.settings[job.stage])}"
         log.warning("%s", said)
         notes["warnings"] = [*notes.get("warnings", ()), said]
     return notes
+
+
+def _not_done(found: Convergence, stage: str, settings: OptimiserSettings) -> str:
+    """Return what is wrong with a training that is not done, and which setting to change."""
+    if found.left is None:
+        return (
+            f"has not learned: the loss on held-out photos did not fall ({found.start:.4g} → "
+            f"{found.end:.4g}). {lower_rate(stage, settings)}."
+        )
+    return (
+        f"has not converged: in the last fifth of its epochs the loss on held-out photos fell by "
+        f"another {found.left:.0%} of its whole fall. Raise {stage}.epochs ({settings.epochs})."
+    )

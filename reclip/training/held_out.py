@@ -66,22 +66,23 @@ class Convergence:
 
     Attributes:
         start, end: the loss before the first step, and the mean over the last epochs.
-        left: fall from the epochs before these to these, as a share of the whole fall.
+        left: fall from the epochs before these to these, as a share of the whole fall; None if the
+            loss did not fall at all.
     """
 
     start: float
     end: float
-    left: float
+    left: float | None
 
     @property
     def done(self) -> bool:
-        return self.left < STILL_FALLING
+        return self.left is not None and self.left < STILL_FALLING
 
 
 def convergence(losses: np.ndarray) -> Convergence | None:
     """Judge held-out losses (E + 1,): before the training and after each epoch.
 
-    None if there are too few epochs to tell, or if the loss did not fall at all.
+    None if there are too few epochs to tell.
     """
     epochs = len(losses) - 1
     last = round(LAST * epochs)
@@ -89,6 +90,5 @@ def convergence(losses: np.ndarray) -> Convergence | None:
         return None
     end, before = losses[-last:].mean(), losses[-2 * last : -last].mean()
     fall = losses[0] - end
-    if fall <= 0:
-        return None
-    return Convergence(float(losses[0]), float(end), float((before - end) / fall))
+    left = float((before - end) / fall) if fall > 0 else None
+    return Convergence(float(losses[0]), float(end), left)

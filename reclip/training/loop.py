@@ -56,11 +56,14 @@ def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: flo
 def learning_rate(settings: OptimiserSettings, step: int, epoch: int, steps: int) -> float:
     """Return the rate of a step, by `settings.schedule`.
 
-    steps: of the training.
+    steps: of the training, all epochs together. The rate falls towards the end of the horizon,
+    which may lie behind them.
     """
+    horizon = settings.horizon or settings.epochs
     if settings.schedule == "drop":
-        return settings.lr * (DROP if epoch >= DROP_AT * settings.epochs else 1)
-    at, of = (epoch, settings.epochs) if settings.schedule == "epoch" else (step, steps)
+        return settings.lr * (DROP if epoch >= DROP_AT * horizon else 1)
+    an_epoch = steps // settings.epochs
+    at, of = (epoch, horizon) if settings.schedule == "epoch" else (step, an_epoch * horizon)
     return poly_lr(at, of, settings.lr, settings.power, settings.min_lr)
 
 

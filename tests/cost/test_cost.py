@@ -248,6 +248,11 @@ def test_flops_equal_those_of_the_stages(finished: Finished) -> None:
         {"hypotheses": {"image": "windows", "window": 24, "stride": 12}},
         {"rectify": {"learn_query": True, "positional_channels": "one"}, "clip": {"mlp": False}},
         {"rectify": {"reference": False}, "distill": {"head": "query"}},
+        {"rectify": {"model": "reclip++"}, "distill": {"head": "query"}},
+        {
+            "rectify": {"model": "reclip++", "learn_query": True},
+            "distill": {"head": "classifier"},
+        },
     ],
 )
 def test_flops_of_other_settings(changes, tmp_path, monkeypatch, tiny_params) -> None:

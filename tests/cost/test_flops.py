@@ -261,17 +261,44 @@ def test_rectifier(tiny: str, channels: str) -> None:
     assert found.size == 4 * numbers + 3 * 8  # and each normalisation's counter
 
 
+def test_a_rectifier_of_reclip_plus_plus(tiny: str) -> None:
+    classes, width = 3, IMAGE[0]
+    places, bias = linear(1, width, DIM), linear(1, DIM, classes)
+    decoder = linear(1, 25 * (DIM + classes), classes)
+    found = flops.rectifier(tiny, classes, RectifySettings(model="reclip++"))
+    assert found.forward == Work(matmul=bias + linear(1, DIM, classes), conv=places + decoder)
+    # The positional embedding has no gradient; both factors of the bias have one.
+    assert found.train == Work(matmul=3 * bias, conv=2 * places)
+    numbers = 2 * classes * DIM + 17 * width  # both texts, positional embedding
+    numbers += (width + 1) * DIM + (25 * (DIM + classes) + 1) * classes + 4 * classes
+    assert found.size == 4 * numbers + 8  # and the normalisation's counter
+
+
+@pytest.mark.parametrize(("classes", "learned"), [(20, 266_020), (59, 842_284), (150, 2_482_650)])
+def test_reclip_plus_plus_has_its_published_numbers_of_weights(classes: int, learned: int) -> None:
+    model = meta.rectifier(VIT, classes, RectifySettings(model="reclip++"))
+    assert sum(p.numel() for p in model.positional.parameters()) == 393_728
+    assert sum(p.numel() for p in model.decoder.conv.parameters()) == learned
+    assert sum(p.numel() for p in model.decoder.norm.parameters()) == 2 * classes
+
+
 def test_a_query_is_one_product(tiny: str) -> None:
     found = flops.rectifier(tiny, 3, None)
     assert found == (Work(matmul=linear(1, DIM, 3)), Work(), 4 * 3 * DIM)
 
 
+@pytest.mark.parametrize("decoded", [True, False])
 @pytest.mark.parametrize("head_learns", [True, False])
-def test_an_image_of_rectification(head_learns: bool) -> None:
-    """Logits; masked pooling, whose masks have a gradient; comparison with the texts (Eq. 5)."""
+def test_an_image_of_rectification(head_learns: bool, decoded: bool) -> None:
+    """Logits; masked pooling, whose masks have a gradient; comparison with the texts (Eq. 5).
+
+    The decoder's products are of forward, its weights and its input.
+    """
     product, compare = linear(20, DIM, 3), linear(3, DIM, 3)
     expected = (2 if head_learns else 1) * product + 2 * product + 2 * compare
-    assert flops.rectify_image(DIM, 3, 20, head_learns) == Work(matmul=expected)
+    conv = 3 * linear(20, 25 * (DIM + 3), 3) * decoded
+    found = flops.rectify_image(DIM, 3, 20, head_learns, decoded)
+    assert found == Work(matmul=expected, conv=conv)
 
 
 @pytest.mark.parametrize(

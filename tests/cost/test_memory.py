@@ -129,9 +129,10 @@ def test_a_step_of_distillation_takes_as_much_as_the_real_one(tiny_params) -> No
     assert predicted == pytest.approx(peak(step), rel=0.15)
 
 
-def test_a_step_of_rectification_is_that_of_all_layers() -> None:
+@pytest.mark.parametrize("model", ["reclip", "reclip++"])
+def test_a_step_of_rectification_is_that_of_all_layers(model: str) -> None:
     """It is computed from the first two layers of the text tower."""
-    settings = RectifySettings(batch=4, prompt_length=20)
+    settings = RectifySettings(model=model, batch=4, prompt_length=20)
     predicted, learned = memory._rectify("ViT-B-16", 5, 3, 6, settings)
     clip = meta.clip("ViT-B-16")
     names = meta.class_names("ViT-B-16", 5, 3)
@@ -141,3 +142,27 @@ def test_a_step_of_rectification_is_that_of_all_layers() -> None:
     whole = peak(lambda: memory._rectify_step(learner, settings, 5, 6))
     assert predicted == pytest.approx(whole, rel=0.02)
     assert learned == sum(4 * p.numel() for p in learner.parameters() if p.requires_grad)
+
+
+def test_the_prediction_of_a_large_photo_holds_what_the_decoder_reads(need) -> None:
+    plus = {"rectify": {"model": "reclip++"}, "distill": {"head": "query"}}
+    reclip, more = (need("evaluate", changes, "ref-pe") for changes in ({}, plus))
+    assert reclip.computing < more.computing
+    settings = RectifySettings(model="reclip++")
+    held = memory._decoded("ViT-B-16", 20, settings, (100, 150))
+    values = 100 * 150 * (512 + 512 + 20)  # Z, and [Z; M] beside it; before it, P and its input
+    assert 4 * values < held < 2 * 4 * values
+
+
+def test_a_decoder_holds_features_and_gradients_of_every_image() -> None:
+    """Batch 1 to 9 adds 8 images: each with [Z; M] and its gradient at least."""
+    more = []
+    for model in ("reclip", "reclip++"):
+        settings = RectifySettings(model=model, prompt_length=4)
+        peaks = [
+            memory._rectify("ViT-B-16", 5, 3, 40, settings.model_copy(update={"batch": batch}))[0]
+            for batch in (1, 9)
+        ]
+        more.append(peaks[1] - peaks[0])
+    held = 8 * 40**2 * (512 + 5) * 4
+    assert 2 * held < more[1] - more[0] < 4 * held

@@ -151,6 +151,64 @@ def test_denoising_looks_at_all_windows_of_an_image() -> None:
     assert kept[0].logits[0] == -100 and kept[0].logits[1] == unsure[1]
 
 
+def kept(logits: torch.Tensor, threshold: float, scale: float = 1.0) -> list[bool]:
+    """Whether each class of logits (C, cells) stays."""
+    settings = DenoisingSettings(
+        prompt_denoising=True, denoising_threshold=threshold, denoising_scale=scale
+    )
+    (piece,) = denoise(one(logits[:, None], (8, 8)), settings)
+    return (piece.logits != -100).any(-1).flatten().tolist()
+
+
+def old_rule(logits: torch.Tensor, threshold: float, scale: float) -> list[bool]:
+    """By the softmax in the precision of the logits (official code)."""
+    return ((scale * logits).softmax(0).amax(1) >= threshold).tolist()
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.85, 0.95, 1.0])
+def test_denoising_does_not_depend_on_the_precision(threshold: float) -> None:
+    """Near the border, where a softmax in half precision decides by its rounding."""
+    border = np.log(1 / max(1 - threshold, 2.0**-25) - 1)  # of a logit over one other class' 0
+    decisions = []
+    for step in range(-20, 21):
+        logits = torch.tensor([[border * (1 + step * 2.0**-9)], [0.0]]).half()
+        wanted = float(logits[0, 0]) >= border
+        for dtype in (torch.float16, torch.float32, torch.float64):
+            assert kept(logits.to(dtype), threshold)[0] == wanted
+        decisions.append(wanted)
+    assert set(decisions) == {True, False}
+
+
+def test_a_threshold_of_one_is_where_float32_rounds_to_one() -> None:
+    border = 25 * np.log(2.0)
+    for step in range(-50, 51):
+        if step == 0:
+            continue
+        logits = torch.tensor([[border * (1 + step * 1e-4)], [0.0]], dtype=torch.float64)
+        stays = bool(logits.softmax(0).amax().float() == 1)
+        assert kept(logits, 1.0)[0] == stays == (step > 0)
+    # Half precision rounds to 1 far earlier: the old rule kept a class that has a doubt of 2^-12.
+    early = torch.tensor([[12 * np.log(2.0)], [0.0]]).half()
+    assert old_rule(early, 1.0, 1.0)[0] and not kept(early, 1.0)[0]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.6, 0.85, 0.95])
+@pytest.mark.parametrize("scale", [10.0, 100.0])
+def test_denoising_is_the_old_rule_away_from_the_border(threshold: float, scale: float) -> None:
+    found = []
+    for seed in range(50):
+        logits = 3 / scale * noise(9, 12, seed=seed)
+        found += zip(
+            kept(logits, threshold, scale), old_rule(logits, threshold, scale), strict=True
+        )
+    assert all(new == old for new, old in found)
+    assert {new for new, _ in found} == {True, False}
+
+
+def test_two_equal_classes_both_stay_at_one_half() -> None:
+    assert kept(torch.tensor([[0.3], [0.3]]), 0.5) == [True, True]
+
+
 def test_metrics_say_how_photos_were_read() -> None:
     assert protocol(ImageSettings()) == "whole, own size"
     assert protocol(ImageSettings(short_side=512)) == "whole, short side 512"

@@ -101,3 +101,17 @@ def prediction(id: str, mask: np.ndarray, classes: int = 20) -> np.ndarray:
     noise = rng.integers(0, classes, size=mask.shape, dtype=np.int64)
     kept = rng.random(mask.shape) < 0.6
     return np.where(kept & (mask >= 1) & (mask <= classes), mask.astype(np.int64) - 1, noise)
+
+
+def plus_parts(classes: int = 20) -> dict[str, np.ndarray]:
+    """Return weights of ReCLIP++ by their names in a BiasModel, but for the Reference's prompt."""
+    out = {}
+    for name, official, shape in (
+        ("positional", "pe_proj", (EMBED_DIM, VISION_WIDTH, 1, 1)),
+        ("decoder.conv", "decoder_conv2", (classes, EMBED_DIM + classes, 5, 5)),
+    ):
+        gain = math.sqrt(2.0 / math.prod(shape[1:]))
+        out[f"{name}.weight"] = tensor(f"{official}.weight", shape, gain)
+        out[f"{name}.bias"] = tensor(f"{official}.bias", shape[:1], 0.02)
+    norm = _norm("decoder_norm2", classes)
+    return out | {key.replace("_norm2", ".norm"): value for key, value in norm.items()}

@@ -15,6 +15,7 @@ from reclip.config.models import ComputeSettings, RectifySettings
 from reclip.pipeline.artifacts import CURVE_FILE, HELD_OUT_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.stages.train_seed import train_seed
+from reclip.training import loop
 from reclip.training.held_out import convergence, measure, split_off
 from reclip.training.share import Share
 from reclip.training.task import Task
@@ -145,9 +146,15 @@ def test_a_loss_that_still_falls_is_told_from_one_that_has_settled() -> None:
     assert straight.left == pytest.approx(0.4 / 1.85)
 
 
-def test_a_short_or_rising_training_is_not_judged() -> None:
+def test_a_short_training_is_not_judged() -> None:
     assert convergence(np.array([3.0, 2.0, 1.0])) is None
-    assert convergence(1.0 + 0.1 * np.arange(21)) is None
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_a_loss_that_did_not_fall_is_not_done(slope: float) -> None:
+    found = convergence(1.0 + slope * np.arange(21))
+    assert found.left is None and not found.done
+    assert found.end == pytest.approx(1.0 + slope * 18.5)
 
 
 def test_the_receipt_says_that_a_training_has_not_converged(tmp_path: Path, caplog) -> None:
@@ -159,3 +166,29 @@ def test_the_receipt_says_that_a_training_has_not_converged(tmp_path: Path, capl
     assert said.startswith("rectify run seed 0 has not converged")
     assert "Raise rectify.epochs (12)" in said
     assert said in caplog.text
+
+
+def test_the_receipt_says_that_a_training_ended_above_its_start(
+    tmp_path: Path, monkeypatch, caplog
+) -> None:
+    rising = iter(np.linspace(1.0, 2.2, 13))
+    monkeypatch.setattr(loop, "measure", lambda *_: {"first": float(next(rising))})
+    job, _ = run(tmp_path, settings=SETTINGS.model_copy(update={"lr": 4e-3}))
+    receipt = json.loads(job.receipt.read_text())
+    assert receipt["convergence"] == {
+        "start": 1.0, "end": pytest.approx(2.15), "left": None, "done": False
+    }  # fmt: skip
+    (said,) = receipt["warnings"]
+    assert said == (
+        "rectify run seed 0 has not learned: the loss on held-out photos did not fall "
+        "(1 → 2.15). Lower rectify.lr (0.004), e.g. to 0.0002, or raise rectify.batch (4) to 16."
+    )
+    assert said in caplog.text
+
+
+def test_the_receipt_of_a_healthy_training_has_no_warning(tmp_path: Path) -> None:
+    job, _ = run(tmp_path, settings=SETTINGS.model_copy(update={"epochs": 40}))
+    receipt = json.loads(job.receipt.read_text())
+    assert set(receipt["convergence"]) == {"start", "end", "left", "done"}
+    assert receipt["convergence"]["done"] and 0 <= receipt["convergence"]["left"] < 0.1
+    assert "warnings" not in receipt

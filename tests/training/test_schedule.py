@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reclip.common.errors import ReclipError
+from reclip.config.load import validate
 from reclip.config.models import ProbeSettings, RectifySettings
 from reclip.training.loop import batches, learning_rate
 
@@ -37,6 +39,36 @@ def test_the_drop_of_maskcontrast() -> None:
     given = ProbeSettings(epochs=60, lr=0.1, schedule="drop")
     found = [learning_rate(given, 0, epoch, 1) for epoch in range(60)]
     assert found[:25] == [0.1] * 25 and found[25:] == pytest.approx([0.01] * 35)
+
+
+@pytest.mark.parametrize("schedule", ["step", "epoch"])
+def test_a_training_that_stops_before_its_horizon_is_the_start_of_a_longer_one(schedule) -> None:
+    """ReCLIP++ stops at 51 of 200 epochs."""
+    longer = RectifySettings(epochs=200, lr=0.01, schedule=schedule)
+    short = longer.model_copy(update={"epochs": 51, "horizon": 200})
+    an_epoch = 7
+    for step in range(51 * an_epoch):
+        epoch = step // an_epoch
+        found = learning_rate(short, step, epoch, 51 * an_epoch)
+        assert found == learning_rate(longer, step, epoch, 200 * an_epoch)
+    assert found == pytest.approx(0.01 * 0.75**0.9, rel=0.02)
+
+
+@pytest.mark.parametrize("schedule", ["step", "epoch", "drop"])
+def test_a_horizon_of_all_epochs_changes_nothing(schedule) -> None:
+    assert rates(schedule=schedule, horizon=EPOCHS) == rates(schedule=schedule)
+
+
+def test_a_drop_comes_in_the_horizon_too() -> None:
+    given = ProbeSettings(epochs=30, horizon=60, lr=0.1, schedule="drop")
+    found = [learning_rate(given, 0, epoch, 30) for epoch in range(30)]
+    assert found[:25] == [0.1] * 25 and found[25:] == pytest.approx([0.01] * 5)
+
+
+def test_a_horizon_before_the_end_is_refused() -> None:
+    with pytest.raises(ReclipError, match=r"`horizon` \(50\) ends before the training: raise it"):
+        validate(RectifySettings, {"epochs": 51, "horizon": 50}, "rectify")
+    assert validate(RectifySettings, {"epochs": 51, "horizon": 51}, "rectify").horizon == 51
 
 
 def test_the_order_is_new_in_each_epoch_or_the_same() -> None:

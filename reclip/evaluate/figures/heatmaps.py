@@ -34,7 +34,8 @@ class Photo(NamedTuple):
 class Logits(NamedTuple):
     """Logits of a photo on the grid, by part: Query, Reference, positional, rectified.
 
-    A run without Reference or positional logits lacks that part.
+    A run without Reference or positional logits lacks that part. ReCLIP++ has their product, the
+    bias, in place of both.
     """
 
     parts: dict[str, list[Piece]]
@@ -90,10 +91,11 @@ def _logits(model: Rectifier, windows: list[tuple], frame: Frame) -> Logits:
     parts = defaultdict(list)
     for window, z, positional, rectified in windows:
         found = {"Query": z @ model.w_query.T}
-        if model.w_reference is not None:
+        if model.w_reference is not None and model.decoder is None:
             found["Reference"] = z @ model.w_reference.T
         if positional is not None:
-            found["positional"] = positional.expand_as(found["Query"])
+            name = "positional" if model.decoder is None else "bias"
+            found[name] = positional.expand_as(found["Query"])
         for name, logits in (found | {"rectified": rectified}).items():
             parts[name].append(Piece(window, logits.permute(2, 0, 1)))
     return Logits(parts, frame)

@@ -243,12 +243,15 @@ def heatmaps(
                 f"out: name classes with --classes"
             )
     said = f"{run}, seed {model.seed}"
-    sign = "+" if plan.experiment.rectify(rectifier.id).combine == "add" else "−"
-    biases = ("Reference", "positional")
+    learned = plan.experiment.rectify(rectifier.id)
+    decoded = learned.model == "reclip++"
+    sign = "+" if learned.combine == "add" else "−"
+    biases = ("bias",) if decoded else ("Reference", "positional")
+    made = f" {sign} ".join(["Query", *(name for name in biases if name in logits.parts)])
     return _save(
         path, partial(maps.draw_maps, photo, logits, ids, names, scale, said), "heatmaps",
         photo=photo, run=said, shown=" and ".join(names[k] for k in ids), scale=scale, share=share,
-        made=f" {sign} ".join(["Query", *(name for name in biases if name in logits.parts)]),
+        made="decoded from the features and " * decoded + made,
         absent=[name for name in biases if name not in logits.parts], searched=len(searched),
     )  # fmt: skip
 
