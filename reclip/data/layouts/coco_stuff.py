@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED
 from reclip.data.label_colours import LabelColours
 from reclip.data.layouts.class_names import Classes
@@ -34,9 +35,19 @@ KINDS = {
 }
 KNOWN = "0..181, except 11 that no map has, and 255"
 
-find_root = partial(
-    find_marked, marker="train2017", wanted="photos of COCO 2017", usual="coco/images"
-)
+
+def find_root(folder: Path) -> Path:
+    """Return the folder that holds `train2017` and `val2017`: `folder`, or one up to two below.
+
+    Raises ReclipError: there is none, or it lacks `val2017`.
+    """
+    root = find_marked(folder, "train2017", "photos of COCO 2017", "coco/images")
+    if not (root / "val2017").is_dir():
+        raise ReclipError(
+            f"'{root}' holds train2017 but no val2017: unpack val2017.zip beside it and name the "
+            f"folder as source.folder, or put train2017.zip and val2017.zip into `downloads`"
+        )
+    return root
 
 
 def labels_beside(root: Path) -> Path | None:

@@ -23,9 +23,7 @@ def maps_of(root: Path) -> Path:
     return root.parent / "annotations"
 
 
-def prepare(
-    root: Path, folder: Path, kind: str = KINDS[0], limit: int | None = None
-) -> DataSet:
+def prepare(root: Path, folder: Path, kind: str = KINDS[0], limit: int | None = None) -> DataSet:
     prepare_photos(coco_stuff.read(kind, root, maps_of(root)), limit, folder)
     return DataSet(folder)
 
@@ -125,6 +123,8 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     (root / "val2017").rename(tmp_path / "elsewhere")
     with pytest.raises(ReclipError, match="no folder .*val2017': restore it"):
         prepare(root, tmp_path / "data")
+    with pytest.raises(ReclipError, match="holds train2017 but no val2017: unpack val2017.zip"):
+        coco_stuff.find_root(root)
     (root / "train2017").rename(tmp_path / "elsewhere, too")
     with pytest.raises(ReclipError, match="holds no photos of COCO 2017 .*coco/images"):
         coco_stuff.find_root(root)
