@@ -63,8 +63,8 @@ def labels_beside(root: Path) -> Path | None:
 def read(kind: str, root: Path, labels: Path) -> Layout:
     """Return all photos of `train2017` and `val2017` under `root`, by name.
 
-    PiCIE and STEGO train and evaluate on a selection of photos with much stuff (49,629 of train). The
-    official code of ReCLIP++ takes the whole splits, and so does this.
+    PiCIE and STEGO train and evaluate on a selection of photos with much stuff, 49,629 of train.
+    The official code of ReCLIP++ takes the whole splits, and so does this.
 
     Args:
         kind: "coco-stuff-27" or "coco-stuff-171".
