@@ -52,7 +52,18 @@ class VocSource(ArchiveSource):
     kind: Literal["voc"]
 
 
-class ContextSource(ArchiveSource):
+class PairedSource(ArchiveSource):
+    """A dataset whose photos and labels are two downloads.
+
+    labels: a file or folder of labels. None means those beside the photos in `folder`, or else the
+        official file, which is read from `downloads`, or downloaded to it.
+    """
+
+    labels: Place | None = None
+    labels_sha256: str | None = None
+
+
+class ContextSource(PairedSource):
     """PASCAL Context, 59 classes: the photos of VOC 2010, with separate label maps.
 
     labels: `trainval_merged.json` (4,996 + 5,104 photos), or a folder or archive of label maps
@@ -61,8 +72,6 @@ class ContextSource(ArchiveSource):
     """
 
     kind: Literal["context"]
-    labels: Place | None = None
-    labels_sha256: str | None = None
 
     @property
     def has_json(self) -> bool:
@@ -74,6 +83,44 @@ class AdeSource(ArchiveSource):
     """ADE20K's scene parsing benchmark (ADEChallengeData2016): 150 classes."""
 
     kind: Literal["ade"]
+
+
+class CityscapesSource(PairedSource):
+    """Cityscapes: the 19 classes of its benchmark.
+
+    archive, labels: `leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip`, or a folder that
+        holds `leftImg8bit` and one that holds `gtFine`. Both downloads need a login, so a person
+        must put them into `downloads`.
+    """
+
+    kind: Literal["cityscapes"]
+
+
+class CocoStuffSource(PairedSource):
+    """COCO-Stuff (164k): the photos of COCO 2017, with separate label maps.
+
+    archive: one archive with the folders `train2017` and `val2017`. Officially they are two, which
+        are read from `downloads`, or downloaded to it.
+    labels: a folder or archive of label maps, officially `stuffthingmaps_trainval2017.zip`.
+    """
+
+    @model_validator(mode="after")
+    def _checked_file(self) -> CocoStuffSource:
+        if self.sha256 and not self.archive:
+            raise ValueError("`sha256` is of the file `archive`: name that file, or remove it")
+        return self
+
+
+class CocoStuff27Source(CocoStuffSource):
+    """COCO-Stuff with the 27 classes of its hierarchy's second level."""
+
+    kind: Literal["coco-stuff-27"]
+
+
+class CocoStuff171Source(CocoStuffSource):
+    """COCO-Stuff with all of its 171 classes."""
+
+    kind: Literal["coco-stuff-171"]
 
 
 def _with_synonyms(classes: Any) -> Any:
@@ -131,4 +178,13 @@ class FolderSource(Settings):
         return self.val_labels is not None
 
 
-Source = WorldSource | VocSource | ContextSource | AdeSource | FolderSource
+Source = (
+    WorldSource
+    | VocSource
+    | ContextSource
+    | AdeSource
+    | CityscapesSource
+    | CocoStuff27Source
+    | CocoStuff171Source
+    | FolderSource
+)

@@ -15,7 +15,7 @@ from reclip.config.sources import ArchiveSource, ContextSource, FolderSource, Wo
 from reclip.data.download import official
 from reclip.data.images import image_size
 from reclip.data.index import DataSet
-from reclip.data.layouts import ade, class_names, context, voc
+from reclip.data.layouts import ade, cityscapes, class_names, coco_stuff, context, voc
 from reclip.data.layouts.layout import SPLITS
 from reclip.data.photos import list_photos
 from reclip.data.world.scenes import WORLDS, scene_rng, scene_size
@@ -29,14 +29,30 @@ class Published(NamedTuple):
     photos: Mapping[str, int]  # number of photos by split
     size: tuple[int, int]  # their usual (H, W) in pixels
     classes: Sequence[Sequence[str]]  # the names of each
-    archive: float  # bytes of the photos' archive; unpacked, it takes about as many
+    archive: float  # bytes of the photos' archives; unpacked, they take about as many
 
 
-# Most photos of VOC are 500×375; the photos of ADE's benchmark have a short side of 512 or more.
+# Most photos of VOC are 500×375, of COCO 640×480; those of ADE's benchmark have a short side of 512
+# or more.
 PUBLISHED = {
     "voc": Published(voc.OFFICIAL, (375, 500), class_names.VOC_CLASSES, official.VOC2012.size),
     "context": Published(context.OFFICIAL_JSON, (375, 500), class_names.CONTEXT_CLASSES, 1.3e9),
     "ade": Published(ade.OFFICIAL, (512, 683), class_names.ADE_CLASSES, official.ADE.size),
+    "cityscapes": Published(
+        cityscapes.OFFICIAL,
+        (1024, 2048),
+        cityscapes.CLASSES,
+        official.CITYSCAPES_PHOTOS.size,
+    ),
+    **{
+        kind: Published(
+            coco_stuff.OFFICIAL,
+            (480, 640),
+            reading.classes,
+            official.COCO_TRAIN.size + official.COCO_VAL.size,
+        )
+        for kind, reading in coco_stuff.KINDS.items()
+    },
 }
 
 

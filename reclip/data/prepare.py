@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,14 +18,21 @@ from reclip.config.models import NamesOfProtocol
 from reclip.config.sources import WorldSource
 from reclip.data.images import image_size, write_image, write_label
 from reclip.data.index import INDEX_FILES, DataSet, Item, write_dataset
-from reclip.data.layouts import ade, context, voc
+from reclip.data.layouts import ade, cityscapes, coco_stuff, context, voc
 from reclip.data.layouts.layout import SPLITS, Layout
 from reclip.data.layouts.protocol_names import names_of
 from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
 
 log = logging.getLogger(__name__)
 
-LAYOUTS = {"voc": voc, "context": context, "ade": ade}
+# kind of source -> the function that reads its layout
+LAYOUTS: dict[str, Callable[..., Layout]] = {
+    "voc": voc.read,
+    "context": context.read,
+    "ade": ade.read,
+    "cityscapes": cityscapes.read,
+    **{kind: partial(coco_stuff.read, kind) for kind in coco_stuff.KINDS},
+}
 
 
 def prepare_world(source: WorldSource, folder: Path) -> list[Path]:
@@ -51,8 +60,8 @@ def prepare_world(source: WorldSource, folder: Path) -> list[Path]:
 
 
 def read_layout(kind: str, raw: dict[str, str]) -> Layout:
-    """Read the official layout that stage `fetch` found: `root`, and for Context `labels`."""
-    return LAYOUTS[kind].read(**{role: Path(path) for role, path in raw.items()})
+    """Read the official layout that stage `fetch` found: `root`, and `labels` of a second place."""
+    return LAYOUTS[kind](**{role: Path(path) for role, path in raw.items()})
 
 
 def prepare_photos(layout: Layout, limit: int | None, folder: Path) -> list[Path]:

@@ -15,11 +15,15 @@ from reclip.weights.releases import release_of
 
 UNKNOWN = "Their licence is not known: look where you got them."
 
+COCO = "The photos are from COCO 2017 (Flickr, under Flickr's terms of use)."
 PHOTOS = {
     "world": "The scenes were drawn by reclip (MIT licence).",
     "voc": "The photos are from PASCAL VOC 2012 (Flickr, under Flickr's terms of use).",
     "context": "The photos are from PASCAL VOC 2010 (Flickr, under Flickr's terms of use).",
     "ade": "The photos are from ADE20K: for non-commercial research and education only.",
+    "cityscapes": "The photos are from Cityscapes: for non-commercial purposes only.",
+    "coco-stuff-27": COCO,
+    "coco-stuff-171": COCO,
     "folder": "The user's own photos. To share the model you need permission to train on them.",
 }
 

@@ -19,7 +19,7 @@ from reclip.common.errors import ReclipError
 from reclip.config.load import validate
 from reclip.config.models import DistillSettings, Params, RectifySettings
 from reclip.cost import flops, meta
-from reclip.cost.census import PUBLISHED
+from reclip.cost.census import PUBLISHED, take_census
 from reclip.cost.machines import Work
 from reclip.cost.stage_work import PROMPT_TOKENS, Facts, cells
 from reclip.distill.deeplab import DeepLabV2
@@ -142,6 +142,21 @@ def test_steps_and_bytes_of_a_view(dataset, crop, epochs, steps, gigabytes) -> N
     size = facts.census[dataset].photos("train") * facts.view_cells(dataset) * facts.token
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.01)
     assert facts.slots == {dataset: 4 if dataset == "ade" else 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "train", "val", "size", "classes", "gigabytes"),
+    [
+        ("cityscapes", 2975, 500, (1024, 2048), 19, 23.2),
+        ("coco-stuff-27", 118_287, 5000, (480, 640), 27, 40.3),
+        ("coco-stuff-171", 118_287, 5000, (480, 640), 171, 40.3),
+    ],
+)
+def test_the_census_of_other_benchmarks(kind, train, val, size, classes, gigabytes) -> None:
+    found = take_census(plan_of(kind, 448, 50), kind)
+    assert found.sizes == {"train": {size: train}, "val": {size: val}}
+    assert len(found.classes) == classes
+    assert found.fetched / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
 
 def test_the_mean_prompt_has_its_constant_length() -> None:

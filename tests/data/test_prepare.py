@@ -13,7 +13,15 @@ from PIL import Image
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_json
 from reclip.config.models import ComputeSettings
-from reclip.config.sources import AdeSource, ContextSource, VocSource, WorldSource
+from reclip.config.sources import (
+    AdeSource,
+    CityscapesSource,
+    CocoStuff27Source,
+    CocoStuff171Source,
+    ContextSource,
+    VocSource,
+    WorldSource,
+)
 from reclip.data.images import read_image, read_label
 from reclip.data.index import DataSet
 from reclip.data.layouts import voc
@@ -24,6 +32,8 @@ from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
 from reclip.stages import prepare, probe
 from support.tiny_ade import make_ade
+from support.tiny_cityscapes import make_cityscapes
+from support.tiny_coco import make_coco
 from support.tiny_context import make_json, make_voc2010
 from support.tiny_voc import TRAIN, VAL, make_voc, write_mask
 
@@ -41,7 +51,9 @@ def job_of(source, folder: Path, **raw: Path) -> Job:
     return Job("prepare", "set", folder / "data", plan, {"source": source}, inputs)
 
 
-@pytest.mark.parametrize("kind", ["world", "voc", "context", "ade"])
+@pytest.mark.parametrize(
+    "kind", ["world", "voc", "context", "ade", "cityscapes", "coco-stuff-27", "coco-stuff-171"]
+)
 def test_every_kind_of_source_is_prepared(tmp_path: Path, kind: str) -> None:
     if kind == "world":
         source = WorldSource(kind="world", world="voc", train=2, val=1)
@@ -50,6 +62,13 @@ def test_every_kind_of_source_is_prepared(tmp_path: Path, kind: str) -> None:
         job = job_of(VocSource(kind="voc"), tmp_path, root=make_voc(tmp_path))
     elif kind == "ade":
         job = job_of(AdeSource(kind="ade", limit=1), tmp_path, root=make_ade(tmp_path))
+    elif kind == "cityscapes":
+        root = make_cityscapes(tmp_path)
+        job = job_of(CityscapesSource(kind=kind), tmp_path, root=root, labels=root)
+    elif kind.startswith("coco"):
+        model = CocoStuff27Source if kind == "coco-stuff-27" else CocoStuff171Source
+        root = make_coco(tmp_path)
+        job = job_of(model(kind=kind), tmp_path, root=root, labels=root.parent / "annotations")
     else:
         paths = {"root": make_voc2010(tmp_path), "labels": make_json(tmp_path)}
         job = job_of(ContextSource(kind="context"), tmp_path, **paths)

@@ -6,12 +6,14 @@ import contextlib
 import json
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from reclip.common.files import read_json
+from reclip.config.sources import Source
 from reclip.distill.deeplab import Student
-from reclip.inference.card import model_card, sources_of
+from reclip.inference.card import PHOTOS, model_card, sources_of
 from reclip.inference.model_info import read_folder
 from reclip.pipeline.plan import Plan
 from reclip.rectify.model import Rectifier
@@ -106,6 +108,11 @@ def test_sources_have_their_licences(tiny_plan, trained: Path, clip, distill, wo
         assert clip_sha256(job.settings).startswith("5806e77cd80f8b59")
     elif clip:
         assert clip_sha256(job.settings) is None
+
+
+def test_photos_of_every_kind_of_source_have_their_licence() -> None:
+    kinds = {get_args(model.model_fields["kind"].annotation)[0] for model in get_args(Source)}
+    assert set(PHOTOS) == kinds
 
 
 def test_the_card_hides_the_path_of_a_checkpoint(trained: Path, student: Path) -> None:

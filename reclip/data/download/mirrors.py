@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -24,9 +25,10 @@ log = logging.getLogger(__name__)
 def fetch_file(remote: RemoteFile, folder: Path) -> Path:
     """Return `<folder>/<name>`, downloaded unless it already exists, with its checksum verified.
 
-    Raises ReclipError: the existing file is another one, no mirror gives the file, or it cannot be
-    read or written.
+    Raises ReclipError: the existing file is another one, no mirror gives the file, it needs a
+    login, or it cannot be read or written.
     """
+    require_at_hand([remote], folder)
     path = folder / remote.name
     try:
         if not path.exists():
@@ -51,6 +53,18 @@ def fetch_file(remote: RemoteFile, folder: Path) -> Path:
             f"the right file"
         )
     return path
+
+
+def require_at_hand(files: Sequence[RemoteFile], folder: Path) -> None:
+    """Raise ReclipError if files that need a login are not in `folder`; it names all of them."""
+    missing = [file for file in files if not file.urls and not (folder / file.name).exists()]
+    if missing:
+        names = " and ".join(file.name for file in missing)
+        copies = " and ".join(f"{file.name} as {file.setting}" for file in missing)
+        raise ReclipError(
+            f"{names} cannot be downloaded without a login: download by hand from "
+            f"{missing[0].page} into '{folder}', or name your copy of {copies}"
+        )
 
 
 def checksum(path: Path, like: str | None) -> str | None:

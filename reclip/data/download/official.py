@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download.
+    """A file to download, or one that only a person can get.
 
     Attributes:
         name: its name on disk.
-        urls: tried in this order.
+        urls: tried in this order; none if the download needs a login.
         size: in bytes; None if unknown.
         checksum: `<algorithm>:<hex>`, the algorithm by hashlib's name; None if unknown.
         setting: the setting that can name a local copy.
+        page: the page with the download that needs a login.
     """
 
     name: str
@@ -26,9 +27,11 @@ class RemoteFile:
     size: int | None = None
     checksum: str | None = None
     setting: str = "source.archive"
+    page: str | None = None
 
 
-# sha256 from torchvision's dataset prototypes, sha1 from GluonCV and PyTorch-Encoding.
+# sha256 from torchvision's dataset prototypes, sha1 from GluonCV and PyTorch-Encoding, md5 of
+# Cityscapes from several projects' guides. Nobody seems to have published one of COCO-Stuff's maps.
 
 VOC2012 = RemoteFile(
     "VOCtrainval_11-May-2012.tar",
@@ -73,4 +76,51 @@ ADE = RemoteFile(
     ),
     967_382_037,
     "sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",
+)
+
+COCO_TRAIN = RemoteFile(
+    "train2017.zip",
+    (
+        "http://images.cocodataset.org/zips/train2017.zip",
+        "https://s3.amazonaws.com/images.cocodataset.org/zips/train2017.zip",
+        "http://parl.ai/downloads/COCO-IMG/train2017.zip",
+    ),
+    19_336_861_798,
+    "sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+)
+
+COCO_VAL = RemoteFile(
+    "val2017.zip",
+    (
+        "http://images.cocodataset.org/zips/val2017.zip",
+        "https://s3.amazonaws.com/images.cocodataset.org/zips/val2017.zip",
+        "http://parl.ai/downloads/COCO-IMG/val2017.zip",
+    ),
+    815_585_330,
+    "sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+)
+
+COCO_STUFF = RemoteFile(  # without a checksum no mirror is tried
+    "stuffthingmaps_trainval2017.zip",
+    (
+        "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip",
+    ),
+    setting="source.labels",
+)
+
+CITYSCAPES_PHOTOS = RemoteFile(
+    "leftImg8bit_trainvaltest.zip",
+    (),
+    11_592_327_197,
+    "md5:0a6e97e94b616a514066c9e2adb0c97f",
+    page="https://www.cityscapes-dataset.com/downloads/",
+)
+
+CITYSCAPES_LABELS = RemoteFile(
+    "gtFine_trainvaltest.zip",
+    (),
+    252_567_705,
+    "md5:4237c19de34c8a376e9ba46b495d6f66",
+    setting="source.labels",
+    page="https://www.cityscapes-dataset.com/downloads/",
 )

@@ -2,51 +2,94 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from reclip.common.errors import ReclipError
-from reclip.config.sources import ArchiveSource, ContextSource
+from reclip.common.files import file_sha256
+from reclip.config.sources import ArchiveSource, PairedSource
 from reclip.data.download import official
 from reclip.data.download.locate import local_or_download, local_path, require_sha256
-from reclip.data.download.mirrors import fetch_file
+from reclip.data.download.mirrors import fetch_file, require_at_hand
+from reclip.data.download.official import RemoteFile
 from reclip.data.download.unpack import unpack
-from reclip.data.layouts import ade, context, voc
+from reclip.data.layouts import ade, cityscapes, coco_stuff, context, voc
 
-# kind of source -> (official archive, function that finds the data's root in a folder)
+log = logging.getLogger(__name__)
+
+
+class Origin(NamedTuple):
+    """The official files of a kind of source, and how its data is found in folders."""
+
+    photos: tuple[RemoteFile, ...]  # archives, unpacked into one folder
+    find_root: Callable[[Path], Path]  # in the folder of the photos
+    labels: RemoteFile | None = None  # of a PairedSource
+    labels_beside: Callable[[Path], Path | None] = lambda _: None  # a root's folder of labels
+
+
+COCO_STUFF = Origin(
+    (official.COCO_TRAIN, official.COCO_VAL),
+    coco_stuff.find_root,
+    official.COCO_STUFF,
+    coco_stuff.labels_beside,
+)
 KINDS = {
-    "voc": (official.VOC2012, voc.find_root),
-    "context": (official.VOC2010, context.find_root),
-    "ade": (official.ADE, ade.find_root),
+    "voc": Origin((official.VOC2012,), voc.find_root),
+    "context": Origin((official.VOC2010,), context.find_root, official.CONTEXT_LABELS),
+    "ade": Origin((official.ADE,), ade.find_root),
+    "cityscapes": Origin(
+        (official.CITYSCAPES_PHOTOS,),
+        cityscapes.find_root,
+        official.CITYSCAPES_LABELS,
+        cityscapes.labels_beside,
+    ),
+    "coco-stuff-27": COCO_STUFF,
+    "coco-stuff-171": COCO_STUFF,
 }
 
 
 def find_photos(source: ArchiveSource, downloads: Path, unpacked: Path) -> Path:
-    """Return the root of the data: in `source.folder`, or in an archive unpacked to `unpacked`.
+    """Return the root of the data: in `source.folder`, or in archives unpacked to `unpacked`.
 
-    Raises ReclipError: the file or folder is missing, its checksum is wrong, the download fails,
-    or the archive is damaged or holds other data.
+    Raises ReclipError: the file or folder is missing, its checksum is wrong, the download fails or
+    needs a login, or the archive is damaged or holds other data.
     """
-    archive, find_root = KINDS[source.kind]
+    origin = KINDS[source.kind]
     if source.folder:
         folder = Path(os.path.expanduser(source.folder))
         if folder.is_file():
             raise ReclipError(f"params: '{folder}' is a file: name it as source.archive")
         if not folder.is_dir():
             raise ReclipError(f"params: no folder '{folder}': change the dataset's source.folder")
-        return find_root(folder)
-    if source.archive and (given := local_path(source.archive)) and given.is_dir():
-        raise ReclipError(f"params: '{given}' is a folder: name it as source.folder")
-    unpack(_file(source.archive, archive, source.sha256, downloads), unpacked)
-    return find_root(unpacked)
+        return origin.find_root(folder)
+    if source.archive:
+        if (given := local_path(source.archive)) and given.is_dir():
+            raise ReclipError(f"params: '{given}' is a folder: name it as source.folder")
+        archives = [local_or_download(source.archive, source.sha256, downloads)]
+    else:
+        # All at once: a person who must get one file by hand should hear of the other, too.
+        needs_labels = isinstance(source, PairedSource) and not source.labels
+        labels = [file for file in [origin.labels] if file and needs_labels]
+        require_at_hand([*origin.photos, *labels], downloads)
+        archives = [_official(file, source.sha256, downloads) for file in origin.photos]
+    unpack(archives[0], unpacked, *archives[1:])
+    return origin.find_root(unpacked)
 
 
-def find_labels(source: ContextSource, downloads: Path, unpacked: Path) -> Path:
-    """Return Context's label maps: a json file or a folder. Only an archive is unpacked.
+def find_labels(source: PairedSource, root: Path, downloads: Path, unpacked: Path) -> Path:
+    """Return the labels: a json file or a folder of label maps. Only an archive is unpacked.
 
+    root: of the photos.
     Raises ReclipError: as `find_photos`.
     """
-    folder = local_path(source.labels) if source.labels else None
+    origin = KINDS[source.kind]
+    if source.labels:
+        folder = local_path(source.labels)
+    else:
+        folder = origin.labels_beside(root) if source.folder else None
     if folder and folder.is_dir():
         if source.labels_sha256:
             raise ReclipError(
@@ -54,19 +97,25 @@ def find_labels(source: ContextSource, downloads: Path, unpacked: Path) -> Path:
                 f"source.labels_sha256, or name a file"
             )
         return folder
-    path = _file(source.labels, official.CONTEXT_LABELS, source.labels_sha256, downloads)
+    if source.labels:
+        path = local_or_download(source.labels, source.labels_sha256, downloads)
+    else:
+        path = _official(origin.labels, source.labels_sha256, downloads)
     if path.suffix == ".json":
         return path
     unpack(path, unpacked)
     return unpacked
 
 
-def _file(
-    where: str | None, default: official.RemoteFile, sha256: str | None, downloads: Path
-) -> Path:
-    """Return the file at `where`, or without it the official file, its checksum verified."""
-    if where:
-        return local_or_download(where, sha256, downloads)
-    path = fetch_file(default, downloads)
+def _official(file: RemoteFile, sha256: str | None, downloads: Path) -> Path:
+    """Return an official file in `downloads`, its published checksum and `sha256` verified."""
+    path = fetch_file(file, downloads)
     require_sha256(path, sha256)
+    if file.checksum is None and sha256 is None:
+        log.warning(
+            "no checksum of %s is published, so it was not checked; its sha256 is %s: write that "
+            "into the params if it is the right file",
+            path,
+            file_sha256(path),
+        )
     return path

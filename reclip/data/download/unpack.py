@@ -69,35 +69,38 @@ class _Header(tarfile.TarInfo):
         return info
 
 
-def unpack(archive: Path, target: Path) -> None:
+def unpack(archive: Path, target: Path, *more: Path) -> None:
     """Unpack a tar (plain, gz, bz2, xz) or zip archive into the folder `target`, which it replaces.
 
+    more: archives that are unpacked into the same folder.
     Raises ReclipError: the file is no archive, it is truncated, damaged or encrypted, a member is
     no plain file or would leave the folder, or the data is too large or larger than the free space.
     """
-    log.info("unpacking %s", archive)
     partial = target.with_name(f".{target.name}.partial")
+    current = archive
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _extract(archive, partial)
-        if not any(path.is_file() for path in partial.rglob("*")):
-            raise _Refused("holds no file: get it again from its source")
+        for current in (archive, *more):
+            log.info("unpacking %s", current)
+            _extract(current, partial)
+            if not any(path.is_file() for path in partial.rglob("*")):
+                raise _Refused("holds no file: get it again from its source")
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     except _Refused as error:
-        raise ReclipError(f"'{archive}' {error}") from error
+        raise ReclipError(f"'{current}' {error}") from error
     except NotImplementedError as error:
         # zipfile's way to say that it cannot read a member's compression, such as Deflate64, which
         # Windows writes for members over 2 GB. The archive is whole; another program can unpack it.
         raise ReclipError(
-            f"'{archive}' has an unknown compression ({error}): unpack it by other means and name "
+            f"'{current}' has an unknown compression ({error}): unpack it by other means and name "
             f"the folder as source.folder"
         ) from error
     except DAMAGED as error:
-        raise ReclipError(f"'{archive}' is truncated or damaged ({error}): get it again") from error
+        raise ReclipError(f"'{current}' is truncated or damaged ({error}): get it again") from error
     except OSError as error:
-        raise ReclipError(_explain(error, archive, target)) from error
+        raise ReclipError(_explain(error, current, target)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

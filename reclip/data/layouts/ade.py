@@ -13,13 +13,12 @@ from reclip.data.images import read_label
 from reclip.data.label_colours import LabelColours
 from reclip.data.layouts.class_names import ADE_CLASSES
 from reclip.data.layouts.layout import (
-    PHOTO_SUFFIXES,
     IdTable,
     Layout,
     Photo,
     at_or_below,
-    checked_id,
     find_marked,
+    photos_in,
     shown,
 )
 
@@ -58,15 +57,10 @@ def read(root: Path) -> Layout:
 
 def _photos_of(root: Path, name: str, read_ids: Callable[[Path], np.ndarray]) -> list[Photo]:
     folder, masks = root / "images" / name, root / "annotations" / name
-    if not folder.is_dir():
-        raise ReclipError(f"there is no folder '{folder}': restore it")
-    paths = sorted(path for path in shown(folder, "*") if path.suffix in PHOTO_SUFFIXES)
-    if not paths and shown(folder, "*/"):  # a folder for each letter and scene
+    photos = photos_in(folder, lambda id: masks / f"{id}.png", read_ids, TABLE)
+    if not photos and shown(folder, "*/"):  # a folder for each letter and scene
         raise ReclipError(_is_full(root))
-    return [
-        Photo(checked_id(p.stem, folder), p, masks / f"{p.stem}.png", read_ids, TABLE)
-        for p in paths
-    ]
+    return photos
 
 
 def _is_full(root: Path) -> str:

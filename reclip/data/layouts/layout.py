@@ -1,4 +1,4 @@
-"""The common parts of the readers of official layouts (`voc`, `context`, `ade`)."""
+"""The common parts of the readers of official layouts, such as `voc`, `context` and `ade`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ MAX_ID = 100  # characters; ids of official datasets have up to 18
 class IdTable:
     """Converts the ids of a dataset's label maps to class indices."""
 
-    def __init__(self, ids: Sequence[int], ignored: Collection[int], known: str) -> None:
-        """Take the id of each class, the ids of no class, and all of them in words (`known`)."""
+    def __init__(
+        self, ids: Sequence[int | Sequence[int]], ignored: Collection[int], known: str
+    ) -> None:
+        """Take the id or ids of each class, the ids of no class, and all in words (`known`)."""
         self.known = known
+        of_class = [np.atleast_1d(those) for those in ids]
         # One entry more than the largest id: it stands for all unknown ids.
-        self.classes = np.full(max(*ids, *ignored) + 2, -1, np.int16)
+        self.classes = np.full(max(*map(np.max, of_class), *ignored) + 2, -1, np.int16)
         self.classes[list(ignored)] = IGNORED
-        self.classes[list(ids)] = np.arange(len(ids))
+        for number, those in enumerate(of_class):
+            self.classes[those] = number
 
     def convert(self, ids: np.ndarray, path: Path) -> np.ndarray:
         """Return class indices, uint8, of integer ids of any shape.
@@ -101,7 +105,7 @@ class Layout:
     """A dataset in its official layout.
 
     Attributes:
-        kind: "voc", "context" or "ade".
+        kind: of its source, such as "voc" (`reclip.config.sources`).
         class_names: the names of each class, by index.
         lists: the lists that the splits come from, in words.
         official: the official number of photos of each split.
@@ -159,6 +163,26 @@ def read_ids(path: Path, colours: LabelColours | None = None) -> np.ndarray:
         if image.mode.startswith("I;16"):
             return np.array(image)
     return read_label(path, colours)
+
+
+def photos_in(
+    folder: Path,
+    label_of: Callable[[str], Path],
+    read_ids: Callable[[Path], np.ndarray],
+    table: IdTable,
+) -> list[Photo]:
+    """Return the photos of a folder, by name; their ids are their names.
+
+    label_of: gives the file of an id's label map.
+    Raises ReclipError: there is no such folder, or a name is no id.
+    """
+    if not folder.is_dir():
+        raise ReclipError(f"there is no folder '{folder}': restore it")
+    paths = sorted(path for path in shown(folder, "*") if path.suffix in PHOTO_SUFFIXES)
+    return [
+        Photo(checked_id(path.stem, folder), path, label_of(path.stem), read_ids, table)
+        for path in paths
+    ]
 
 
 def listed_photos(

@@ -19,7 +19,18 @@ from filelock import FileLock
 from reclip.common.errors import ReclipError
 from reclip.data.download import transfer
 from reclip.data.download.mirrors import fetch_file
-from reclip.data.download.official import ADE, CONTEXT_LABELS, VOC2010, VOC2012, RemoteFile
+from reclip.data.download.official import (
+    ADE,
+    CITYSCAPES_LABELS,
+    CITYSCAPES_PHOTOS,
+    COCO_STUFF,
+    COCO_TRAIN,
+    COCO_VAL,
+    CONTEXT_LABELS,
+    VOC2010,
+    VOC2012,
+    RemoteFile,
+)
 from support.hostile_server import HostileServer, Reply, serving
 from support.needs import needs_dev_full
 
@@ -448,9 +459,30 @@ def test_two_processes_that_want_one_file_download_it_once(tmp_path: Path, serve
 # The table.
 
 
-@pytest.mark.parametrize("official", [VOC2012, VOC2010, CONTEXT_LABELS, ADE])
-def test_each_official_file_has_mirrors_and_a_checksum(official: RemoteFile) -> None:
+MIRRORED = [VOC2012, VOC2010, CONTEXT_LABELS, ADE, COCO_TRAIN, COCO_VAL]
+WITH_LOGIN = [CITYSCAPES_PHOTOS, CITYSCAPES_LABELS]
+
+
+@pytest.mark.parametrize("official", MIRRORED)
+def test_each_official_file_has_mirrors(official: RemoteFile) -> None:
     assert len(official.urls) == len(set(official.urls)) >= 2
     assert all(url.endswith("/" + official.name) for url in official.urls)
+
+
+def test_a_file_without_a_checksum_has_no_mirror() -> None:
+    assert COCO_STUFF.checksum is None and len(COCO_STUFF.urls) == 1
+
+
+@pytest.mark.parametrize("official", WITH_LOGIN)
+def test_a_file_that_needs_a_login_is_got_by_hand(tmp_path: Path, official: RemoteFile) -> None:
+    folder = tmp_path / "downloads"
+    text = sentence(lambda: fetch_file(official, folder))
+    for words in (official.name, official.page, str(folder), f"as {official.setting}"):
+        assert words in text
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("official", MIRRORED + WITH_LOGIN)
+def test_a_checksum_is_one(official: RemoteFile) -> None:
     algorithm, _, digits = official.checksum.partition(":")
     assert len(bytes.fromhex(digits)) == hashlib.new(algorithm).digest_size

@@ -74,6 +74,18 @@ def test_an_archive_is_unpacked(tmp_path: Path, kind: str) -> None:
         assert (tmp_path / "out/unpacked" / name).read_bytes() == data
 
 
+def test_several_archives_are_unpacked_into_one_folder_or_none_is(tmp_path: Path) -> None:
+    one = zip_of(tmp_path / "1.zip", {"README": b"1", "photos/a.png": b"photo"})
+    two = zip_of(tmp_path / "2.zip", {"README": b"2", "labels/a.png": b"label"})
+    unpack(one, tmp_path / "out", two)
+    assert names(tmp_path / "out") == ["README", "labels/a.png", "photos/a.png"]
+    assert (tmp_path / "out/README").read_bytes() == b"2"
+    cut(two, -30)
+    with pytest.raises(ReclipError, match=f"'{two}' is neither a tar nor a zip"):
+        unpack(one, tmp_path / "new", two)
+    assert {p.name for p in tmp_path.iterdir()} == {"1.zip", "2.zip", "out"}
+
+
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_an_archive_of_a_folder_is_unpacked(tmp_path: Path, kind: str) -> None:
     (tmp_path / "made/./sub").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The classes of the three datasets, in their official orders."""
+"""The classes of the datasets, in their official orders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from open_clip.tokenizer import SimpleTokenizer
 
+from reclip.data.layouts import cityscapes
 from reclip.data.layouts.class_names import (
     ADE_CLASSES,
     CONTEXT_ALL,
@@ -18,11 +19,16 @@ from reclip.data.layouts.class_names import (
     CONTEXT_OTHER_SPELLINGS,
     VOC_CLASSES,
 )
+from reclip.data.layouts.coco_classes import COCO_27, COCO_171
 
 
 @pytest.mark.parametrize(
-    ("classes", "count"), [(VOC_CLASSES, 20), (CONTEXT_CLASSES, 59), (ADE_CLASSES, 150)]
-)
+    ("classes", "count"),
+    [
+        (VOC_CLASSES, 20), (CONTEXT_CLASSES, 59), (ADE_CLASSES, 150), (cityscapes.CLASSES, 19),
+        (COCO_27, 27), (COCO_171, 171),
+    ],
+)  # fmt: skip
 def test_each_class_has_names_and_no_two_the_same(classes, count: int) -> None:
     assert len(classes) == count
     names = [name for synonyms in classes for name in synonyms]

@@ -10,7 +10,9 @@ import pytest
 
 from reclip.common.errors import ReclipError
 from reclip.config.models import NamesOfProtocol
+from reclip.data.layouts import cityscapes
 from reclip.data.layouts.class_names import ADE_CLASSES, CONTEXT_CLASSES, VOC_CLASSES
+from reclip.data.layouts.coco_classes import COCO_171
 from reclip.data.layouts.protocol_names import PROTOCOLS, names_of
 
 OURS = {"voc": VOC_CLASSES, "context": CONTEXT_CLASSES, "ade": ADE_CLASSES}
@@ -73,6 +75,16 @@ def test_ades_names_are_ours_without_blanks() -> None:
     pairs = zip(names_of("sclip", "ade"), ADE_CLASSES, strict=True)
     assert all(theirs == (ours.replace(" ", ""),) for theirs, (ours,) in pairs)
     assert names_of("sclip", "ade")[44] == ("chestofdrawers",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ours"), [("cityscapes", cityscapes.CLASSES), ("coco-stuff-171", COCO_171)]
+)
+def test_names_are_ours_without_blanks_and_with_the_kind_of_stuff_last(kind: str, ours) -> None:
+    """`wall-brick` is our "brick wall", `sky-other` our "sky": the same letters but for these."""
+    for theirs, own in zip(names_of("sclip", kind), ours, strict=True):
+        word = theirs[0].removesuffix("-other").removesuffix("-stuff").replace("-", "")
+        assert sorted(word) == sorted(own[0].replace(" ", ""))
 
 
 def test_two_of_voc_have_synonyms() -> None:
