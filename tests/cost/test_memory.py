@@ -75,6 +75,17 @@ def test_processes_and_micro_batches_divide_a_batch(need) -> None:
         assert shared.computing == whole.computing, stage
 
 
+def test_pamr_keeps_the_weights_of_a_photo(need) -> None:
+    """16 neighbours of each pixel, 4 bytes each, and a student has none."""
+    asked = {"evaluate": {"pamr": 10}, "pseudo_mask": {"pamr": 10}}
+    large = {"datasets": {"voc": {"source": {"size": 640}}}}
+    for stage in ("evaluate", "pseudo-mask"):
+        less, more = (need(stage, {**large, **a}, "ref-pe").computing for a in ({}, asked))
+        assert 16 * 4 * PIXELS < more - less < 4 * 16 * 4 * PIXELS, stage
+    students = (need("evaluate", a, "distill").computing for a in ({}, asked))
+    assert len(set(students)) == 1
+
+
 def test_features_at_image_resolution_take_most(need) -> None:
     grid, image = (
         need("distill", {"distill": {"feature_resolution": name}}) for name in ("grid", "image")

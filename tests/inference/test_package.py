@@ -11,7 +11,10 @@ from typing import get_args
 import pytest
 
 from reclip.common.files import read_json
+from reclip.config.load import validate
+from reclip.config.models import Params
 from reclip.config.sources import Source
+from reclip.data.index import DataSet
 from reclip.distill.deeplab import Student
 from reclip.inference.card import PHOTOS, model_card, sources_of
 from reclip.inference.model_info import read_folder
@@ -19,6 +22,7 @@ from reclip.pipeline.plan import Plan
 from reclip.rectify.model import Rectifier
 from reclip.stages.package import clip_sha256, describe
 from support.at_the_shell import reclip
+from support.tiny_experiment import TINY, merged
 
 FILES = {"model.safetensors", "model.json", "README.md", "receipt.json"}
 
@@ -62,6 +66,25 @@ def test_the_card_is_complete(student: Path, rectified: Path) -> None:
     here = (str(Path.cwd()), socket.gethostname(), str(Path.home()))
     for text in (card, other, (student / "model.json").read_text()):
         assert not any(name in text for name in here)
+
+
+def test_the_card_says_that_only_the_scored_masks_were_refined(
+    trained: Path, student: Path, rectified: Path, tmp_path: Path
+) -> None:
+    """A packaged model does not refine, and its settings hold nothing of PAMR."""
+    params = merged(TINY, {**CHANGES, "evaluate": {"prompt_denoising": True, "pamr": 10}})
+    with contextlib.chdir(trained):
+        cards = {}
+        for run, folder in (("distill", student), ("ref-pe", rectified)):
+            job = Plan(validate(Params, params)).job("package", run)
+            metrics = read_json(folder.parent / "metrics.json")
+            data = DataSet(job.inputs["data"].folder)
+            info = describe(job, data, folder / "model.safetensors")
+            cards[run] = model_card(info, job, data.facts, metrics)
+    assert info.denoising.prompt_denoising and not hasattr(info.denoising, "pamr")
+    assert "PAMR, 10 iterations" in cards["ref-pe"] and "without PAMR" in cards["ref-pe"]
+    cards["plain"] = (rectified / "README.md").read_text()
+    assert not any("PAMR" in cards[name] for name in ("distill", "plain"))
 
 
 def test_without_labels_the_card_has_no_scores(trained: Path) -> None:
