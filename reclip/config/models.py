@@ -251,9 +251,9 @@ class DenoisingSettings(Settings):
 class RefinementSettings(DenoisingSettings):
     """Post-processing of logits: prompt denoising, then pixel-adaptive refinement (PAMR).
 
-    PAMR moves logits between pixels of like colour, `pamr` times; 0: never. NACLIP uses 10. A pixel
-    meets its 8 neighbours at each distance of `pamr_dilations`, in pixels of the photo. The packaged
-    model of a run does not refine.
+    PAMR moves logits between pixels of like colour, `pamr` times; 0: never. NACLIP uses 10. A
+    pixel meets its 8 neighbours at each distance of `pamr_dilations`, in pixels of the photo. A
+    packaged model does not refine.
     """
 
     pamr: int = Field(0, ge=0)  # ours; neither the paper nor the official code has it

@@ -1,8 +1,8 @@
 """Refine logits by the photo's colours: PAMR, pixel-adaptive mask refinement.
 
 From Araslanov and Roth, "Single-stage semantic segmentation from image labels", CVPR 2020. It is
-used as in the code of NACLIP (Hajimiri et al., WACV 2025): on cosines before any scaling or softmax,
-at the photo's size, with the colours of the image as read for CLIP, resized to the photo's size.
+used as in the code of NACLIP (Hajimiri et al., WACV 2025): on cosines before any scaling or
+softmax, at the photo's size, with the colours of the image as read for CLIP, resized to that size.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)
 SHARPNESS = 0.1  # the authors' code: a difference counts in tenths of the local deviation
 EPSILON = 1e-8  # the authors' code
 STEPS_OF_A_COLOUR = 256  # ours: see `colours`
-VALUES_OF_A_BAND = 2**22  # ours: differences of colour that are in memory at a time
+VALUES_OF_A_BAND = 2**20  # ours: differences of colour that are in memory at a time
 VALUES_IN_CACHE = 2**18  # ours: logits that a CPU core reads 16 times in its cache
 
 

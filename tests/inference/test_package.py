@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from reclip.common.files import read_json
 from reclip.config.load import validate
@@ -22,7 +23,6 @@ from reclip.pipeline.plan import Plan
 from reclip.rectify.model import Rectifier
 from reclip.stages.package import clip_sha256, describe
 from support.at_the_shell import reclip
-from support.tiny_experiment import TINY, merged
 
 FILES = {"model.safetensors", "model.json", "README.md", "receipt.json"}
 
@@ -69,10 +69,11 @@ def test_the_card_is_complete(student: Path, rectified: Path) -> None:
 
 
 def test_the_card_says_that_only_the_scored_masks_were_refined(
-    trained: Path, student: Path, rectified: Path, tmp_path: Path
+    trained: Path, student: Path, rectified: Path
 ) -> None:
     """A packaged model does not refine, and its settings hold nothing of PAMR."""
-    params = merged(TINY, {**CHANGES, "evaluate": {"prompt_denoising": True, "pamr": 10}})
+    params = yaml.safe_load((trained / "params.yaml").read_text())
+    params["evaluate"] = {"prompt_denoising": True, "pamr": 10}
     with contextlib.chdir(trained):
         cards = {}
         for run, folder in (("distill", student), ("ref-pe", rectified)):
