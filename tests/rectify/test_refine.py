@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,13 @@ from reclip.data.reading import Frame, Piece, Window
 from reclip.pipeline.plan import Plan
 from reclip.rectify import predict, refine
 from reclip.rectify.model import Rectifier
-from reclip.rectify.predict import class_map, feature_frame, rectified_logits, upsample
+from reclip.rectify.predict import (
+    class_map,
+    feature_frame,
+    predict_from_features,
+    rectified_logits,
+    upsample,
+)
 from reclip.rectify.refine import Refiner, colours
 
 CPU = torch.device("cpu")
@@ -217,6 +224,10 @@ def assert_masks_are_refined(plan: Plan) -> None:
             logits = upsample(pieces, frame)
             refiner = Refiner(colours(read_image(item.image), frame, CPU), settings(3, 2, 4))
             wanted = refiner(logits).argmax(0).numpy()
+            # Without PAMR nobody reads the photo.
+            absent = replace(item, image=Path("absent.png"))
+            plain = predict_from_features(teacher, features, "train", i, absent, settings(0))
+            assert torch.equal(plain, logits.argmax(0).to(plain.dtype))
         assert np.array_equal(read_label(masks.folder / f"{item.id}.png"), wanted)
         moved += (wanted != logits.argmax(0).numpy()).sum()
     assert moved
