@@ -387,7 +387,7 @@ def _views(facts: Facts, run: str, batch: int) -> float:
 def _predict(facts: Facts, run: str, split: str) -> int:
     """Return the bytes of a model and of the prediction of the photo that takes most."""
     dataset, classes = facts.dataset(run), facts.classes(run)
-    by_student = facts.by_student(run)
+    method, by_student = facts.plan.params.runs[run].method, facts.by_student(run)
     side = OUTPUT_STRIDE if by_student else facts.patch
     image = facts.experiment.section(dataset, "image")
     size = max((p.size for p in facts.photos(dataset, split)), key=math.prod, default=(1, 1))
