@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from reclip.config.base import Name, Seed, Seeds, Settings, without_password
 from reclip.config.sources import Source
@@ -244,11 +251,13 @@ class DenoisingSettings(Settings):
 class RefinementSettings(DenoisingSettings):
     """Post-processing of logits: prompt denoising, then pixel-adaptive refinement (PAMR).
 
-    PAMR moves logits between pixels of like colour, `pamr` times; 0: never. NACLIP uses 10.
+    PAMR moves logits between pixels of like colour, `pamr` times; 0: never. NACLIP uses 10. A
+    pixel meets its 8 neighbours at each distance of `pamr_dilations`, in pixels of the photo. A
+    packaged model does not refine.
     """
 
     pamr: int = Field(0, ge=0)  # ours; neither the paper nor the official code has it
-    pamr_dilations: tuple[int, ...] = (8, 16)  # NACLIP's
+    pamr_dilations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (8, 16)  # NACLIP's
 
 
 class PseudoMaskSettings(RefinementSettings):
@@ -258,7 +267,7 @@ class PseudoMaskSettings(RefinementSettings):
 
 
 class EvaluateSettings(RefinementSettings):
-    """Prediction on the val split. Denoising is for CLIP and rectified CLIP, not for students."""
+    """Prediction on the val split. Students' logits get no denoising and no PAMR."""
 
     distance_bins: int = Field(8, gt=1)  # ours: Fig. 1(a) gives no number
 

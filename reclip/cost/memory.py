@@ -26,6 +26,7 @@ from reclip.config.models import (
     ImageSettings,
     ProbeSettings,
     RectifySettings,
+    RefinementSettings,
 )
 from reclip.config.sources import ContextSource
 from reclip.cost import meta
@@ -40,6 +41,7 @@ from reclip.distill.view_batches import MEMORY
 from reclip.rectify.learn import Batch, build_model, losses
 from reclip.rectify.model import BiasModel
 from reclip.rectify.predict import class_map
+from reclip.rectify.refine import Refiner
 from reclip.training.share import Share
 
 # Of a process with its libraries, measured on Linux with the CPU's torch: Python and what the
@@ -173,7 +175,12 @@ def _decoded(model: str, classes: int, settings: RectifySettings, grid: tuple[in
 
 @cache
 def _class_map(
-    classes: int, side: int, size: tuple[int, int], read: tuple[int, int], image: ImageSettings
+    classes: int,
+    side: int,
+    size: tuple[int, int],
+    read: tuple[int, int],
+    image: ImageSettings,
+    refinement: RefinementSettings,
 ) -> int:
     """Return the peak of making a label map of a photo's `size` from logits of its windows."""
 
@@ -182,7 +189,8 @@ def _class_map(
             Piece(window, meta.tensor(classes, *_grid(window[2:], side)))
             for window in windows(read, image)
         ]
-        class_map(pieces, Frame(side, read, size, image.overhang))
+        refine = Refiner(meta.tensor(3, *size), refinement) if refinement.pamr else None
+        class_map(pieces, Frame(side, read, size, image.overhang), refine)
 
     with torch.no_grad():
         return peak(run)
@@ -293,10 +301,9 @@ def probe(facts: Facts, run: str) -> Need:
 
 def evaluate(facts: Facts, run: str) -> Need:
     dataset = facts.dataset(run)
-    by_student = facts.plan.params.runs[run].method in ("distill", "probe")
     host = _lists(facts, dataset, "val") + MEASURED * _largest(facts, dataset, "val")
     predicting = _predict(facts, run, "val")
-    if not by_student:
+    if not facts.by_student(run):
         return Need(TORCH, host, computing=predicting)
     return Need(NETWORKS, host, 2 * facts.student(run).size, predicting)
 
@@ -380,13 +387,12 @@ def _views(facts: Facts, run: str, batch: int) -> float:
 def _predict(facts: Facts, run: str, split: str) -> int:
     """Return the bytes of a model and of the prediction of the photo that takes most."""
     dataset, classes = facts.dataset(run), facts.classes(run)
-    method = facts.plan.params.runs[run].method
-    by_student = method in ("distill", "probe")
+    method, by_student = facts.plan.params.runs[run].method, facts.by_student(run)
     side = OUTPUT_STRIDE if by_student else facts.patch
     image = facts.experiment.section(dataset, "image")
     size = max((p.size for p in facts.photos(dataset, split)), key=math.prod, default=(1, 1))
     read = whole_size(*size, image)
-    upsampling = _class_map(classes, side, size, read, image)
+    upsampling = _class_map(classes, side, size, read, image, facts.refinement(run, split))
     if not by_student:
         logits = 0
         if method == "rectify" and facts.experiment.rectify(run).model == "reclip++":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from reclip.clip.extract import TOKENS_A_BATCH
 from reclip.clip.prompts import templates
 from reclip.clip.window_vectors import windows_a_batch
-from reclip.config.models import OptimiserSettings, ViewSettings
+from reclip.config.models import OptimiserSettings, RefinementSettings, ViewSettings
 from reclip.config.sources import WorldSource
 from reclip.cost import flops, meta
 from reclip.cost.census import Census, take_census
@@ -83,6 +83,16 @@ class Facts:
 
     def classes(self, run: str) -> int:
         return len(self.census[self.dataset(run)].classes)
+
+    def by_student(self, run: str) -> bool:
+        return self.plan.params.runs[run].method in ("distill", "probe")
+
+    def refinement(self, run: str, split: str) -> RefinementSettings:
+        """Return the post-processing of a run's predictions; a student's have none."""
+        if self.by_student(run):
+            return RefinementSettings()
+        section = {"train": "pseudo_mask", "val": "evaluate"}[split]
+        return self.experiment.run_section(run, section)
 
     def photos(self, dataset: str, *splits: str) -> Iterator[Photos]:
         settings = self.experiment.section(dataset, "image")
@@ -369,7 +379,7 @@ def _predict(facts: Facts, run: str, split: str) -> Work:
     A student's FLOPs are in proportion to the pixels.
     """
     dataset, classes = facts.dataset(run), facts.classes(run)
-    by_student = facts.plan.params.runs[run].method in ("distill", "probe")
+    by_student, refinement = facts.by_student(run), facts.refinement(run, split)
     if by_student:
         side = OUTPUT_STRIDE
         cell = 1 / facts.view_cells(dataset, side) * facts.student(run).forward
@@ -377,13 +387,16 @@ def _predict(facts: Facts, run: str, split: str) -> Work:
     else:
         side, cell = facts.patch, facts.rectifier(run).forward + Work(read=facts.token)
     cell += Work(resized=classes * side**2)
+    # PAMR's 8 neighbours at each dilation: as many multiply-adds as 2 resized values have.
+    refined = 2 * refinement.pamr * len(refinement.pamr_dilations)
+    reads = by_student or refinement.pamr > 0
 
     def one(photo: Photos) -> Work:
-        again = classes * math.prod(photo.size) * (photo.read != photo.size)  # to its own size
+        passes = refined + (photo.read != photo.size)  # resized to its own size
         return sum(cells(window, side) for window in photo.windows) * cell + Work(
-            resized=again,
+            resized=passes * classes * math.prod(photo.size),
             calls=len(photo.windows),
-            megapixels=by_student * math.prod(photo.read) / 1e6,
+            megapixels=reads * math.prod(photo.read) / 1e6,
         )
 
     return facts.work(one, dataset, split)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.config.models import DenoisingSettings
+from reclip.config.models import RefinementSettings
 from reclip.data.images import read_label
 from reclip.data.index import DataSet, Item
 from reclip.pipeline.artifacts import WEIGHTS_FILE
@@ -25,20 +25,21 @@ BY_CLIP = ("query", "rectify")
 """Methods that predict from CLIP's cached features; the others have a student."""
 
 
-def denoising_of(job: Job) -> DenoisingSettings:
-    """Return the prompt denoising of a run: for CLIP's logits, but not for a student's.
+def processing_of(job: Job) -> RefinementSettings:
+    """Return the post-processing of a run: of CLIP's logits, but not of a student's.
 
-    A student learned from masks that were made with denoising or without it.
+    A student learned from masks that were made with denoising and PAMR or without them. It sees the
+    photo itself, so it has no need of its colours.
     """
-    return job.settings["evaluate"] if job.settings["method"] in BY_CLIP else DenoisingSettings()
+    return job.settings["evaluate"] if job.settings["method"] in BY_CLIP else RefinementSettings()
 
 
 def predictor(job: Job, features: FeatureCache, device: torch.device) -> Predictor:
     """Return the predictor of an evaluate job."""
     weights = job.inputs["model"].folder / WEIGHTS_FILE
     if job.settings["method"] in BY_CLIP:
-        model, denoising = Rectifier.load(weights, device), denoising_of(job)
-        return partial(predict_from_features, model, features, "val", denoising=denoising)
+        model, processing = Rectifier.load(weights, device), processing_of(job)
+        return partial(predict_from_features, model, features, "val", processing=processing)
     from reclip.distill.deeplab import Student  # imports timm, which takes seconds
     from reclip.distill.predict import predict_by_student
 

@@ -35,7 +35,7 @@ class ModelInfo(Settings):
         stride: side of a cell of a student's logits in pixels; None for a rectified CLIP.
         logit_scale: factor on the logits before a softmax, as in training; of ReCLIP++ the
             official code's at inference.
-        denoising: prompt denoising of a rectified CLIP.
+        denoising: prompt denoising of a rectified CLIP. No packaged model applies PAMR.
         sources: what the model was made from, and its licences, a sentence each.
         run, experiment, seed: of the training.
         sha256: of the weights' file.

@@ -304,10 +304,11 @@ def package(jobs: Jobs, run: str) -> Recipe:
     experiment = jobs.experiment
     own = experiment.params.runs[run]
     clip = experiment.clip_of(own.dataset)
-    denoising, weights = {}, [identity.describe(clip)]
+    denoising, pamr, weights = {}, 0, [identity.describe(clip)]
     if own.method == "rectify":
         evaluate = experiment.run_section(run, "evaluate")
         denoising = evaluate.model_dump(include=set(DenoisingSettings.model_fields))
+        pamr = evaluate.pamr
     else:
         weights.append(identity.describe_backbone(experiment.distill(run)))
     seed = experiment.seeds(run)[0]
@@ -325,6 +326,7 @@ def package(jobs: Jobs, run: str) -> Recipe:
         "seed": seed,
         "image": experiment.section(own.dataset, "image"),
         "denoising": denoising,
+        "pamr_of_scores": pamr,  # for the card: the packaged model does not refine
         "trained": experiment.run_section(run, own.method),
         "weights_of": weights,
     }

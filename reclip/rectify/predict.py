@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
 from reclip.clip.feature_cache import FeatureCache
-from reclip.config.models import DenoisingSettings, ImageSettings
+from reclip.config.models import DenoisingSettings, ImageSettings, RefinementSettings
+from reclip.data.images import read_image
 from reclip.data.index import Item
 from reclip.data.reading import Frame, Piece, Window
 from reclip.data.resize_maps import resize
 from reclip.rectify.model import Rectifier
+from reclip.rectify.refine import Refiner, colours
 
 VALUES_AT_ONCE = 2**25  # ours: all logits of a photo of 40 megapixels would fill the memory
 CERTAIN = 2.0**-25
@@ -53,17 +55,24 @@ def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
     return resize(piece.logits[None], padded)[0, :, :height, :width]
 
 
-def class_map(pieces: Sequence[Piece], frame: Frame) -> torch.Tensor:
+def class_map(
+    pieces: Sequence[Piece],
+    frame: Frame,
+    refine: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:
     """Return the best class of every pixel, int16 (H, W); on a tie the first.
 
     Classes are upsampled a few at a time, which bounds the memory and does not change the result.
+
+    refine: changes the upsampled logits (C, H, W) of some classes, each class on its own.
     """
     largest = max(math.prod(frame.read), math.prod(frame.size))
     step = max(1, VALUES_AT_ONCE // largest)
     best = found = None
     for start in range(0, len(pieces[0].logits), step):
         some = [Piece(p.window, p.logits[start : start + step]) for p in pieces]
-        value, index = upsample(some, frame).max(0)
+        logits = upsample(some, frame)
+        value, index = (refine(logits) if refine else logits).max(0)
         index = index.to(torch.int16).add_(start)
         if best is None:
             best, found = value, index
@@ -104,11 +113,18 @@ def predict_from_features(
     split: str,
     i: int,
     item: Item,
-    denoising: DenoisingSettings,
+    processing: RefinementSettings,
 ) -> torch.Tensor:
-    """Return the class map (H, W) of image `i` of a split, from its cached features."""
-    pieces = rectified_logits(model, features.pieces(split, i), denoising)
-    return class_map(pieces, feature_frame(features, split, i, item))
+    """Return the class map (H, W) of image `i` of a split, from its cached features.
+
+    Only PAMR reads the photo again.
+    """
+    pieces = rectified_logits(model, features.pieces(split, i), processing)
+    frame = feature_frame(features, split, i, item)
+    if not processing.pamr:
+        return class_map(pieces, frame)
+    seen = colours(read_image(item.image), frame, pieces[0].logits.device)
+    return class_map(pieces, frame, Refiner(seen, processing))
 
 
 def rectified_logits(
@@ -136,8 +152,13 @@ def protocol(image: ImageSettings) -> str:
     return f"slide {image.window}/{image.stride}, {read}"
 
 
-def post_processing(denoising: DenoisingSettings) -> str:
+def post_processing(settings: RefinementSettings) -> str:
     """Return in words what is done to the logits, for the metrics."""
-    if not denoising.prompt_denoising:
-        return "none"
-    return f"prompt denoising {denoising.denoising_threshold:g}"
+    done = []
+    if settings.prompt_denoising:
+        done.append(f"prompt denoising {settings.denoising_threshold:g}")
+    if settings.pamr:
+        done.append(f"PAMR {settings.pamr}")
+        if settings.pamr_dilations != RefinementSettings().pamr_dilations:
+            done[-1] += f" at {'/'.join(map(str, settings.pamr_dilations))}"
+    return ", ".join(done) or "none"

@@ -14,7 +14,7 @@ from reclip.data.index import DataSet
 from reclip.device import setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix
-from reclip.evaluate.predictors import denoising_of, hypotheses_and_truth, predictor
+from reclip.evaluate.predictors import hypotheses_and_truth, predictor, processing_of
 from reclip.evaluate.rings import Rings
 from reclip.pipeline.artifacts import (
     CONFUSION_FILE,
@@ -54,7 +54,7 @@ def main(job: Job) -> None:
         "split": "val",
         "images": len(items),
         "protocol": protocol(features.image_settings),
-        "post_processing": post_processing(denoising_of(job)),
+        "post_processing": post_processing(processing_of(job)),
         "checkpoint": "last",
         "classes": [synonyms[0] for synonyms in data.class_names],
     }

@@ -21,13 +21,13 @@ def main(job: Job) -> None:
     device = setup(job.settings["compute"])
     features = FeatureCache(job.inputs["features"].folder)
     data = DataSet(job.inputs["data"].folder)
-    denoising = job.settings["pseudo_mask"]
+    processing = job.settings["pseudo_mask"]
     items = data.items("train")
     outputs = []
     teacher = Rectifier.load(job.inputs["teacher"].folder / WEIGHTS_FILE).to(device)
     for i, item in enumerate(tqdm(items, desc=job.name, disable=None)):
         with torch.inference_mode():
-            mask = predict_from_features(teacher, features, "train", i, item, denoising)
+            mask = predict_from_features(teacher, features, "train", i, item, processing)
         path = job.folder / f"{item.id}.png"
         write_label(path, mask.cpu().numpy(), data.num_classes)
         outputs.append(path)

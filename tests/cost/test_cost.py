@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,22 @@ def test_windows_of_hypotheses_take_most_of_the_time_and_little_disk(real_plan) 
     halved = work("cache-features", image="windows", stride=56)
     assert halved.matmul < on_windows.matmul / 3
     assert work("hypothesise", image="windows").read == windows * work("hypothesise").read
+
+
+def test_pamr_is_counted_for_clip_alone(real_plan: Callable[..., Plan]) -> None:
+    asked = {"pamr": 10, "pamr_dilations": [8, 16]}
+    plain, refined = real_plan(), real_plan({"evaluate": asked, "pseudo_mask": asked})
+    pixels = {
+        split: sum(p.number * math.prod(p.size) for p in Facts(plain).photos("real", split))
+        for split in ("train", "val")
+    }
+    for stage, split in (("evaluate", "val"), ("pseudo-mask", "train")):
+        less, more = (work_of(plan, stage, "ref-pe") for plan in (plain, refined))
+        # Each class of each pixel meets 16 neighbours 10 times, in multiply-adds of 2 FLOPs.
+        assert more.flops - less.flops == pytest.approx(2 * 16 * 10 * 20 * pixels[split])
+        # The photos are read again, here at their own size.
+        assert more.megapixels - less.megapixels == pytest.approx(pixels[split] / 1e6)
+    assert work_of(plain, "evaluate", "distill") == work_of(refined, "evaluate", "distill")
 
 
 def test_disabled_parts_of_a_run_cost_nothing(real_plan: Callable[..., Plan]) -> None:

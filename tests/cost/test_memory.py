@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,22 @@ def test_processes_and_micro_batches_divide_a_batch(need) -> None:
         assert smaller.computing == whole.computing, stage
         shared = need(stage, {**MANY, stage: {"batch": 16}, "compute": {"gpus": 2}})
         assert shared.computing == whole.computing, stage
+
+
+def test_pamr_keeps_the_weights_of_a_photo(need, tiny_plan) -> None:
+    """They are of 8 neighbours a dilation of each pixel, 4 bytes each. A student has none."""
+
+    def computing(stage: str, run: str, **asked: Any) -> int:
+        return need(stage, {stage.replace("-", "_"): asked}, run).computing
+
+    photos = Facts(tiny_plan()).photos("voc", "train", "val")
+    weights = 8 * 4 * max(math.prod(photo.size) for photo in photos)
+    for stage in ("evaluate", "pseudo-mask"):
+        plain = computing(stage, "ref-pe")
+        one, two = (computing(stage, "ref-pe", pamr=2, pamr_dilations=d) for d in ([8], [8, 8]))
+        assert plain + weights < one < two < plain + 20 * weights, stage
+        assert computing(stage, "ref-pe", pamr=10, pamr_dilations=[8, 8]) == two
+    assert computing("evaluate", "distill", pamr=10) == computing("evaluate", "distill")
 
 
 def test_features_at_image_resolution_take_most(need) -> None:

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from reclip.common.files import read_json
+from reclip.config.load import validate
+from reclip.config.models import Params
 from reclip.config.sources import Source
+from reclip.data.index import DataSet
 from reclip.distill.deeplab import Student
 from reclip.inference.card import PHOTOS, model_card, sources_of
 from reclip.inference.model_info import read_folder
@@ -62,6 +66,26 @@ def test_the_card_is_complete(student: Path, rectified: Path) -> None:
     here = (str(Path.cwd()), socket.gethostname(), str(Path.home()))
     for text in (card, other, (student / "model.json").read_text()):
         assert not any(name in text for name in here)
+
+
+def test_the_card_says_that_only_the_scored_masks_were_refined(
+    trained: Path, student: Path, rectified: Path
+) -> None:
+    """A packaged model does not refine, and its settings hold nothing of PAMR."""
+    params = yaml.safe_load((trained / "params.yaml").read_text())
+    params["evaluate"] = {"prompt_denoising": True, "pamr": 10}
+    with contextlib.chdir(trained):
+        cards = {}
+        for run, folder in (("distill", student), ("ref-pe", rectified)):
+            job = Plan(validate(Params, params)).job("package", run)
+            metrics = read_json(folder.parent / "metrics.json")
+            data = DataSet(job.inputs["data"].folder)
+            info = describe(job, data, folder / "model.safetensors")
+            cards[run] = model_card(info, job, data.facts, metrics)
+    assert info.denoising.prompt_denoising and not hasattr(info.denoising, "pamr")
+    assert "PAMR, 10 iterations" in cards["ref-pe"] and "without PAMR" in cards["ref-pe"]
+    cards["plain"] = (rectified / "README.md").read_text()
+    assert not any("PAMR" in cards[name] for name in ("distill", "plain"))
 
 
 def test_without_labels_the_card_has_no_scores(trained: Path) -> None:

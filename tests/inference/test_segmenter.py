@@ -14,7 +14,7 @@ from PIL import Image
 import reclip
 from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
-from reclip.config.models import DenoisingSettings, ImageSettings
+from reclip.config.models import ImageSettings, RefinementSettings
 from reclip.data.index import DataSet
 from reclip.data.reading import windows
 from reclip.distill.deeplab import Student
@@ -52,7 +52,7 @@ def evaluated(trained: Path, monkeypatch):
     items = DataSet(results / "data/voc").items("val")
     student = Student.load(results / "runs/distill/distill/seed-0/weights.safetensors")
     rectifier = Rectifier.load(results / "runs/ref-pe/rectify/seed-0/weights.safetensors")
-    plain = DenoisingSettings()
+    plain = RefinementSettings()
     with torch.inference_mode():
         return [
             (

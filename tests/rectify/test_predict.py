@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reclip.config.models import DenoisingSettings, ImageSettings
+from reclip.config.models import DenoisingSettings, ImageSettings, RefinementSettings
 from reclip.data.reading import Window, windows
 from reclip.rectify import predict
 from reclip.rectify.predict import (
@@ -214,5 +214,8 @@ def test_metrics_say_how_photos_were_read() -> None:
     assert protocol(ImageSettings(short_side=512)) == "whole, short side 512"
     slide = ImageSettings(short_side=336, protocol="slide", window=224, stride=112)
     assert protocol(slide) == "slide 224/112, short side 336"
-    assert post_processing(DenoisingSettings()) == "none"
-    assert post_processing(DenoisingSettings(prompt_denoising=True)) == "prompt denoising 0.5"
+    assert post_processing(RefinementSettings()) == "none"
+    assert post_processing(RefinementSettings(prompt_denoising=True)) == "prompt denoising 0.5"
+    both = RefinementSettings(prompt_denoising=True, pamr=10)
+    assert post_processing(both) == "prompt denoising 0.5, PAMR 10"
+    assert post_processing(RefinementSettings(pamr=2, pamr_dilations=(1, 4))) == "PAMR 2 at 1/4"
