@@ -7,7 +7,8 @@ shards-<digest>/      per shard (`reclip.clip.shards`), of n photos:
   train-00000/tokens.npy  (T, D): tokens image by image, and of each image window by window (one
                           window, the whole image, unless windows slide)
   train-00000/global.npy  fp32 (n, D): image-level features; with hypotheses on windows (W, D):
-                          those of windows, photo by photo and window by window
+                          those of windows, photo by photo and window by window; (0, D) of a
+                          dataset `of` another
   train-00000/views.npy   (V, n, h, w, D): augmented views of the training images
   train-00000/cells.npy   int16 (V, n, 2): rows and columns that hold image; the rest is padding
   val-00000/...           tokens.npy and global.npy

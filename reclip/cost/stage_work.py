@@ -110,7 +110,9 @@ class Facts:
         return self.experiment.section(dataset, "views")
 
     def grid(self, dataset: str) -> WindowGrid | None:
-        """Return the windows of hypotheses; None if these are made on whole photos."""
+        """Return the windows whose features a dataset has for hypotheses; None without any."""
+        if self.experiment.origin(dataset) != dataset:
+            return None
         return WindowGrid.of(self.experiment.section(dataset, "hypotheses"))
 
     def vectors(self, dataset: str, *splits: str) -> int:
@@ -181,14 +183,17 @@ def cache_features(facts: Facts, dataset: str) -> Work:
     image, views = facts.experiment.section(dataset, "image"), facts.views(dataset)
     centre = facts.experiment.section(dataset, "hypotheses").image == "centre_crop"
     grid = facts.grid(dataset)
+    own = facts.experiment.origin(dataset) == dataset  # else the vectors are another's
     # One pass gives both kinds of feature.
-    shared = not (centre or grid) and image.protocol == "whole"
+    shared = own and not (centre or grid) and image.protocol == "whole"
 
     def one(photo: Photos) -> Work:
         whole = Work(megapixels=math.prod(photo.read) / 1e6)
-        work = whole + Work(written=FLOAT * facts.dim * (not grid))
+        work = whole + Work(written=FLOAT * facts.dim * (own and not grid))
         for window in photo.windows:
             work += _features(facts, dataset, cells(window, facts.patch), shared)
+        if not own:
+            return work
         if grid:
             work += Work(megapixels=math.prod(photo.size) / 1e6)
             work += grid.count(*photo.size) * _window(facts)

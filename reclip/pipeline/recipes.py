@@ -234,6 +234,8 @@ def embed_text(jobs: Jobs, dataset: str) -> Recipe:
 @recipe("features/{}", data="prepare")
 def cache_features(jobs: Jobs, dataset: str) -> Recipe:
     own = {name: jobs.experiment.section(dataset, name) for name in ("image", "views")}
+    if jobs.experiment.origin(dataset) != dataset:  # the hypotheses are of its origin's features
+        return Recipe({**_clip(jobs.experiment, dataset), **own})
     hypotheses = jobs.experiment.section(dataset, "hypotheses")
     own["hypothesis_image"] = hypotheses.image
     if windows := WindowGrid.of(hypotheses):

@@ -100,8 +100,11 @@ class NewCache:
             self.folder.mark_done(shard)
 
     def _photos(self, items: list[Item], folder: Path) -> None:
-        """Write the tokens and the image-level features of a shard's photos."""
-        kind, path = self.settings["hypothesis_image"], folder / "global.npy"
+        """Write the tokens and the image-level features of a shard's photos.
+
+        A dataset `of` another has the hypotheses of that, and none of these features.
+        """
+        kind, path = self.settings.get("hypothesis_image"), folder / "global.npy"
         whole = self.image.model_copy(update={"protocol": "whole"})
         shared = kind == "whole" and self.image == whole
         vectors = extract.cache_pieces(
@@ -112,7 +115,7 @@ class NewCache:
             cache_windows(self._unchanged_clip, items, self.grid, loaders, path)
         elif kind == "centre_crop":
             save_npy(path, extract.centre_crops(self._unchanged_clip, items))
-        elif shared:
+        elif shared or kind is None:
             save_npy(path, vectors)
         else:
             save_npy(path, extract.whole_images(self.extractor, items, whole))

@@ -125,3 +125,12 @@ def test_windows_have_the_features_of_their_own_extractor(made: Plan) -> None:
     assert len(whole) == 1 < len(windows)
     assert all(z.shape[:2] == (4, 4) for _, z in windows)
     assert not np.allclose(whole[0][1][:4, :4], windows[0][1], atol=1e-2)
+
+
+def test_a_reading_has_no_image_level_features(made: Plan) -> None:
+    """The hypotheses are of its origin's."""
+    own, other = (
+        [np.load(path) for path in made.job("cache-features", d).folder.rglob("global.npy")]
+        for d in ("voc", "voc-naclip")
+    )
+    assert sum(map(len, own)) == 10 and sum(map(len, other)) == 0
