@@ -189,8 +189,8 @@ def _class_map(
             Piece(window, meta.tensor(classes, *_grid(window[2:], side)))
             for window in windows(read, image)
         ]
-        refine = Refiner(meta.tensor(3, *size), refinement) if refinement.pamr else None
-        class_map(pieces, Frame(side, read, size, image.overhang), refine)
+        refine = [Refiner(meta.tensor(3, *size), refinement)] if refinement.pamr else []
+        class_map(pieces, Frame(side, read, size, image.overhang), *refine)
 
     with torch.no_grad():
         return peak(run)

@@ -58,7 +58,7 @@ def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
 def class_map(
     pieces: Sequence[Piece],
     frame: Frame,
-    refine: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    refine: Callable[[torch.Tensor], torch.Tensor] = lambda logits: logits,
 ) -> torch.Tensor:
     """Return the best class of every pixel, int16 (H, W); on a tie the first.
 
@@ -71,8 +71,7 @@ def class_map(
     best = found = None
     for start in range(0, len(pieces[0].logits), step):
         some = [Piece(p.window, p.logits[start : start + step]) for p in pieces]
-        logits = upsample(some, frame)
-        value, index = (refine(logits) if refine else logits).max(0)
+        value, index = refine(upsample(some, frame)).max(0)
         index = index.to(torch.int16).add_(start)
         if best is None:
             best, found = value, index
