@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import open_clip
 import torch
+from open_clip.constants import INCEPTION_MEAN, INCEPTION_STD
 from open_clip.model import CLIP
 from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor
 
+from reclip.clip.shape import is_plain
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.config.models import ClipSettings
@@ -20,12 +22,6 @@ from reclip.weights.state_dict import misfit
 
 OPENAI_EXTRAS = {"input_resolution", "context_length", "vocab_size"}
 """Numbers that only OpenAI's own files hold besides the tensors."""
-
-PLAIN = {
-    "vision_cfg": {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio"},
-    "text_cfg": {"context_length", "vocab_size", "width", "heads", "layers"},
-}
-"""Keys of open_clip's configs that leave CLIP's own ViT and text transformer as they are."""
 
 
 class Architecture(NamedTuple):
@@ -55,15 +51,15 @@ def architecture(spec: ClipSettings, names: Iterable[str], release: Release | No
         card = read_json(PACKAGED / "mini-clip.json")
         config, mean, std = card["model_cfg"], card["mean"], card["std"]
     else:
-        config = open_clip.get_model_config(spec.model)
-        mean = tag.get("mean", open_clip.OPENAI_DATASET_MEAN)
-        std = tag.get("std", open_clip.OPENAI_DATASET_STD)
+        known = spec.model in open_clip.list_models()  # of another name it would ask a server
+        config = open_clip.get_model_config(spec.model) if known else None
+        mean, std = _mean_and_std(spec, tag, release)
     if config is None:
         raise ReclipError(
             f"There is no CLIP model {spec.model!r}. Set clip.model to mini-clip or one of "
             f"open_clip's, such as ViT-B-16."
         )
-    if not _is_plain(config):
+    if not is_plain(config):
         raise ReclipError(
             f"{spec.model} is not a plain CLIP. Set clip.model to a ViT such as ViT-B-16."
         )
@@ -72,6 +68,21 @@ def architecture(spec: ClipSettings, names: Iterable[str], release: Release | No
     if quick:
         config["quick_gelu"] = True
     return Architecture(config, mean, std, said)
+
+
+def _mean_and_std(
+    spec: ClipSettings, tag: Mapping[str, Any], release: Release | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the normalisation that the weights expect: the tag's, else CLIP's.
+
+    A file of weights does not say it. With `clip.norm: inception`, the user says it.
+    """
+    if not tag and release is None and spec.norm == "inception":
+        return INCEPTION_MEAN, INCEPTION_STD
+    return (
+        tag.get("mean", open_clip.OPENAI_DATASET_MEAN),
+        tag.get("std", open_clip.OPENAI_DATASET_STD),
+    )
 
 
 def activation(
@@ -110,14 +121,6 @@ def activation(
     elif spec.checkpoint and not why and not known_gelu:
         said += "; set clip.activation: quick_gelu for OpenAI's weights"
     return bool(why), said
-
-
-def _is_plain(config: dict[str, Any]) -> bool:
-    return (
-        config.keys() <= {"embed_dim", "quick_gelu", *PLAIN}
-        and all(config[tower].keys() <= keys for tower, keys in PLAIN.items())
-        and isinstance(config["vision_cfg"]["layers"], int)  # a ResNet has a list
-    )
 
 
 def fitting_weights(
@@ -168,7 +171,7 @@ def fitting_model(state: Mapping[str, Tensor]) -> str | None:
     for name in sorted(open_clip.list_models(), key=len):
         config = open_clip.get_model_config(name)
         width, patch = (config["vision_cfg"].get(key) for key in ("width", "patch_size"))
-        if first == (width, 3, patch, patch) and _is_plain(config):
+        if first == (width, 3, patch, patch) and is_plain(config):
             with torch.device("meta"):  # shapes alone
                 model = CLIP(**config)
             if misfit(state, model.state_dict()) is None:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import open_clip
-from open_clip.pretrained import get_pretrained_cfg
+from open_clip.constants import INCEPTION_MEAN
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor
 
 from reclip.clip import architecture
 from reclip.clip.architecture import OPENAI_EXTRAS
+from reclip.clip.load import published
+from reclip.clip.shape import clip_shape
 from reclip.common.errors import ReclipError
+from reclip.common.text import listed
 from reclip.config.models import ClipSettings
 from reclip.weights.identity import weights_sha256
 from reclip.weights.releases import clip_release, release_of
@@ -70,17 +74,43 @@ def choose_model(
         )
     name, why = found if found[0] in known else (plain, found[1])
     spec = ClipSettings(model=name, checkpoint=path, activation=activation or default)
-    config = open_clip.get_model_config(name) or {}
+    config = open_clip.get_model_config(name) if name in known else {}
     quick, said = architecture.activation(spec, config, {}, state, release)
-    return Chosen(name, _of_image_tower(spec, quick), f"activation: {said}, because {why}")
+    said = f"activation: {said}, because {why}"
+    if release is None and not state.keys() >= OPENAI_EXTRAS and (tags := _of_other_norm(name)):
+        said += f"; if these are the weights {listed(tags)}, set clip.norm to inception"
+    return Chosen(name, _of_image_tower(spec, quick), said)
 
 
 def activation_of_published(model: str, pretrained: str, activation: str | None) -> str:
-    """Return the image tower's activation for weights that open_clip downloads under a tag."""
+    """Return the image tower's activation for weights that open_clip downloads under a tag.
+
+    Raises ReclipError: as `said_of_published`.
+    """
     spec = ClipSettings(model=model, pretrained=pretrained, activation=activation or "default")
-    config, tag = open_clip.get_model_config(model), get_pretrained_cfg(model, pretrained)
-    quick, _ = architecture.activation(spec, config or {}, tag or {}, (), clip_release(model))
-    return _of_image_tower(spec, quick)
+    return _of_image_tower(spec, _of_published(spec)[0])
+
+
+def said_of_published(spec: ClipSettings) -> str:
+    """Return in words the activation of weights that open_clip downloads under a tag.
+
+    Raises ReclipError: the model is no plain ViT, there is no such tag, or its weights expect
+        another `clip.norm`.
+    """
+    return f"activation: {_of_published(spec)[1]}"
+
+
+def _of_published(spec: ClipSettings) -> tuple[bool, str]:
+    clip_shape(spec.model)
+    config, tag = open_clip.get_model_config(spec.model), published(spec)
+    release = clip_release(spec.model) if spec.pretrained == "openai" else None
+    return architecture.activation(spec, config, tag, (), release)
+
+
+def _of_other_norm(model: str) -> list[str]:
+    """Return the tags of a model whose weights expect Inception's mean and deviation."""
+    tags = list_pretrained_tags_by_model(model)
+    return [tag for tag in tags if get_pretrained_cfg(model, tag)["mean"] == INCEPTION_MEAN]
 
 
 def _of_image_tower(spec: ClipSettings, quick: bool) -> str:

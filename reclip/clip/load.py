@@ -5,12 +5,14 @@ Importing this module is cheap: torch and open_clip are imported by the function
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reclip.common.errors import ReclipError
+from reclip.common.text import listed
 from reclip.config.models import ClipSettings
 from reclip.data.reading import MEAN_STD
 from reclip.weights.identity import MINI_CLIP, PACKAGED, log_file, weights_sha256
@@ -68,7 +70,7 @@ def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
 
     Raises ReclipError: the model is unknown or no plain ViT CLIP; the weights file is missing,
         damaged, not what its name says, or of another architecture; the download fails; or the
-        weights expect another normalisation of photos.
+        weights expect another normalisation of photos than `clip.norm`.
     """
     from reclip.weights.state_dict import read_state_dict
 
@@ -78,21 +80,35 @@ def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
     state = read_state_dict(path, "clip.checkpoint")
     release = release_of(sha256)
     clip = clip_from_state_dict(spec, state, device, source=f"'{path}'", release=release)
-    _require_mean(spec, clip)
+    require_norm(spec, clip.mean, clip.std)
     return clip
 
 
-def _require_mean(spec: ClipSettings, clip: Clip) -> None:
-    """Raise ReclipError if `clip.norm: clip` is not the normalisation that the tag names."""
-    if spec.norm != "clip" or spec.model == MINI_CLIP:
+def require_norm(spec: ClipSettings, mean: Iterable[float], std: Iterable[float]) -> None:
+    """Raise ReclipError if `clip.norm` is not the normalisation that the weights expect.
+
+    The official code gives ImageNet's to a CLIP that expects CLIP's, and so may the user.
+
+    mean, std: as the weights expect, for pixel values in [0, 1].
+    """
+    wanted = [*mean, *std]
+    fitting = next((norm for norm in MEAN_STD if _is_norm(norm, wanted)), None)
+    if spec.norm == fitting or (spec.norm, fitting) == ("imagenet", "clip"):
         return
-    wanted = [value / 255 for values in MEAN_STD["clip"] for value in values]
-    if any(abs(a - b) > 0.01 for a, b in zip([*clip.mean, *clip.std], wanted, strict=True)):
-        raise ReclipError(
-            f"The weights {spec.pretrained} of {spec.model} expect photos with mean {clip.mean} "
-            f"and deviation {clip.std}, which reclip cannot give them. Set clip.pretrained to "
-            f"another tag."
-        )
+    weights = " of ".join(filter(None, (spec.pretrained or spec.checkpoint, spec.model)))
+    fix = f"Set clip.norm to {fitting}"
+    if fitting is None:
+        fix = "reclip cannot give them such photos: set clip.pretrained to another tag"
+    raise ReclipError(
+        f"The weights {weights} expect photos with mean {tuple(wanted[:3])} and deviation "
+        f"{tuple(wanted[3:])}, but clip.norm is {spec.norm}. {fix}."
+    )
+
+
+def _is_norm(norm: str, wanted: Iterable[float]) -> bool:
+    """Return whether mean and deviation are those of `norm`, apart from rounding."""
+    known = [value / 255 for values in MEAN_STD[norm] for value in values]
+    return all(abs(a - b) < 0.01 for a, b in zip(wanted, known, strict=True))
 
 
 def clip_from_state_dict(
@@ -132,20 +148,15 @@ def clip_from_state_dict(
 def weights_file(spec: ClipSettings) -> Path:
     """Return the path of the weights of `spec`, which may be missing; download those of a tag.
 
-    Raises ReclipError: there is no such tag, or the download fails.
+    Raises ReclipError: there is no such tag, it expects another `clip.norm`, or the download fails.
     """
     if spec.checkpoint is not None:
         return Path(spec.checkpoint).expanduser()
     if spec.model == MINI_CLIP:
         return PACKAGED / "mini-clip.safetensors"
-    from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+    from open_clip.pretrained import download_pretrained
 
-    tag = get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None
-    if not tag:
-        raise ReclipError(
-            f"No weights are named for {spec.model} (clip.pretrained is {spec.pretrained!r}). Set "
-            f"clip.pretrained to a tag that open_clip knows (openai) or clip.checkpoint to a file."
-        )
+    tag = published(spec)
     try:
         # The original file, not a converted copy, because its sha256 is known and checked.
         return Path(download_pretrained(tag, prefer_hf_hub=False))
@@ -155,3 +166,34 @@ def weights_file(spec: ClipSettings) -> Path:
             f"Could not download the {spec.pretrained} weights of {spec.model} ({error}). Download "
             f"{where} on another machine and set clip.checkpoint to the file."
         ) from error
+
+
+def published(spec: ClipSettings) -> dict[str, Any]:
+    """Return what open_clip knows of the weights `clip.pretrained` of `clip.model`.
+
+    Raises ReclipError: there is no such tag, or `clip.norm` is another normalisation than its.
+    """
+    from open_clip.pretrained import get_pretrained_cfg
+
+    tag = get_pretrained_cfg(spec.model, spec.pretrained) if spec.pretrained else None
+    if not tag:
+        raise ReclipError(
+            f"No weights are named for {spec.model} (clip.pretrained is {spec.pretrained!r}). "
+            f"{_other_tag(spec)}, or set clip.checkpoint to a file."
+        )
+    require_norm(spec, tag["mean"], tag["std"])
+    return tag
+
+
+def _other_tag(spec: ClipSettings) -> str:
+    """Return what to set in place of a tag that the model has not."""
+    from open_clip.pretrained import list_pretrained_models_by_tag, list_pretrained_tags_by_model
+
+    bare = spec.model.removesuffix("-quickgelu")
+    if spec.pretrained and bare in list_pretrained_models_by_tag(spec.pretrained):
+        return f"These are weights of {bare} with GELU: set clip.model to it"
+    tags = list_pretrained_tags_by_model(spec.model)
+    if not tags:
+        return "open_clip knows none for it: set clip.model to another, such as ViT-B-16"
+    close = difflib.get_close_matches(spec.pretrained or "", tags) or tags
+    return f"Set clip.pretrained to a tag that open_clip knows for it ({listed(close)})"

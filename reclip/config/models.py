@@ -42,6 +42,9 @@ WEIGHTS = {"model", "pretrained", "checkpoint", "cache_dtype"}
 
 Attention = Literal["value", "sclip", "clearclip", "naclip", "kk", "vanilla"]
 
+Norm = Literal["clip", "imagenet", "inception"]
+"""Mean and deviation of photos (`reclip.data.reading.MEAN_STD`)."""
+
 
 class ComputeSettings(Settings):
     """Device and threads of a job. The number of threads changes the last bits of a sum."""
@@ -76,7 +79,7 @@ class ClipSettings(Settings):
     attention: Attention = "value"
     residual: bool = True  # official (after MaskCLIP): the last block keeps its residual
     mlp: bool = True  # official (after MaskCLIP): ... and its MLP
-    norm: Literal["clip", "imagenet", "inception"] = "clip"  # official CVPR recipe: imagenet
+    norm: Norm = "clip"  # official CVPR recipe: imagenet
     cache_dtype: Literal["float16", "float32"] = "float16"  # ours: half the disk; official: float32
 
 

@@ -10,10 +10,12 @@ from reclip.config.models import ImageSettings
 from reclip.data.resize import resize_linear
 
 # Mean and standard deviation of RGB values 0 to 255, rounded as in the official configurations.
-# The CVPR-era recipe gives ImageNet's to CLIP, too.
+# The CVPR-era recipe gives ImageNet's to CLIP, too. Inception's, 0.5 and 0.5 of 255, are those of
+# some of LAION's weights.
 MEAN_STD = {
     "clip": ((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "inception": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
 }
 
 

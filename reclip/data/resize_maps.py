@@ -15,6 +15,23 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
+def resample(x: Tensor, size: tuple[int, int], cell: float, target: float) -> Tensor:
+    """Resize (B, D, h, w) bilinearly to `size` cells, so that each place in the photo stays itself.
+
+    The cells of both maps begin at the photo's top left corner. If the two maps end at the same
+    pixel, this is `resize`. Cells of 14 pixels cover 518 pixels of 512.
+
+    cell, target: sides of a cell before and after, in pixels of the photo.
+    """
+    ends = [(n * cell, m * target) for n, m in zip(x.shape[-2:], size, strict=True)]
+    if all(before == after for before, after in ends):
+        return resize(x, size)
+    rows, columns = (
+        _weights_at(n, m, target / cell).to(x) for n, m in zip(x.shape[-2:], size, strict=True)
+    )
+    return rows @ x @ columns.T
+
+
 def resize_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize as `resize` does, by a matrix product along each axis; equal up to rounding.
 
@@ -29,3 +46,10 @@ def _weights(source: int, target: int) -> Tensor:
     """Return the weight (target, source) of each source pixel in each target pixel of one axis."""
     eye = torch.eye(source)[None]
     return functional.interpolate(eye, size=target, mode="linear", align_corners=False)[0].T
+
+
+def _weights_at(source: int, target: int, step: float) -> Tensor:
+    """Return such weights for target pixels that are `step` source pixels large."""
+    place = ((torch.arange(target, device="cpu") + 0.5) * step - 0.5).clamp(0, source - 1)
+    distance = (place[:, None] - torch.arange(source, device="cpu")).abs()
+    return (1 - distance).clamp(min=0)

@@ -60,9 +60,15 @@ def losses(
     batch: tuple[torch.Tensor, ...],
     share: Share,
     settings: DistillSettings,
+    patch: int,
 ) -> dict[str, torch.Tensor]:
-    """Return the weighted terms of Eq. 8 for a share of a batch."""
+    """Return the weighted terms of Eq. 8 for a share of a batch.
+
+    patch: side of the teacher's cells in pixels.
+    """
     images, labels, z, hypotheses = (t.to(w_query.device) for t in batch)
+    logits, feature = student(images)
     return distillation_loss(
-        *student(images), labels, z, w_query, hypotheses, settings, student.head.logit_scale, share
-    )
+        logits, feature, labels, z, w_query, hypotheses, settings, student.head.logit_scale, share,
+        patch,
+    )  # fmt: skip

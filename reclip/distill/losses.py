@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from reclip.clip.feature_cache import grid_of
 from reclip.config.models import DistillSettings
 from reclip.data.images import IGNORED
-from reclip.data.resize_maps import resize
+from reclip.data.resize_maps import resample, resize
 from reclip.distill import OUTPUT_STRIDE
 from reclip.rectify.loss import contrastive_loss, gumbel_masks, masked_pool
 from reclip.training.share import Share
@@ -43,15 +43,23 @@ def feature_loss(
     size: tuple[int, int] | None = None,
     valid: Tensor | None = None,
     cells: Tensor | None = None,
+    patch: int | None = None,
 ) -> Tensor:
     """Return the mean L1 distance of student features (B, D, h, w) and CLIP's Z (B, D, h', w').
 
-    Both are resized to `size`, by default the student's grid. Only cells in `valid` count, bool
-    (B, H, W) of any resolution. Eq. 7 does not say whether its norm is a sum or a mean; the mean is
-    the official code's. cells: valid ones of the whole batch, if these B images are a share of it.
+    Both are resized to `size`, by default the student's grid, else the pixels of the view. Only
+    cells in `valid` count, bool (B, H, W) of any resolution. Eq. 7 does not say whether its norm is
+    a sum or a mean; the mean is the official code's.
+
+    Args:
+        cells: valid ones of the whole batch, if these B images are a share of it.
+        patch: side of Z's cells in pixels; the last may reach over the view's edge. None: Z ends
+            with the view.
     """
+    pixels = OUTPUT_STRIDE if size is None else 1
     size = tuple(student.shape[-2:] if size is None else size)
-    distance = (resize(student, size) - resize(teacher, size)).abs().mean(dim=1)
+    target = resample(teacher, size, patch, pixels) if patch else resize(teacher, size)
+    distance = (resize(student, size) - target).abs().mean(dim=1)
     if valid is None:
         return distance.mean()
     weight = _at_resolution(valid, size).to(distance.dtype)
@@ -99,6 +107,7 @@ def distillation_loss(
     settings: DistillSettings,
     logit_scale: float,
     share: Share | None = None,
+    patch: int | None = None,
 ) -> dict[str, Tensor]:
     """Return the weighted terms of Eq. 8: `mask`, `feature` and `text`; their sum is the loss.
 
@@ -114,6 +123,7 @@ def distillation_loss(
         teacher: CLIP's unit-length Z (B, D, h', w') of the same views.
         w_q, hypotheses, share: see `text_loss`.
         logit_scale: factor on the logits in the mask loss.
+        patch: see `feature_loss`.
     """
     valid = labels != IGNORED
     whole = {} if share is None else share.counts
@@ -123,7 +133,7 @@ def distillation_loss(
     if settings.alpha > 0:
         size = labels.shape[-2:] if settings.feature_resolution == "image" else None
         terms["feature"] = settings.alpha * feature_loss(
-            feature, teacher, size, valid, whole.get("cells")
+            feature, teacher, size, valid, whole.get("cells"), patch
         )
     if settings.beta > 0:
         terms["text"] = settings.beta * text_loss(

@@ -72,6 +72,8 @@ def _clip_licence(clip: ClipSettings, weights: str) -> str:
             "They are under the MIT licence. By OpenAI's model card, any deployed use is out of "
             "scope unless it was thoroughly tested with the same classes."
         )
+    if (clip.pretrained or "").startswith("metaclip"):
+        return "They are under CC BY-NC 4.0, for non-commercial use only."
     return UNKNOWN
 
 

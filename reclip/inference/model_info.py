@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
 from reclip.config.base import Settings
-from reclip.config.models import ClipSettings, DenoisingSettings, ImageSettings
+from reclip.config.models import ClipSettings, DenoisingSettings, ImageSettings, Norm
 
 FORMAT = "reclip-model-1"
 CARD, INFO, WEIGHTS = "README.md", "model.json", "model.safetensors"
@@ -47,7 +47,7 @@ class ModelInfo(Settings):
     classes: tuple[tuple[str, ...], ...] = Field(min_length=1, max_length=255)
     palette: tuple[tuple[int, int, int], ...]
     image: ImageSettings
-    norm: Literal["clip", "imagenet"]
+    norm: Norm
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     stride: int | None

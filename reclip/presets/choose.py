@@ -39,6 +39,7 @@ ENLARGED = 1.5  # at most: the paper reads VOC's photos, 375 pixels high, at 512
 SIDES = (512, 448, 384, 320, 256, 224)
 CPU_SIDE, CPU_RECTIFY_STEPS = 224, 1000
 LOGIT_SCALE = 30  # mini's; with 1, drawn students lose 13 points (benchmarks/students.py)
+STUDENT_CELL = 8  # pixels of a cell's side (reclip.distill.OUTPUT_STRIDE)
 LOADERS = 8  # threads that prefetch photos for a GPU
 DISK_SHARE = 0.5  # of the free disk, for the feature cache
 
@@ -153,9 +154,10 @@ def _image_and_views(
         why += ", small because there is no GPU"
     elif room < image["short_side"]:
         why += f", because enlarging them more than {ENLARGED} times shows nothing new"
-    side = max(2 * shape.patch, int(room) // shape.patch * shape.patch)
+    whole = math.lcm(shape.patch, STUDENT_CELL)  # pixels at which both grids end
+    side = max(2 * shape.patch, int(room) // whole * whole)
 
-    crop = size.crop // shape.patch * shape.patch if base == "paper" and not here.gpu else side
+    crop = round(size.crop / whole) * whole if base == "paper" and not here.gpu else side
     budget = DISK_SHARE * here.free
     fewer_views = [(count, side) for count in range(views["count"], 0, -1)]
     for count, tried in fewer_views + [(1, smaller) for smaller in SIDES if smaller < side]:

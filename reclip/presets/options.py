@@ -13,11 +13,12 @@ from reclip.common.files import file_sha256
 from reclip.common.text import nearest
 from reclip.config.compat import values
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.models import ClipSettings, Params
 from reclip.presets import preset_text
+from reclip.weights.identity import MINI_CLIP
 
-OF_PAPER = values("paper", "clip")["activation"]
-"""`clip.activation` of preset paper."""
+OF_PAPER = values("paper", "clip")
+"""`clip.activation` and the like of preset paper."""
 
 
 def changes(
@@ -67,18 +68,26 @@ def changes(
 
 
 def fitted_to_weights(changes: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return changes of preset paper with the model of their checkpoint, and a note about it.
+    """Return changes of preset paper that fit its CLIP weights, and a note about them.
 
-    Raises ReclipError: as `reclip.clip.checkpoint.choose_model`.
+    A checkpoint gets the model that it fits. A model or tag of `--set` must have weights.
+
+    Raises ReclipError: as `reclip.clip.checkpoint.choose_model` and `said_of_published`.
     """
     checkpoint = changes.get("clip.checkpoint")
-    if not checkpoint:
+    given = {key: changes.get(f"clip.{key}") for key in ("model", "pretrained", "norm")}
+    if not checkpoint and not any(given.values()):
         return changes, []
-    from reclip.clip.checkpoint import choose_model
+    from reclip.clip.checkpoint import choose_model, said_of_published
 
-    named, activation = changes.get("clip.model"), changes.get("clip.activation")
-    chosen = choose_model(checkpoint, named, activation, OF_PAPER)
-    return {**changes, "clip.model": chosen.model}, [f"note: {chosen.said}"]
+    activation = changes.get("clip.activation")
+    if checkpoint:
+        chosen = choose_model(checkpoint, given["model"], activation, OF_PAPER["activation"])
+        return {**changes, "clip.model": chosen.model}, [f"note: {chosen.said}"]
+    own = yaml.safe_load(preset_text("paper"))["clip"] | OF_PAPER
+    named = {key.removeprefix("clip."): v for key, v in changes.items() if key.startswith("clip.")}
+    spec = validate(ClipSettings, own | named, "clip")
+    return changes, [f"note: {said_of_published(spec)}"] if spec.model != MINI_CLIP else []
 
 
 def assigned(assignments: Sequence[str]) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def main(job: Job) -> None:
         return Task(
             student,
             load=lambda epoch, rows: load(views, hypotheses, epoch, rows),
-            losses=lambda batch, share: losses(student, teacher.w_query, batch, share, settings),
+            losses=lambda batch, share: losses(
+                student, teacher.w_query, batch, share, settings, features.patch
+            ),
             save=student.save,
             counts=lambda batch: counts(batch[1], settings),
             noise=noise,

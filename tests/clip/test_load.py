@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import open_clip
 import pytest
@@ -17,6 +16,7 @@ from reclip.clip.load import clip_from_state_dict, load_clip
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
 from reclip.config.models import ClipSettings
+from reclip.data.reading import MEAN_STD
 from reclip.weights import releases
 from support.tiny_clip import GELU, QUICK, TINY, activations, tiny_model
 
@@ -93,17 +93,76 @@ def test_activation(model, monkeypatch, caplog, settings, wanted, why):
     assert clip.mean == ((0.1,) * 3 if "pretrained" in settings else clip.mean)
 
 
-def test_a_tag_of_another_normalisation_is_refused(model, tmp_path, monkeypatch):
-    """Dense features are of photos normalised as `clip.norm` says, not as the tag does."""
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-ViT", OPENAIS)
+@pytest.fixture
+def weights(model, tmp_path) -> str:
+    """A file with the weights of the tiny model."""
     path = str(tmp_path / "weights.safetensors")
     save_file(model.state_dict(), path)
-    monkeypatch.setattr("reclip.clip.load.weights_file", lambda spec: Path(path))
-    spec = ClipSettings(model="tiny-ViT", pretrained="openai")
-    with pytest.raises(ReclipError, match=r"openai of tiny-ViT expect photos with mean \(0\.1"):
+    return path
+
+
+def of_norm(norm: str) -> dict[str, object]:
+    """Return what open_clip knows of a tag whose weights expect a normalisation."""
+    mean, std = (tuple(value / 255 for value in values) for values in MEAN_STD[norm])
+    return {"mean": mean, "std": std}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "norm", "fix"),
+    [
+        ("clip", "clip", None),
+        ("clip", "imagenet", None),  # the official code
+        ("clip", "inception", r"\(0\.48.* but clip\.norm is inception\. Set clip\.norm to clip"),
+        ("inception", "inception", None),
+        ("inception", "clip", r"tag of tiny-ViT expect .* \(0\.5, 0.* Set clip\.norm to inception"),
+        ("inception", "imagenet", r"but clip\.norm is imagenet\. Set clip\.norm to inception"),
+        ("imagenet", "imagenet", None),
+        ("imagenet", "clip", r"Set clip\.norm to imagenet"),
+        (
+            None,
+            "clip",
+            r"mean \(0\.1, .* reclip cannot give .* set clip\.pretrained to another tag",
+        ),
+        (None, "imagenet", "reclip cannot give them such photos"),
+    ],
+)
+def test_photos_are_normalised_as_the_tag_expects(weights, monkeypatch, wanted, norm, fix):
+    """Dense features are of photos normalised as `clip.norm` says, centre crops as the tag does."""
+    known = {"tag": OPENAIS["openai"] if wanted is None else of_norm(wanted)}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-ViT", known)
+    spec = ClipSettings(model="tiny-ViT", pretrained="tag", norm=norm)
+    downloads = []
+
+    def download(tag, **_):
+        downloads.append(tag)
+        return weights
+
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", download)
+    if fix is None:
+        assert load_clip(spec).mean == known["tag"]["mean"]
+        return
+    with pytest.raises(ReclipError, match=fix):
         load_clip(spec)
-    load_clip(spec.model_copy(update={"norm": "imagenet"}))
-    load_clip(ClipSettings(model="tiny-ViT", checkpoint=path))
+    assert not downloads
+
+
+def test_a_file_of_weights_expects_what_the_user_says(weights, monkeypatch):
+    spec = ClipSettings(model="tiny-ViT", checkpoint=weights)
+    means = {
+        norm: load_clip(spec.model_copy(update={"norm": norm})).mean
+        for norm in ("clip", "imagenet", "inception")
+    }
+    assert means["clip"] == means["imagenet"] == pytest.approx((0.481, 0.458, 0.408), abs=1e-3)
+    assert means["inception"] == (0.5, 0.5, 0.5)
+    # Of a published file it is known.
+    release = releases.Release("LAION's tiny-ViT", "x.pt", "https://x", file_sha256(weights))
+    monkeypatch.setattr(releases, "LAION", [release])
+    with pytest.raises(ReclipError, match=r"weights\.safetensors of tiny-ViT expect .* to clip\."):
+        load_clip(spec.model_copy(update={"norm": "inception"}))
+    with pytest.raises(
+        ReclipError, match=r"The weights mini-clip expect .* Set clip\.norm to clip"
+    ):
+        load_clip(ClipSettings(model="mini-clip", norm="inception"))
 
 
 def test_a_known_sha256_means_quickgelu(model, tmp_path, monkeypatch, caplog):
@@ -177,8 +236,31 @@ def test_unknown_models_and_tags(model):
                 clip_from_state_dict(ClipSettings(model=name), model.state_dict())
     with pytest.raises(ReclipError, match="No weights are named for ViT-B-16"):
         load_clip(ClipSettings(model="ViT-B-16"))
-    with pytest.raises(ReclipError, match="'open-ai'"):
-        load_clip(ClipSettings(model="ViT-B-16", pretrained="open-ai"))
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "fix"),
+    [
+        ("ViT-B-16", "open-ai", r"'open-ai'.* a tag that open_clip knows for it \(openai\), or"),
+        ("ViT-L-14", "xyz", r"knows for it \(openai, laion400m_e31, laion400m_e32, and \d+ more\)"),
+        (
+            "ViT-B-16-quickgelu",
+            "laion2b_s34b_b88k",
+            "weights of ViT-B-16 with GELU: set clip.model",
+        ),
+        ("ViT-S-16", "openai", "open_clip knows none for it: set clip.model to another"),
+    ],
+)
+def test_a_tag_that_the_model_has_not(model, tag, fix):
+    with pytest.raises(ReclipError, match=fix):
+        load_clip(ClipSettings(model=model, pretrained=tag))
+
+
+def test_names_of_other_places_are_no_models(model):
+    """open_clip would ask a server for them."""
+    for name in ("hf-hub:laion/CLIP-ViT-B-32", "local-dir:."):
+        with pytest.raises(ReclipError, match="There is no CLIP model"):
+            clip_from_state_dict(ClipSettings(model=name), model.state_dict())
 
 
 def test_a_failed_download_says_what_to_fetch(monkeypatch):

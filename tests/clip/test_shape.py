@@ -16,7 +16,15 @@ def test_dimensions_are_those_of_the_models() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("ViT-B-17", "no CLIP model"), ("RN50", "differ from CLIP's ViT")]
+    ("name", "words"),
+    [
+        ("ViT-B-17", "no CLIP model"),
+        ("hf-hub:laion/CLIP-ViT-B-32", "no CLIP model"),
+        ("RN50", "differ from CLIP's ViT"),
+        ("ViT-M-16-alt", "differ from CLIP's ViT"),  # layer scale
+        ("ViT-L-14-CLIPA", "differ from CLIP's ViT"),  # no ln_pre, mean pooling
+        ("ViT-H-14-worldwide", "differ from CLIP's ViT"),  # another tokenizer
+    ],
 )
 def test_other_models_are_refused(name: str, words: str) -> None:
     with pytest.raises(ReclipError, match=words):

@@ -154,7 +154,7 @@ def test_clip_weights_from_a_file(tmp_path: Path, name: str) -> None:
 
 def test_the_model_of_the_paper_is_that_of_the_weights(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Plan(preset("paper")).experiment.clip.activation == OF_PAPER
+    assert Plan(preset("paper")).experiment.clip.activation == OF_PAPER["activation"]
     given = changes("paper", checkpoint=save_expanded(tmp_path / "own.pt", "ViT-B-16"))
     with pytest.raises(ReclipError, match="does not show whether it was trained with QuickGELU"):
         fitted_to_weights(given)
