@@ -10,12 +10,14 @@ import yaml
 from PIL import Image
 
 from reclip.cli.init import in_words
+from reclip.clip.shape import clip_shape
 from reclip.config.classes import parse_classes
 from reclip.config.load import load_params, validate
 from reclip.config.models import Params
+from reclip.distill import OUTPUT_STRIDE
 from reclip.pipeline.plan import Plan
 from reclip.presets import PRESETS, preset_text
-from reclip.presets.choose import Machine, Photos, Reading, choose
+from reclip.presets.choose import STUDENT_CELL, Machine, Photos, Reading, choose
 from reclip.presets.folder import comment, flow
 from reclip.presets.sizes import SIZES, Size, usual_hours
 from support.at_the_shell import Said, one_sentence, reclip
@@ -208,10 +210,16 @@ def test_without_a_gpu_all_is_smaller() -> None:
         assert found["compute"]["threads"] == 8
 
 
-def test_a_crop_is_of_whole_patches() -> None:
-    large = {"model": "ViT-L-14-quickgelu", "pretrained": "openai"}
-    found = sections(300, (375, 500), CLASSES, large, CPU, SIZES[-1])
-    assert found["views"]["crop"] % 14 == 0
+@pytest.mark.parametrize("model", ["ViT-L-14-quickgelu", "ViT-B-32-quickgelu"])
+@pytest.mark.parametrize(("machine", "side"), [(CPU, 150), (GPU, 500)])
+def test_a_crop_is_of_whole_cells_of_teacher_and_student(model, machine, side) -> None:
+    """Where both grids end with the crop, their cells keep their places when they are resized."""
+    assert STUDENT_CELL == OUTPUT_STRIDE
+    clip = {"model": model, "pretrained": "openai"}
+    for size in SIZES:
+        crop = sections(300, (375, 500), CLASSES, clip, machine, size)["views"]["crop"]
+        assert crop % clip_shape(model).patch == crop % OUTPUT_STRIDE == 0
+        assert crop > 0.7 * min(size.crop, side)
 
 
 def test_sizes_get_smaller() -> None:

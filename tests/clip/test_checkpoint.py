@@ -85,6 +85,17 @@ def test_a_model_of_one_activation_is_not_asked_about(tmp_path, monkeypatch) -> 
     assert choose_model(path, None, None).model == "ViT-B-32-256"
 
 
+def test_a_file_that_may_want_another_normalisation_is_told(tmp_path, monkeypatch) -> None:
+    """LAION's ViT-L/14 of 2B photos; nothing in the file tells it from LAION's others."""
+    monkeypatch.chdir(tmp_path)
+    path = save_expanded(tmp_path / FILE, "ViT-L-14")
+    said = choose_model(path, None, "gelu").said
+    assert said.endswith("; if these are the weights laion2b_s32b_b82k, set clip.norm to inception")
+    assert "inception" not in choose_model(path, "ViT-L-14-quickgelu", None).said
+    known(path, "ViT-L-14", quick=False, monkeypatch=monkeypatch)
+    assert "inception" not in choose_model(path, None, None).said
+
+
 def test_a_file_of_no_clip_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"conv1.weight": torch.ones(2)}, tmp_path / FILE)

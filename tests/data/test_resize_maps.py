@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from reclip.cost.peak import peak
-from reclip.data.resize_maps import resize, resize_by_matrices
+from reclip.data.resize_maps import resample, resize, resize_by_matrices
 
 
 @pytest.mark.parametrize("size", [(96, 96), (37, 50), (3, 4), (7, 5), (1, 1)])
@@ -35,3 +35,25 @@ def test_the_form_for_gpus_takes_less_memory_than_pytorchs() -> None:
         functional.interpolate(x, size, mode="bilinear").sum().backward()
 
     assert peak(by_pytorch) > 4 * result
+
+
+@pytest.mark.parametrize(("cell", "target"), [(14, 8), (14, 1), (32, 8), (8, 14)])
+def test_resampled_cells_keep_their_places(cell: int, target: int) -> None:
+    """A ramp over the photo stays the same ramp, up to the middle of the first and last cells."""
+    side = 100
+    rows, columns = -(-side // cell), -(-side // target)
+    place = (torch.arange(rows) + 0.5) * cell
+    ramp = torch.stack([place[:, None].expand(rows, rows), place.expand(rows, rows)])[None]
+    found = resample(ramp, (columns, columns), cell, target)[0]
+    middle = (torch.arange(columns) + 0.5) * target
+    wanted = middle.clamp(float(place[0]), float(place[-1]))
+    torch.testing.assert_close(found[0], wanted[:, None].expand(columns, columns))
+    torch.testing.assert_close(found[1], wanted.expand(columns, columns))
+    # `resize` moves them: it stretches the cells to the photo's edge.
+    assert (resize(ramp, (columns, columns))[0] - found).abs().max() > 1
+
+
+def test_cells_that_end_at_the_same_pixel_are_resized() -> None:
+    x = torch.randn(1, 2, 7, 7, generator=torch.Generator().manual_seed(0))
+    for size, target in (((14, 14), 8), ((112, 112), 1), ((7, 7), 16)):
+        assert torch.equal(resample(x, size, 16, target), resize(x, size))

@@ -174,3 +174,25 @@ def test_the_terms_are_those_of_eq_8() -> None:
     torch.testing.assert_close(grid["feature"], 0.5 * feature_loss(feature, TEACHER, None, valid))
     assert grid["feature"] != full["feature"]
     assert list(losses(alpha=0.0, beta=0.0)) == ["mask"]
+
+
+@pytest.mark.parametrize("resolution", ["image", "grid"])
+def test_a_teacher_whose_patches_reach_over_the_edge_is_compared_in_place(resolution: str) -> None:
+    """40 pixels are three patches of 14 and five cells of the student's."""
+    patch, cells = 14, 3
+    over = (torch.arange(cells) + 0.5) * patch  # a feature that says where it is
+    teacher = over.expand(1, 2, cells, cells)
+    own = ((torch.arange(5) + 0.5) * 8).clamp(float(over[0]), float(over[-1]))
+    settings = SETTINGS.model_copy(update={"feature_resolution": resolution, "beta": 0})
+    logits, labels = torch.zeros(1, CLASSES, 5, 5), LABELS[:1]
+
+    def loss(patch: int | None) -> float:
+        terms = distillation_loss(
+            logits, own.expand(1, 2, 5, 5), labels, teacher, W_Q, HYPOTHESES[:1], settings, 1.0,
+            patch=patch,
+        )  # fmt: skip
+        return float(terms["feature"])
+
+    assert loss(patch) < 0.2 < 0.3 < loss(None)
+    if resolution == "grid":
+        assert loss(patch) < 1e-5

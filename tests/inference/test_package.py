@@ -120,6 +120,7 @@ def test_students_are_packaged_and_rectified_clips_on_demand(tiny_plan) -> None:
             {},
             ["laion2b_e16", "licence is not known"],
         ),
+        ({"model": "ViT-L-14", "pretrained": "metaclip_400m"}, {}, ["tag metaclip_400m", "BY-NC"]),
         ({}, {"pretrained": True}, ["timm's pretrained weights", "non-commercial research"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,58 @@ def test_the_model_of_the_paper_is_that_of_the_weights(tmp_path: Path, monkeypat
         {**given, "clip.model": "ViT-B-16"} | {"clip.activation": "gelu"}
     )
     assert found["clip.model"] == "ViT-B-16" and note.startswith("note: activation: GELU in the")
+
+
+def told(*assignments: str) -> list[str]:
+    return fitted_to_weights(changes("paper", assignments=assignments))[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "note"),
+    [
+        (["rectify.lr=0.1"], None),
+        (["clip.model=mini-clip"], None),
+        (
+            ["clip.model=ViT-L-14", "clip.pretrained=metaclip_400m"],
+            r"GELU in the image tower \(clip.activation says so\), QuickGELU \(clip.pretrained is "
+            r"metaclip_400m\) in the text tower",
+        ),
+        (
+            ["clip.model=ViT-L-14", "clip.pretrained=metaclip_400m", "clip.activation=default"],
+            r"activation: QuickGELU \(clip.pretrained is metaclip_400m\)$",
+        ),
+        (
+            ["clip.model=ViT-L-14", "clip.pretrained=laion2b_s32b_b82k", "clip.norm=inception"],
+            r"GELU \(clip.model is ViT-L-14\) in the text tower",
+        ),
+    ],
+)
+def test_the_activation_of_other_weights_is_told(given: list[str], note: str | None) -> None:
+    """Preset paper takes GELU in the image tower, as the official code does."""
+    notes = told(*given)
+    assert len(notes) == bool(note)
+    assert all(re.search(note, said) for said in notes), notes
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["clip.model=ViT-B-16-SigLIP"], "the towers of 'ViT-B-16-SigLIP' differ from CLIP's ViT"),
+        (["clip.model=ViT-L-15"], "no CLIP model 'ViT-L-15'"),
+        (["clip.pretrained=laion2b_s34b_b88k"], "of ViT-B-16 with GELU: set clip.model to it"),
+        (["clip.pretrained=metaclip"], r"knows for it \(metaclip_400m, metaclip_fullcc\)"),
+        (
+            ["clip.model=ViT-L-14", "clip.pretrained=laion2b_s32b_b82k"],
+            "but clip.norm is imagenet. Set clip.norm to inception",
+        ),
+        (["clip.norm=inception"], "openai of ViT-B-16-quickgelu expect .* Set clip.norm to clip"),
+        (["clip.norm=other"], "'clip.norm'"),
+        (["clip.nrm=clip", "clip.model=ViT-B-16"], "'clip.nrm'; did you mean 'norm'"),
+    ],
+)
+def test_weights_that_cannot_be_used_write_nothing(given: list[str], words: str) -> None:
+    with pytest.raises(ReclipError, match=words):
+        told(*given)
 
 
 def test_any_setting_can_be_set(tmp_path: Path) -> None:
