@@ -170,6 +170,18 @@ def test_dense_features_are_those_of_open_clips_own_blocks(clip) -> None:
         torch.testing.assert_close(vector, own.model.encode_image(x), rtol=1e-4, atol=1e-5)
 
 
+def test_patches_look_at_one_another_with_the_heads_of_the_backbone(clip) -> None:
+    """As they were trained to, the last block is open_clip's own."""
+    _, own = clip
+    visual, side = own.model.visual, own.grid[0] * own.patch_size
+    x = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        v = visual.transformer(visual._embeds(x))[:, 1:]
+        wanted = F.normalize(visual.ln_post(v) @ visual.proj, dim=-1)
+        z, _ = dense_features(own, x, attention="vanilla")
+    torch.testing.assert_close(z.flatten(1, 2), wanted, rtol=0, atol=1e-5)
+
+
 def test_any_size_is_padded_to_whole_patches(clip) -> None:
     name, own = clip
     patch = SHAPES[name][0]

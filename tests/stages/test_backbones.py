@@ -34,23 +34,28 @@ SLIDE = {"protocol": "slide", "window": 64, "stride": 40}
 
 
 class Backbone(NamedTuple):
-    """model: of open_clip. patch, dim: its. changes: of the settings."""
+    """model: of open_clip. patch, width, dim: its. changes: of the settings."""
 
     model: str
     patch: int
+    width: int
     dim: int
     changes: dict[str, Any]
 
 
 BACKBONES = (
-    Backbone("ViT-B-32", 32, 512, {"image": SLIDE, "hypotheses": {"image": "centre_crop"}}),
+    Backbone("ViT-B-32", 32, 768, 512, {"image": SLIDE, "hypotheses": {"image": "centre_crop"}}),
     Backbone(
-        "ViT-L-14", 14, 768,
+        "ViT-L-14", 14, 1024, 768,
         {"clip": {"norm": "inception"}, "distill": {"head": "query_reference_positional"}},
     ),
     Backbone(
-        "ViT-L-14-336-quickgelu", 14, 768,
-        {"image": SLIDE, "distill": {"feature_resolution": "image"}},
+        "ViT-L-14-336-quickgelu", 14, 1024, 768,
+        {
+            "image": SLIDE, "clip": {"attention": "naclip", "residual": False, "mlp": False},
+            "rectify": {"model": "reclip++"},
+            "distill": {"feature_resolution": "image", "head": "query"},
+        },
     ),
 )  # fmt: skip
 
@@ -106,8 +111,8 @@ def test_the_rectifier_and_the_student_have_its_width(done: Done) -> None:
     student = load_file(runs / "distill/model/model.safetensors")
     assert teacher["w_query"].shape[1] == done.backbone.dim
     assert any(done.backbone.dim in tensor.shape for tensor in student.values())
-    width = teacher["positional.0.weight"].shape[1]
-    assert teacher["positional_embedding"].shape[1] == width
+    net = next(t for name, t in teacher.items() if name.startswith("positional.") and t.dim() == 4)
+    assert teacher["positional_embedding"].shape[1] == net.shape[1] == done.backbone.width
 
 
 def test_packaged_models_segment_photos_as_the_stages_did(done: Done, tmp_path: Path) -> None:
