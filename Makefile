@@ -6,6 +6,7 @@
 # make audit   known vulnerabilities of the pinned packages and of this code (docs/security.md)
 # make lock    resolve the dependencies again
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos, under both recipes
+# make smoke-strong SAMPLES=DIR   every stage of the preset strong on these photos
 # make smoke-photos SAMPLES=DIR    thirty of these photos from init to masks, card and ONNX; also mini's scenes, without labels
 # make soak    hours of random edits and kills; counts: SEQUENCES=200 KILLS=50 ROUNDS=10
 # make slurm-test    the pipeline on a Slurm of one node, which this starts and ends (root; docs/cluster.md)
@@ -17,6 +18,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 READERS := .venv-readers/.ready
 SMOKE := results/smoke-paper/inputs
+SMOKE_STRONG := results/smoke-strong/inputs
 SAMPLES ?= ../shared/real
 REPORT := results/mini/report.html
 PORT ?= 5000
@@ -26,7 +28,7 @@ KILLS ?= 50
 ROUNDS ?= 10
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup readers demo test check soak slurm-test smoke-paper smoke-photos audit lock ui clean
+.PHONY: setup readers demo test check soak slurm-test smoke-paper smoke-strong smoke-photos audit lock ui clean
 
 setup: $(SETUP)
 
@@ -81,6 +83,11 @@ smoke-paper: $(SETUP)
 	snakemake --config params=$(SMOKE)/faithful.yaml
 	snakemake --config params=$(SMOKE)/batched.yaml
 	@echo "tables and figures: results/smoke-paper-faithful and results/smoke-paper-batched"
+
+smoke-strong: $(SETUP)
+	python tests/smoke/strong.py --samples $(SAMPLES) --output $(SMOKE_STRONG)
+	snakemake --config params=$(SMOKE_STRONG)/strong.yaml
+	@echo "tables and figures: results/smoke-strong"
 
 smoke-photos: $(SETUP)
 	python tests/smoke/photos.py voc --samples $(SAMPLES) --output results/smoke-photos/inputs

@@ -47,7 +47,7 @@ OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official
     "--folder", "folders", multiple=True, metavar="[DATASET=]DIR",
     help="A dataset's unpacked folder in its official layout.",
 )  # fmt: skip
-@click.option("--checkpoint", metavar="FILE", help="paper, folder: file of CLIP weights.")
+@click.option("--checkpoint", metavar="FILE", help="paper, strong, folder: file of CLIP weights.")
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Use N photos of each split, the first ones."
 )
@@ -63,9 +63,10 @@ def init(
 ) -> None:
     """Write a settings file for an experiment.
 
-    mini: the committed default. paper: Tables 1 to 7 on the paper's data with real CLIP. voc: VOC's
-    photos with mini-clip, a trial of the pipeline. folder: a segmentation model for your photos and
-    class names, without labels; it chooses the settings and says why.
+    mini: the committed default. paper: Tables 1 to 7 on the paper's data with real CLIP. strong:
+    ReCLIP++, and what rectification adds to later extractors; mini-strong: the same on mini's
+    drawn data. voc: VOC's photos with mini-clip, a trial of the pipeline. folder: a segmentation
+    model for your photos and class names, without labels; it chooses the settings and says why.
     """
     if Path(output).exists() and not force:
         raise ReclipError(f"'{output}' already exists: choose another --output or add --force")
@@ -76,7 +77,7 @@ def init(
                 f"Preset '{preset}' does not accept {option.opts[0]}: remove this option"
             )
     from reclip.presets import preset_text, write_settings
-    from reclip.presets.options import assigned, changes, fitted_to_weights
+    from reclip.presets.options import WITH_REAL_CLIP, assigned, changes, fitted_to_weights
 
     given = {name: value for name, value in given.items() if name not in others}
     said: list[str] = []
@@ -104,8 +105,8 @@ def init(
         )
     else:
         text, changed = preset_text(preset), changes(preset, **given)
-        if preset == "paper":
-            changed, said = fitted_to_weights(changed)
+        if preset in WITH_REAL_CLIP:
+            changed, said = fitted_to_weights(preset, changed)
     path = write_settings(text, Path(output), changed, preset)
     for line in said:
         click.echo(line)

@@ -17,8 +17,8 @@ from reclip.config.models import ClipSettings, Params
 from reclip.presets import preset_text
 from reclip.weights.identity import MINI_CLIP
 
-OF_PAPER = values("paper", "clip")
-"""`clip.activation` and the like of preset paper."""
+WITH_REAL_CLIP: dict[str, dict[str, Any]] = {"paper": values("paper", "clip"), "strong": {}}
+"""Presets with published weights, and the values of `clip` that their `compat` gives."""
 
 
 def changes(
@@ -60,15 +60,19 @@ def changes(
     if limit:
         found |= {f"datasets.{name}.source.limit": limit for name in photos}
     if checkpoint:
-        if preset != "paper":
-            raise ReclipError(f"Preset '{preset}' has its own weights: use the preset paper")
+        if preset not in WITH_REAL_CLIP:
+            raise ReclipError(
+                f"Preset '{preset}' has its own weights: use the preset paper or strong"
+            )
         require_checkpoint(checkpoint)
         found |= {"clip.checkpoint": checkpoint, "clip.pretrained": None}
     return found | assigned(assignments)
 
 
-def fitted_to_weights(changes: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return changes of preset paper that fit its CLIP weights, and a note about them.
+def fitted_to_weights(preset: str, changes: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return changes of a preset that fit its CLIP weights, and a note about them.
+
+    preset: one of WITH_REAL_CLIP.
 
     A checkpoint gets the model that it fits. A model or tag of `--set` must have weights.
 
@@ -80,11 +84,12 @@ def fitted_to_weights(changes: dict[str, Any]) -> tuple[dict[str, Any], list[str
         return changes, []
     from reclip.clip.checkpoint import choose_model, said_of_published
 
-    activation = changes.get("clip.activation")
+    activation, own = changes.get("clip.activation"), WITH_REAL_CLIP[preset]
     if checkpoint:
-        chosen = choose_model(checkpoint, given["model"], activation, OF_PAPER["activation"])
+        usual = own.get("activation", ClipSettings.model_fields["activation"].default)
+        chosen = choose_model(checkpoint, given["model"], activation, usual)
         return {**changes, "clip.model": chosen.model}, [f"note: {chosen.said}"]
-    own = yaml.safe_load(preset_text("paper"))["clip"] | OF_PAPER
+    own = yaml.safe_load(preset_text(preset))["clip"] | own
     named = {key.removeprefix("clip."): v for key, v in changes.items() if key.startswith("clip.")}
     spec = validate(ClipSettings, own | named, "clip")
     return changes, [f"note: {said_of_published(spec)}"] if spec.model != MINI_CLIP else []

@@ -15,7 +15,7 @@ from reclip.config.load import load_params, validate
 from reclip.config.models import Params
 from reclip.pipeline.plan import Plan
 from reclip.presets import PRESETS, preset_text, write_settings
-from reclip.presets.options import OF_PAPER, changes, fitted_to_weights
+from reclip.presets.options import WITH_REAL_CLIP, changes, fitted_to_weights
 from support.expanded import save_expanded
 from support.paths import ROOT
 
@@ -155,18 +155,17 @@ def test_clip_weights_from_a_file(tmp_path: Path, name: str) -> None:
 
 def test_the_model_of_the_paper_is_that_of_the_weights(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Plan(preset("paper")).experiment.clip.activation == OF_PAPER["activation"]
+    assert Plan(preset("paper")).experiment.clip.activation == WITH_REAL_CLIP["paper"]["activation"]
     given = changes("paper", checkpoint=save_expanded(tmp_path / "own.pt", "ViT-B-16"))
     with pytest.raises(ReclipError, match="does not show whether it was trained with QuickGELU"):
-        fitted_to_weights(given)
-    found, (note,) = fitted_to_weights(
-        {**given, "clip.model": "ViT-B-16"} | {"clip.activation": "gelu"}
-    )
+        fitted_to_weights("paper", given)
+    named = {**given, "clip.model": "ViT-B-16", "clip.activation": "gelu"}
+    found, (note,) = fitted_to_weights("paper", named)
     assert found["clip.model"] == "ViT-B-16" and note.startswith("note: activation: GELU in the")
 
 
 def told(*assignments: str) -> list[str]:
-    return fitted_to_weights(changes("paper", assignments=assignments))[1]
+    return fitted_to_weights("paper", changes("paper", assignments=assignments))[1]
 
 
 @pytest.mark.parametrize(
