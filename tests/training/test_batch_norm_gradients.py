@@ -22,7 +22,7 @@ from reclip.training.share import Share
 from support.batch_norms import worst_error
 from support.tiny_clip import tiny_clip
 
-CLASSES, DIM, SIZE = 3, 12, 72
+CLASSES, DIM, SIZE, PATCH = 3, 12, 72, 18
 WRONG, RIGHT = 0.05, 1e-4
 
 needs_the_trap = pytest.mark.skipif(
@@ -76,11 +76,16 @@ def distilling(head: str, images: int, **settings) -> Callable[[], Tensor]:
     batch = (
         torch.randn(images, 3, SIZE, SIZE),
         torch.randint(0, CLASSES, (images, SIZE, SIZE)),
-        unit(images, DIM, 4, 4, dim=1),
+        unit(images, DIM, SIZE // PATCH, SIZE // PATCH, dim=1),
         wanted(images),
     )
     own = DistillSettings(head=head, gumbel_scale=10, **settings)
-    return lambda: sum(distillation.losses(student, texts, batch, share_of(images), own).values())
+
+    def step() -> Tensor:
+        share = share_of(images)
+        return sum(distillation.losses(student, texts, batch, share, own, PATCH).values())
+
+    return step
 
 
 @pytest.mark.parametrize("images", [1, 16])
