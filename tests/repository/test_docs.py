@@ -55,7 +55,7 @@ INSTEAD = {
         "snakemake -n mini_clip mini_backbone",
         "nine minutes of training",
     ),
-    r"(snakemake .*params=(?:paper|checked|voc)\.yaml.*)": (
+    r"(snakemake .*params=(?:paper|checked|voc|strong|mini-strong)\.yaml.*)": (
         r"\1 -n",
         "downloads, or a hundred jobs",
     ),
@@ -72,7 +72,7 @@ INSTEAD = {
         "reclip figure heatmaps --help",
         "nothing was trained; tests/cli/test_figure_command.py draws them",
     ),
-    r"python benchmarks/(overhead|versions)\.py.*": ("", "ten minutes and more"),
+    r"python benchmarks/(overhead|strong|versions)\.py.*": ("", "ten minutes and more"),
     r"python benchmarks/scale\.py .*": ("", "tests/repository/test_scale.py runs it"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
     r"snakemake .*profiles/(slurm|gpus).*": (
