@@ -8,6 +8,7 @@ import numpy as np
 
 from reclip.config.models import ImageSettings
 from reclip.data.resize import resize_linear
+from reclip.data.window_grid import Window
 
 # Mean and standard deviation of RGB values 0 to 255, rounded as in the official configurations.
 # The CVPR-era recipe gives ImageNet's to CLIP, too. Inception's, 0.5 and 0.5 of 255, are those of
@@ -30,15 +31,6 @@ def whole_size(height: int, width: int, settings: ImageSettings) -> tuple[int, i
     if settings.short_side is None:
         return height, width
     return resized_size(height, width, settings.short_side, settings.long_side)
-
-
-class Window(NamedTuple):
-    """A part of an image, in pixels of the size at which it is read."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 class Piece(NamedTuple):

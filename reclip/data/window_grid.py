@@ -1,12 +1,20 @@
-"""The windows of a photo that say which classes it may hold (ReCLIP++)."""
+"""The windows of a photo that say which classes it may hold (ReCLIP++). Without numpy."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import NamedTuple, Self
 
 from reclip.config.base import Settings
 from reclip.config.models import HypothesisSettings
-from reclip.data.reading import Window
+
+
+class Window(NamedTuple):
+    """A part of an image, in pixels of the size at which it is read."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 class WindowGrid(Settings):

@@ -51,7 +51,7 @@ def test_two_runs_side_by_side(plan: Plan) -> None:
     assert settings.splitlines() == [
         "settings that differ  query       ref-pe",
         "method                query      rectify",
-        "rectify.*                 -  27 settings",
+        "rectify.*                 -  28 settings",
         "seeds                     -       [0, 1]",
     ]
     assert results.splitlines() == [
