@@ -33,7 +33,8 @@ from support.tiny_experiment import merged
 
 PHOTOS = 2  # of each split; the sample of ADE has 1 and 2
 
-# All else is as in the preset: smaller images, crops and windows, a few steps.
+# All else is as in the preset: one prompt a class, smaller images, crops and windows, a few steps.
+PROMPTS = {"templates": "single"}
 READING = {"short_side": 128}
 SLIDING = {"short_side": 128, "window": 96, "stride": 48}
 VIEWS = {"count": 1, "crop": 96}
@@ -73,7 +74,8 @@ def params(samples: Path, output: Path) -> dict[str, Any]:
     datasets: dict[str, Any] = {}
     for name, dataset in preset["datasets"].items():
         slides = dataset.get("image", {}).get("protocol") == "slide"
-        datasets[name] = {"image": SLIDING if slides else READING, "views": VIEWS}
+        image = SLIDING if slides else READING
+        datasets[name] = {"prompts": PROMPTS, "image": image, "views": VIEWS}
         if name in sources:
             datasets[name] |= {"source": sources[name], "hypotheses": WINDOWS, **STEPS}
     changes = {
