@@ -1,11 +1,11 @@
-"""What docs/findings.md says of later extractors: each row of `mini-strong`, and what it adds.
+"""What docs/findings.md says of later extractors: a table of `mini-strong`, and what a row adds.
 
     reclip init mini-strong --output mini-strong.yaml
-    python benchmarks/strong.py mini-strong.yaml          # trains what is missing: two hours
-    python benchmarks/strong.py mini-strong.yaml --pairs  # a verdict on each pair, in words
+    python benchmarks/strong.py mini-strong.yaml extractors   # trains what is missing: two hours
+    python benchmarks/strong.py mini-strong.yaml students
 
-The first table has mIoU, total variation of class shares and drop to the edge (reclip's
-`evaluate/preference.py`) of each extractor, alone and with both bias models. The second has the
+It makes the rows of one table over the check's seeds. First it prints mIoU, total variation of
+class shares and drop to the edge of each row (reclip's `evaluate/preference.py`), then the
 difference of each pair that the settings ask about, seed by seed. Both have 95% intervals.
 """
 
@@ -18,6 +18,7 @@ import mini
 import numpy as np
 
 from reclip.common.files import read_json
+from reclip.config.models import Table
 from reclip.evaluate import results_table, verdicts
 from reclip.evaluate.preference import drop, total_variation
 from reclip.pipeline.job import Job
@@ -30,9 +31,8 @@ def measured(jobs: list[Job]) -> results_table.Found:
     return results_table.Found({one["seed"]: one["miou"] for one in scores}, "")
 
 
-def print_rows(plan: Plan) -> None:
-    """Print mIoU and biases of each row of the table of extractors, a block a dataset."""
-    table = plan.params.tables["extractors"]
+def print_rows(plan: Plan, table: Table) -> None:
+    """Print mIoU and biases of each row, a block a dataset."""
     print("| dataset | row | mIoU | total variation | drop |")
     print("| --- | --- | ---: | ---: | ---: |")
     for dataset in dict.fromkeys(cell for row in table.rows for cell in row.cells):
@@ -45,26 +45,28 @@ def print_rows(plan: Plan) -> None:
             print(f"| {dataset} | {row.row} | {' | '.join(cells)} |")
 
 
-def print_pairs(plan: Plan) -> None:
-    """Print the verdict on each pair of rows that the tables ask about."""
+def print_pairs(plan: Plan, name: str, table: Table) -> None:
+    """Print the verdict on each pair of rows that the table asks about."""
     print("| dataset | row | over | difference | the row is |")
     print("| --- | --- | --- | ---: | --- |")
-    for name, table in plan.params.tables.items():
-        runs = plan.experiment.table_runs(name)
-        found = {run: measured(mini.evaluations(plan, run)) for run in runs}
-        cells = results_table.cells(table, found)
-        for pair in results_table.asked(name, cells, list(plan.params.datasets)):
-            said = f"{verdicts.points(pair.found.mean)} ({verdicts.interval(pair.found)})"
-            rows = f"{pair.dataset} | {pair.higher.row} | {pair.lower.row}"
-            print(f"| {rows} | {said} | {verdicts.NAMES_OF_ASKED[pair.verdict]} |")
+    runs = plan.experiment.table_runs(name)
+    found = {run: measured(mini.evaluations(plan, run)) for run in runs}
+    cells = results_table.cells(table, found)
+    for pair in results_table.asked(name, cells, list(plan.params.datasets)):
+        said = f"{verdicts.points(pair.found.mean)} ({verdicts.interval(pair.found)})"
+        rows = f"{pair.dataset} | {pair.higher.row} | {pair.lower.row}"
+        print(f"| {rows} | {said} | {verdicts.NAMES_OF_ASKED[pair.verdict]} |")
 
 
 def main() -> None:
-    settings = Path(sys.argv[1])
+    settings, name = Path(sys.argv[1]), sys.argv[2]
     plan = Plan.load(settings)
-    jobs = [job for run in plan.experiment.tabled for job in mini.evaluations(plan, run)]
-    mini.make(settings, (job.receipt for job in jobs))
-    print_pairs(plan) if "--pairs" in sys.argv[2:] else print_rows(plan)
+    table = plan.params.tables[name]
+    runs = plan.experiment.table_runs(name)
+    mini.make(settings, (job.receipt for run in runs for job in mini.evaluations(plan, run)))
+    print_rows(plan, table)
+    print()
+    print_pairs(plan, name, table)
 
 
 if __name__ == "__main__":

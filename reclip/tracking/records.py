@@ -136,7 +136,8 @@ def _data(data: Job | None) -> dict[str, str] | None:
         counts = read_json(data.folder / "classes.json")["counts"]
     except (OSError, ValueError, KeyError):
         counts = {}
-    source = json.dumps(data.wanted["settings"]["source"])
+    origin = data.inputs.get("of", data)  # the dataset whose photos it has
+    source = json.dumps(origin.wanted["settings"]["source"])
     return {
         "name": data.id, "digest": data.digest[:12], "source_type": "local", "source": source,
         "profile": json.dumps(counts),

@@ -16,6 +16,7 @@ from reclip.config.load import validate
 from reclip.config.models import Params
 from reclip.data.index import DataSet
 from reclip.pipeline.plan import Plan
+from reclip.tracking import records
 from support.tiny_experiment import TINY, merged
 
 READING = {
@@ -134,3 +135,12 @@ def test_a_reading_has_no_image_level_features(made: Plan) -> None:
         for d in ("voc", "voc-naclip")
     )
     assert sum(map(len, own)) == 10 and sum(map(len, other)) == 0
+
+
+def test_mlflow_hears_whose_photos_they_are(made: Plan) -> None:
+    found = [
+        records.child(made, made.job("cache-features", dataset)).data
+        for dataset in ("voc", "voc-naclip")
+    ]
+    assert [data["name"] for data in found] == ["voc", "voc-naclip"]
+    assert found[0]["source"] == found[1]["source"]
