@@ -19,8 +19,9 @@ import resource
 import torch
 
 from reclip.config.models import DistillSettings, ViewSettings
-from reclip.cost.memory import NEED_OF, distill_step
-from reclip.cost.stage_work import Facts
+from reclip.cost.facts import Facts
+from reclip.cost.memory import NEED_OF
+from reclip.cost.network_memory import distill_step
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
 from reclip.pipeline.plan import Plan

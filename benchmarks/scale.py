@@ -20,12 +20,13 @@ import yaml
 
 from reclip.common.files import write_text
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.cost import flops
 from reclip.cost.census import Census
+from reclip.cost.facts import Facts
 from reclip.cost.machines import DEFAULT_GPU, GPUS, START_SECONDS, Rates, Work, seconds
 from reclip.cost.report import amount, hours
-from reclip.cost.stage_work import WORK_OF, Facts
+from reclip.cost.stage_work import WORK_OF
 from reclip.data.layouts.class_names import ADE_CLASSES, CONTEXT_CLASSES
 from reclip.pipeline.plan import Plan
 from reclip.presets import preset_text

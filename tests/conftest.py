@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.pipeline.plan import Plan
 from support.tiny_experiment import TINY, merged
 

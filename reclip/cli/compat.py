@@ -11,7 +11,7 @@ import click
 from reclip.cli.options import plan_option
 from reclip.cli.readme import between
 from reclip.common.files import write_text
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.config.points import KINDS, NO_SETTING, SETTINGS, By, Point
 from reclip.config.resolve import Experiment
 from reclip.pipeline.plan import Plan

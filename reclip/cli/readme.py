@@ -10,7 +10,7 @@ import yaml
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.pipeline.artifacts import CHECK_FACTS
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from reclip.common.errors import ReclipError
 from reclip.common.text import nearest
-from reclip.config.models import Params, RunSettings
+from reclip.config.params import Params, RunSettings
 from reclip.config.resolve import Experiment
 
 

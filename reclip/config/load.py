@@ -17,7 +17,7 @@ from reclip.common.passwords import without_password
 from reclip.common.text import listed, nearest
 from reclip.config import PARAMS
 from reclip.config.base import Settings
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.config.sources import Source
 
 KEY = "params"

@@ -10,7 +10,8 @@ from reclip.common.errors import ReclipError
 from reclip.common.text import nearest
 from reclip.config import compat
 from reclip.config.load import validate
-from reclip.config.models import DATASET_SECTIONS, RUN_SECTIONS, ClipSettings, Params
+from reclip.config.models import ClipSettings
+from reclip.config.params import DATASET_SECTIONS, RUN_SECTIONS, Params
 from reclip.config.sources import Source
 from reclip.config.update_recipes import UPDATE_RECIPES
 

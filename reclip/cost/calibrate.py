@@ -22,8 +22,8 @@ from PIL import Image
 
 from reclip.common.errors import ReclipError
 from reclip.cost import flops, meta
+from reclip.cost.facts import Facts
 from reclip.cost.machines import Rates
-from reclip.cost.stage_work import Facts
 from reclip.data.images import read_image
 from reclip.data.resize_maps import resize
 from reclip.data.views import crop_image, draw_view, normalise

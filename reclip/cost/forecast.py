@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import yaml
 
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
 from reclip.cost.census import Census
+from reclip.cost.facts import Facts
 from reclip.cost.machines import GPUS, Rates
 from reclip.cost.report import job_costs, total_hours
-from reclip.cost.stage_work import Facts
 from reclip.device import uses_gpu
 from reclip.pipeline.plan import Plan
 

@@ -10,8 +10,9 @@ from reclip.common.templates import fill
 from reclip.config.update_recipes import UPDATE_RECIPES
 from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
+from reclip.cost.facts import Facts
 from reclip.cost.machines import DEFAULT_GPU, GPUS, PREFETCHING, TRAINING, Rates, Work, seconds
-from reclip.cost.stage_work import WORK_OF, Facts
+from reclip.cost.stage_work import WORK_OF
 from reclip.pipeline import recipes
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES

@@ -163,8 +163,9 @@ def compute_costs(plan: Plan) -> dict[str, Cost]:
     """
     if (known := costs(plan)) is not None:
         return known
+    from reclip.cost.facts import Facts
     from reclip.cost.memory import NEED_OF
-    from reclip.cost.stage_work import WORK_OF, Facts, summarise
+    from reclip.cost.stage_work import WORK_OF, summarise
 
     facts = Facts(plan)
     works = {**WORK_OF, "summarise": summarise}

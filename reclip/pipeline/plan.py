@@ -11,10 +11,11 @@ from reclip.common.text import listed, nearest
 from reclip.config import PARAMS
 from reclip.config.checks import check_experiment, require_measured
 from reclip.config.load import load_params
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.config.resolve import Experiment
 from reclip.pipeline import recipes
 from reclip.pipeline.job import Job
+from reclip.pipeline.recipe import RECIPES
 from reclip.pipeline.stages import RULES, STAGES
 
 
@@ -72,7 +73,7 @@ class Plan:
                 )
             if seed not in self.seeds(stage, id):
                 raise ReclipError(self._no_seed(stage, id, seed))
-            self._jobs[stage, id, seed] = recipes.RECIPES[stage](self, id, seed)
+            self._jobs[stage, id, seed] = RECIPES[stage](self, id, seed)
         return self._jobs[stage, id, seed]
 
     def _no_seed(self, stage: str, id: str, seed: int | None) -> str:

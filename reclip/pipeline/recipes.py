@@ -1,16 +1,10 @@
-"""One recipe a stage: the folder, inputs, settings and outputs of its jobs.
-
-A recipe names its folder and the inputs that are jobs on its dataset, as role to stage. The
-function returns the settings that the stage may read, and the other inputs and outputs. That of a
-stage with a job a seed also gets the seed.
-"""
+"""One recipe a stage: folder, inputs, settings and outputs of its jobs (`pipeline.recipe`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from reclip.common.hashing import cached_sha256
 from reclip.config.models import DenoisingSettings
@@ -19,6 +13,7 @@ from reclip.data.photos import digest_of_photos
 from reclip.data.window_grid import WindowGrid
 from reclip.pipeline.artifacts import CHECK_FACTS
 from reclip.pipeline.job import Job, seed_part
+from reclip.pipeline.recipe import Jobs, Recipe, on_dataset, recipe
 from reclip.pipeline.stages import STAGES
 from reclip.weights import identity
 
@@ -56,15 +51,6 @@ def gallery_files(datasets: Collection[str]) -> dict[str, str]:
     if len(datasets) == 1:
         return dict.fromkeys(datasets, "gallery.html")
     return {dataset: f"gallery-{dataset}.html" for dataset in datasets}
-
-
-class Jobs(Protocol):
-    """What recipes need of a plan: the experiment, its results folder and its other jobs."""
-
-    experiment: Experiment
-    root: Path
-
-    def job(self, stage: str, id: str, seed: int | None = None) -> Job: ...
 
 
 def ids(experiment: Experiment, stage: str) -> list[str]:
@@ -110,62 +96,6 @@ def seeds(
 def rectified(experiment: Experiment) -> list[str]:
     """Return the rectified runs."""
     return [run for run, s in experiment.params.runs.items() if s.method == "rectify"]
-
-
-@dataclass
-class Recipe:
-    """The variable parts of a job; see `Job` for their meaning."""
-
-    settings: dict[str, Any]
-    inputs: dict[str, Job] = field(default_factory=dict)
-    outputs: tuple[str, ...] = ()
-    environment: dict[str, Any] = field(default_factory=dict)
-
-
-RECIPES: dict[str, Callable[[Jobs, str, int | None], Job]] = {}
-"""By stage: a function of the plan, the id of a dataset, run, table or experiment, and the seed."""
-
-
-def recipe(folder: str, **inputs: str) -> Callable[[Callable[..., Recipe]], Callable]:
-    """Register a function as the recipe of the stage of its name.
-
-    Args:
-        folder: of the job below the results, with `{}` for its id. Without it, all ids share it.
-            A seed's job has a folder of its own in it.
-        inputs: role to stage, of jobs on the job's dataset.
-    """
-
-    def register(function: Callable[..., Recipe]) -> Callable:
-        stage = STAGES[function.__name__.replace("_", "-")]
-        seeded = stage.kind == "seed"
-
-        def make(jobs: Jobs, id: str, seed: int | None) -> Job:
-            dataset = jobs.experiment.params.runs[id].dataset if stage.names == "run" else id
-            own = function(jobs, id, *[seed] * seeded)
-            place = jobs.root / folder.format(id)
-            needed = {role: _on_dataset(jobs, of, dataset) for role, of in inputs.items()}
-            return Job(
-                stage=stage.name,
-                id=id,
-                seed=seed,
-                folder=place / seed_part(seed) if seeded else place,
-                plan_folder=jobs.root / "plan",
-                settings=own.settings,
-                inputs=needed | own.inputs,
-                outputs=tuple(jobs.root / path for path in own.outputs),
-                environment=own.environment,
-                shares_folder=stage.kind == "table",
-            )
-
-        RECIPES[stage.name] = make
-        return function
-
-    return register
-
-
-def _on_dataset(jobs: Jobs, stage: str, dataset: str) -> Job:
-    """Return the job of a stage on a dataset. All readings of the same photos share hypotheses."""
-    return jobs.job(stage, jobs.experiment.origin(dataset) if stage == "hypothesise" else dataset)
 
 
 def trained(jobs: Jobs, run: str, seed: int | None) -> Job:
@@ -411,7 +341,7 @@ def summarise(jobs: Jobs, name: str) -> Recipe:
     settings = {}
     for dataset, run in experiment.own_photos.items():
         for stage in ("prepare", "embed-text", "cache-features", "hypothesise"):
-            inputs[f"{stage} {dataset}"] = _on_dataset(jobs, stage, dataset)
+            inputs[f"{stage} {dataset}"] = on_dataset(jobs, stage, dataset)
         for stage in ("rectify", "pseudo-mask"):
             seed = experiment.taught_seeds(run)[0]
             inputs[f"{stage} {dataset}"] = jobs.job(stage, run, seed)

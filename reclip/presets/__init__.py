@@ -14,7 +14,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import write_text
 from reclip.common.text import nearest
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.pipeline.plan import Plan
 from reclip.presets.ownership import require_own
 

@@ -13,7 +13,8 @@ from reclip.common.files import file_sha256
 from reclip.common.text import nearest
 from reclip.config.compat import values
 from reclip.config.load import validate
-from reclip.config.models import ClipSettings, Params
+from reclip.config.models import ClipSettings
+from reclip.config.params import Params
 from reclip.presets import preset_text
 from reclip.weights.identity import MINI_CLIP
 

@@ -13,7 +13,7 @@ import yaml
 
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
-from reclip.config.models import Params
+from reclip.config.params import Params
 
 RECORDS = ("plan/prepare/*.json", "data/*/receipt.json")
 """Files below an experiment's folder that record the source of a dataset."""

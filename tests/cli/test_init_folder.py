@@ -13,7 +13,7 @@ from reclip.cli.init import in_words
 from reclip.clip.shape import clip_shape
 from reclip.config.classes import parse_classes
 from reclip.config.load import load_params, validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.distill import OUTPUT_STRIDE
 from reclip.pipeline.plan import Plan
 from reclip.presets import PRESETS, preset_text

@@ -17,7 +17,7 @@ import yaml
 from reclip.common.errors import ReclipError
 from reclip.common.passwords import without_password
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.data.download.locate import local_or_download
 from reclip.tracking import records
 from reclip.tracking import server as tracking_store

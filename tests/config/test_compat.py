@@ -18,7 +18,8 @@ from reclip.cli.main import cli
 from reclip.common.errors import ReclipError
 from reclip.config.compat import values
 from reclip.config.load import validate
-from reclip.config.models import DATASET_SECTIONS, RUN_SECTIONS, ClipSettings, Params, SeedSettings
+from reclip.config.models import ClipSettings, SeedSettings
+from reclip.config.params import DATASET_SECTIONS, RUN_SECTIONS, Params
 from reclip.config.points import CONTRAST, KINDS, NO_SETTING, SETTINGS, By, Point
 from reclip.config.update_recipes import UPDATE_RECIPES
 from reclip.pipeline.plan import Plan

@@ -10,7 +10,7 @@ import yaml
 
 from reclip.common.errors import ReclipError
 from reclip.config.load import VARIABLES, load_params, validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from support.paths import PACKAGE
 
 

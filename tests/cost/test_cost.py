@@ -20,8 +20,9 @@ from reclip.cli.readme import BEGIN, COST_BEGIN, COST_END, END, between, paper_c
 from reclip.cli.stages import run_stage
 from reclip.common.errors import ReclipError
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.cost import calibrate, flops, machines
+from reclip.cost.facts import Facts, cells
 from reclip.cost.machines import GPUS, PREFETCHING, RESIZE_FLOPS, TRAINING, Rates, Work, seconds
 from reclip.cost.report import (
     amount,
@@ -31,7 +32,7 @@ from reclip.cost.report import (
     job_costs,
     summary,
 )
-from reclip.cost.stage_work import WORK_OF, Facts, cells
+from reclip.cost.stage_work import WORK_OF
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import recorded_outputs
 

@@ -17,11 +17,13 @@ from torch import nn
 
 from reclip.common.errors import ReclipError
 from reclip.config.load import validate
-from reclip.config.models import DistillSettings, Params, RectifySettings
+from reclip.config.models import DistillSettings, RectifySettings
+from reclip.config.params import Params
 from reclip.cost import flops, meta
 from reclip.cost.census import PUBLISHED, take_census
+from reclip.cost.facts import Facts, cells
 from reclip.cost.machines import Work
-from reclip.cost.stage_work import PROMPT_TOKENS, Facts, cells
+from reclip.cost.stage_work import PROMPT_TOKENS
 from reclip.distill.deeplab import DeepLabV2
 from reclip.pipeline.plan import Plan
 from support.tiny_clip import TINY, in_registry

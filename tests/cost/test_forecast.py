@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.cost import forecast as module
 from reclip.cost import machines
 from reclip.cost.forecast import SLOW_GPU, Forecast

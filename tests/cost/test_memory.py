@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from reclip.config.models import DistillSettings, RectifySettings
-from reclip.cost import memory, meta
+from reclip.cost import memory, meta, network_memory
+from reclip.cost.facts import Facts
 from reclip.cost.memory import NEED_OF
 from reclip.cost.need import CUDA_DEVICE, CUDA_HOST, Need
 from reclip.cost.peak import peak
-from reclip.cost.stage_work import Facts
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
 from reclip.pipeline.plan import Plan
@@ -128,7 +128,7 @@ def test_a_step_of_distillation_takes_as_much_as_the_real_one(tiny_params) -> No
         backbone="test_resnet", pretrained=False, batch=4, feature_resolution="image"
     )
     classes, dim, crop, side = 5, 16, 96, 6
-    predicted = memory.distill_step(settings, dim, classes, crop, side**2)
+    predicted = network_memory.distill_step(settings, dim, classes, crop, side**2)
     texts = torch.randn(classes, dim)
     student = Student(
         DeepLabV2("test_resnet", dim),
@@ -150,13 +150,13 @@ def test_a_step_of_distillation_takes_as_much_as_the_real_one(tiny_params) -> No
 def test_a_step_of_rectification_is_that_of_all_layers(model: str) -> None:
     """It is computed from the first two layers of the text tower."""
     settings = RectifySettings(model=model, batch=4, prompt_length=20)
-    predicted, learned = memory._rectify("ViT-B-16", 5, 3, 6, settings)
+    predicted, learned = network_memory.rectify("ViT-B-16", 5, 3, 6, settings)
     clip = meta.clip("ViT-B-16")
     names = meta.class_names("ViT-B-16", 5, 3)
     with torch.device("meta"):
         query = meta.tensor(5, clip.embed_dim)
-        learner = memory.build_model(clip, names, query, settings).train()
-    whole = peak(lambda: memory._rectify_step(learner, settings, 5, 6))
+        learner = network_memory.build_model(clip, names, query, settings).train()
+    whole = peak(lambda: network_memory._rectify_step(learner, settings, 5, 6))
     assert predicted == pytest.approx(whole, rel=0.02)
     assert learned == sum(4 * p.numel() for p in learner.parameters() if p.requires_grad)
 
@@ -166,7 +166,7 @@ def test_the_prediction_of_a_large_photo_holds_what_the_decoder_reads(need) -> N
     reclip, more = (need("evaluate", changes, "ref-pe") for changes in ({}, plus))
     assert reclip.computing < more.computing
     settings = RectifySettings(model="reclip++")
-    held = memory._decoded("ViT-B-16", 20, settings, (100, 150))
+    held = network_memory.decoded("ViT-B-16", 20, settings, (100, 150))
     values = 100 * 150 * (512 + 512 + 20)  # Z, and [Z; M] beside it; before it, P and its input
     assert 4 * values < held < 2 * 4 * values
 
@@ -177,7 +177,9 @@ def test_a_decoder_holds_features_and_gradients_of_every_image() -> None:
     for model in ("reclip", "reclip++"):
         settings = RectifySettings(model=model, prompt_length=4)
         peaks = [
-            memory._rectify("ViT-B-16", 5, 3, 40, settings.model_copy(update={"batch": batch}))[0]
+            network_memory.rectify(
+                "ViT-B-16", 5, 3, 40, settings.model_copy(update={"batch": batch})
+            )[0]
             for batch in (1, 9)
         ]
         more.append(peaks[1] - peaks[0])

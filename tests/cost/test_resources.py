@@ -12,13 +12,14 @@ from click.testing import CliRunner
 from reclip.cli.main import cli
 from reclip.common.errors import ReclipError
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.cost import resources as asked
+from reclip.cost.facts import Facts
 from reclip.cost.machines import GPUS, Work
 from reclip.cost.memory import NEED_OF
 from reclip.cost.need import Need
 from reclip.cost.resources import Cost, Resources, resources
-from reclip.cost.stage_work import WORK_OF, Facts
+from reclip.cost.stage_work import WORK_OF
 from reclip.pipeline.plan import Plan
 from reclip.presets import preset_text
 

@@ -17,7 +17,7 @@ from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.common.tables import read_table
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.data.folder import (
     LEFT_OUT,
     LEFT_OUT_COLUMNS,

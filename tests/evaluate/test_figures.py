@@ -14,13 +14,8 @@ from PIL import Image
 from reclip.common.files import read_json, write_json
 from reclip.common.tables import write_table
 from reclip.config.load import validate
-from reclip.config.models import (
-    ClipSettings,
-    ComputeSettings,
-    EvaluateSettings,
-    ImageSettings,
-    Params,
-)
+from reclip.config.models import ClipSettings, ComputeSettings, EvaluateSettings, ImageSettings
+from reclip.config.params import Params
 from reclip.config.sources import WorldSource
 from reclip.data.images import IGNORED
 from reclip.data.index import DataSet

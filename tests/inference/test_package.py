@@ -13,7 +13,7 @@ import yaml
 
 from reclip.common.files import read_json
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.config.sources import Source
 from reclip.data.index import DataSet
 from reclip.distill.deeplab import Student

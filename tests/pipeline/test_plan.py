@@ -10,7 +10,7 @@ import pytest
 
 from reclip.common.errors import ReclipError
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.stages import STAGES
 from support.paths import ROOT

@@ -12,7 +12,7 @@ from reclip.cli.init import FOLDER, init
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
 from reclip.config.load import load_params, validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.pipeline.plan import Plan
 from reclip.presets import PRESETS, preset_text, write_settings
 from reclip.presets.options import WITH_REAL_CLIP, changes, fitted_to_weights

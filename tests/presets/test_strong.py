@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.pipeline.plan import Plan
 from reclip.presets import preset_text
 

@@ -28,7 +28,7 @@ from PIL import Image
 
 from reclip.cli.main import cli
 from reclip.common.files import file_sha256, read_json, write_json
-from reclip.config.models import DATASET_SECTIONS, Params
+from reclip.config.params import DATASET_SECTIONS, Params
 from reclip.pipeline.stages import STAGES
 from support.at_the_shell import reclip
 from support.paths import ROOT

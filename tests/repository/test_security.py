@@ -16,7 +16,7 @@ import yaml
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json, write_json
 from reclip.config.load import _Loader, validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.evaluate.results_table import printed
 from reclip.tracking import records
 from support.mlflow_results import finish_with

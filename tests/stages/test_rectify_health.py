@@ -11,7 +11,7 @@ import yaml
 from reclip.cli.stages import run_stage
 from reclip.common.files import read_json
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.evaluate import results_table
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.staleness import report

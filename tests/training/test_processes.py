@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from reclip.cli.stages import run_stage
 from reclip.common.files import read_json
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.pipeline.plan import Plan

@@ -13,7 +13,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
 from reclip.common.files import read_json
 from reclip.config.load import validate
-from reclip.config.models import Params
+from reclip.config.params import Params
 from reclip.data.index import DataSet
 from reclip.pipeline.plan import Plan
 from reclip.tracking import records
