@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from reclip.inference.onnx_export import export_onnx
-from support.at_the_shell import reclip
-from support.tiny_experiment import TINY, merged
+from support.finished import OF_DATASET, finish
 
 CHANGES = {
     "distill": {"logit_scale": 30},
@@ -20,8 +17,7 @@ CHANGES = {
     "runs": {"probe": None},
 }
 STAGES = (
-    *[(stage, "--dataset", "voc") for stage in
-      ("prepare", "embed-text", "cache-features", "hypothesise")],
+    *OF_DATASET,
     *[("rectify", "--run", "ref-pe", "--seed", seed) for seed in "01"],
     ("pseudo-mask", "--run", "ref-pe", "--seed", "0"),
     ("distill", "--run", "distill", "--seed", "0"),
@@ -35,12 +31,7 @@ STAGES = (
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with the finished tiny experiment; read-only for tests."""
     folder = tmp_path_factory.mktemp("trained")
-    params = merged(TINY, CHANGES)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    with contextlib.chdir(folder):
-        for command in STAGES:
-            said = reclip(*command)
-            assert said.code == 0, (command, said)
+    finish(folder, CHANGES, STAGES)
     return folder
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from reclip.clip.feature_cache import FeatureCache
@@ -18,8 +16,8 @@ from reclip.evaluate.predictors import predictor
 from reclip.inference.model_info import read_folder
 from reclip.pipeline.plan import Plan
 from support.at_the_shell import reclip
+from support.finished import OF_DATASET, finish
 from support.predicting import predict, written
-from support.tiny_experiment import TINY, merged
 
 CHANGES = {
     "rectify": {"model": "reclip++", "gumbel_scale": 100},
@@ -32,8 +30,7 @@ CHANGES = {
     "check": None,
 }
 STAGES = (
-    *[(stage, "--dataset", "voc") for stage in
-      ("prepare", "embed-text", "cache-features", "hypothesise")],
+    *OF_DATASET,
     *[(stage, "--run", "ref-pe", "--seed", "0") for stage in
       ("rectify", "pseudo-mask", "evaluate")],
     *[(stage, "--run", "distill", "--seed", "0") for stage in ("distill", "evaluate")],
@@ -44,12 +41,7 @@ STAGES = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plus")
-    params = merged(TINY, CHANGES)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    with contextlib.chdir(folder):
-        for command in STAGES:
-            said = reclip(*command)
-            assert said.code == 0, (command, said)
+    finish(folder, CHANGES, STAGES)
     return folder / "results/tiny"
 
 

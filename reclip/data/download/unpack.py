@@ -77,15 +77,16 @@ def unpack(archive: Path, target: Path, *more: Path) -> None:
     no plain file or would leave the folder, or the data is too large or larger than the free space.
     """
     partial = target.with_name(f".{target.name}.partial")
-    current = archive
+    current, files = archive, 0
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for current in (archive, *more):
             log.info("unpacking %s", current)
             _extract(current, partial)
-            if not any(path.is_file() for path in partial.rglob("*")):
-                raise _Refused("holds no file: get it again from its source")
+            before, files = files, sum(path.is_file() for path in partial.rglob("*"))
+            if files == before:
+                raise _Refused("holds no file of its own: get it again from its source")
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     except _Refused as error:
