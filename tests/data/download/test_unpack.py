@@ -365,3 +365,11 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_file_and_a_folder_of_one_name_are_one_sentence(tmp_path: Path) -> None:
     refused(tar_of(tmp_path / "a", {"a": b"1", "a/b": b"2"}), "cannot be unpacked")
+
+
+def test_of_several_archives_each_must_hold_a_file(tmp_path: Path) -> None:
+    first, empty = tar_of(tmp_path / "a", MEMBERS), tmp_path / "b"
+    empty.write_bytes(bytes(10240))
+    with pytest.raises(ReclipError, match=rf"'{empty}' holds no file of its own"):
+        unpack(first, tmp_path / "out/unpacked", empty)
+    assert list((tmp_path / "out").iterdir()) == []
