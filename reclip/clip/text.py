@@ -132,44 +132,91 @@ class ReferenceEncoder(nn.Module):
         ids = [tokenizer.sot_token_id, *start_ids[: self.length]]
         prefix = embed(torch.tensor(ids, device=clip.device))
         self.prompt = nn.Parameter(prefix[1:].clone())
+        shared, self.slots = len(ids), rows.shape[1]
+        places, names = clip.model.positional_embedding, embed(rows.to(clip.device))
+        names = (names + places[shared : shared + self.slots]).flatten(0, 1)
+        end = end.to(clip.device)
+        ends = shared + self.slots * torch.arange(len(end), device=clip.device) + end
+        own = torch.arange(self.slots, device=clip.device)
+        # What no step changes.
         self.register_buffer("start", prefix[:1], persistent=False)
-        self.register_buffer("suffix", embed(rows.to(clip.device)), persistent=False)
-        self.register_buffer("end", end.to(clip.device), persistent=False)
+        self.register_buffer("places", places[:shared].clone(), persistent=False)
+        self.register_buffer("names", names, persistent=False)
+        self.register_buffer("ends", ends, persistent=False)  # rows of the tokens that are read
+        self.register_buffer("later", own > own[:, None], persistent=False)
+        self.register_buffer("behind_end", own > end[:, None, None], persistent=False)
 
     def forward(self) -> Tensor:
         """Return Reference embeddings (C, D), not normalised, differentiable in `prompt`."""
-        model = self.clip.model
-        classes, slots, _ = self.suffix.shape
-        shared = 1 + self.length
-        positions = model.positional_embedding[: shared + slots]
-        prefix = torch.cat([self.start, self.prompt]) + positions[:shared]
-        suffix = self.suffix + positions[shared:]
-        x = torch.cat([prefix, suffix.flatten(0, 1)])
-        for block in model.transformer.resblocks:
-            x = _prefix_block(block, x, shared, slots)
-        rows = shared + slots * torch.arange(classes, device=x.device) + self.end
-        return model.ln_final(x[rows]) @ model.text_projection
+        model, shared = self.clip.model, len(self.places)
+        *blocks, last = model.transformer.resblocks
+        x = torch.cat([torch.cat([self.start, self.prompt]) + self.places, self.names])
+        for block in blocks:
+            x = _all_tokens(block, x, shared, self.later)
+        read = _end_tokens(last, x, shared, self.ends, self.behind_end)
+        return model.ln_final(read) @ model.text_projection
 
 
-def _prefix_block(block: ResidualAttentionBlock, x: Tensor, shared: int, slots: int) -> Tensor:
-    """Apply one causal block to x (shared + C*slots, width): C sequences with a shared start."""
+def _all_tokens(block: ResidualAttentionBlock, x: Tensor, shared: int, later: Tensor) -> Tensor:
+    """Apply one causal block to x (shared + C*slots, width): C sequences with a shared start.
+
+    later: bool (slots, slots), as for `_gather`.
+    """
+    prefix, names = _queries_keys_values(block, x, shared, later.shape[-1])
+    q, k, v = prefix.permute(1, 2, 0, 3)
+    own_q, *own = names.permute(2, 3, 0, 1, 4)
+    first = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    rest = _gather(own_q, (k, v), own, later).flatten(1, 2)
+    return _finish(block, x, torch.cat([first, rest], dim=1))
+
+
+def _end_tokens(
+    block: ResidualAttentionBlock, x: Tensor, shared: int, ends: Tensor, later: Tensor
+) -> Tensor:
+    """Apply the last block; return the C tokens in the rows `ends` of x, (C, width).
+
+    Nothing else of it is read, so the other tokens give only their keys and values.
+    later: bool (C, 1, slots), as for `_gather`.
+    """
+    slots = later.shape[-1]
+    prefix, names = _queries_keys_values(block, x, shared, slots)
+    _, *given = prefix.permute(1, 2, 0, 3)
+    q, *own = names.permute(2, 3, 0, 1, 4)
+    q = q.flatten(1, 2).index_select(1, ends - shared).unsqueeze(2)
+    read = _gather(q, given, own, later).flatten(1, 2)
+    return _finish(block, x.index_select(0, ends), read)
+
+
+def _queries_keys_values(
+    block: ResidualAttentionBlock, x: Tensor, shared: int, slots: int
+) -> tuple[Tensor, Tensor]:
+    """Return those of the shared tokens (shared, 3, heads, d) and of the names (C, slots, ...)."""
     attention = block.attn
-    heads = attention.num_heads
     qkv = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(1, 2, 0, 3)  # each (heads, tokens, d)
+    tokens = qkv.unflatten(-1, (3, attention.num_heads, -1))
+    prefix, names = tokens.split([shared, len(tokens) - shared])
+    return prefix, names.unflatten(0, (-1, slots))
 
-    first = F.scaled_dot_product_attention(
-        q[:, :shared], k[:, :shared], v[:, :shared], is_causal=True
-    )
-    q_own, k_own, v_own = (t[:, shared:].unflatten(1, (-1, slots)) for t in (q, k, v))
-    to_shared = (q[:, shared:] @ k[:, :shared].transpose(1, 2)).unflatten(1, (-1, slots))
-    to_own = q_own @ k_own.transpose(2, 3)  # (heads, C, slots, slots)
-    future = torch.ones(slots, slots, dtype=torch.bool, device=x.device).triu(1)
-    scores = torch.cat([to_shared, to_own.masked_fill(future, -torch.inf)], dim=-1)
+
+def _gather(q: Tensor, shared: Sequence[Tensor], own: Sequence[Tensor], later: Tensor) -> Tensor:
+    """Return what tokens of the names gather from the shared start and from their own name.
+
+    Args:
+        q: queries (heads, C, m, d) of m tokens of each name; the result has the same shape.
+        shared: keys and values, each (heads, shared, d).
+        own: keys and values, each (heads, C, slots, d).
+        later: bool, broadcast to (C, m, slots); True for own tokens behind the one that looks.
+    """
+    (k, v), (own_k, own_v) = shared, own
+    to_shared = (q.flatten(1, 2) @ k.transpose(1, 2)).unflatten(1, q.shape[1:3])
+    to_own = (q @ own_k.transpose(2, 3)).masked_fill(later, -torch.inf)
+    scores = torch.cat([to_shared, to_own], dim=-1)
     weights = (scores * q.shape[-1] ** -0.5).softmax(dim=-1)
-    from_shared = weights[..., :shared].flatten(1, 2) @ v[:, :shared]
-    rest = from_shared + (weights[..., shared:] @ v_own).flatten(1, 2)
+    of_shared, of_own = weights.split([k.shape[1], own_k.shape[2]], dim=-1)
+    return (of_shared.flatten(1, 2) @ v).view_as(q) + of_own @ own_v
 
-    attended = torch.cat([first, rest], dim=1).transpose(0, 1).flatten(1)
-    x = x + attention.out_proj(attended)
+
+def _finish(block: ResidualAttentionBlock, x: Tensor, gathered: Tensor) -> Tensor:
+    """Return the rest of the block on tokens x (n, width) that gathered (heads, n, d)."""
+    x = x + block.attn.out_proj(gathered.transpose(0, 1).flatten(1))
     return x + block.mlp(block.ln_2(x))

@@ -46,6 +46,9 @@ class ComputeSettings(Settings):
 
     device: str = "auto"
     threads: int = Field(1, gt=0)  # of one job; several jobs run at a time
+    # Make one graph of a training step's loss and gradient, on a GPU a CUDA graph (torch.compile).
+    # To build it takes a minute, and a C++ compiler on a CPU. The last bits of a sum change.
+    compile: bool = False
     # Threads that prefetch photos; with a GPU use 8 or more. No result depends on them, so a change
     # makes nothing stale.
     loaders: int = Field(0, ge=0, exclude=True)

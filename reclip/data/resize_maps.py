@@ -26,10 +26,7 @@ def resample(x: Tensor, size: tuple[int, int], cell: float, target: float) -> Te
     ends = [(n * cell, m * target) for n, m in zip(x.shape[-2:], size, strict=True)]
     if all(before == after for before, after in ends):
         return resize(x, size)
-    rows, columns = (
-        _weights_at(n, m, target / cell).to(x) for n, m in zip(x.shape[-2:], size, strict=True)
-    )
-    return rows @ x @ columns.T
+    return _by_matrices(x, size, (target / cell,) * 2)
 
 
 def resize_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -38,18 +35,24 @@ def resize_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
     In deterministic mode, PyTorch resizes on a GPU with an index for each pixel and keeps several
     tensors of the full size. With them, the paper's student would not fit a GPU of 80 GB.
     """
-    rows, columns = (_weights(n, m).to(x) for n, m in zip(x.shape[-2:], size, strict=True))
+    steps = tuple(n / m for n, m in zip(x.shape[-2:], size, strict=True))
+    return _by_matrices(x, size, steps)
+
+
+def _by_matrices(x: Tensor, size: tuple[int, int], steps: tuple[float, float]) -> Tensor:
+    """Resize to target pixels that are `steps` source pixels high and wide."""
+    rows, columns = (
+        _weights(n, m, step, x) for n, m, step in zip(x.shape[-2:], size, steps, strict=True)
+    )
     return rows @ x @ columns.T
 
 
-def _weights(source: int, target: int) -> Tensor:
-    """Return the weight (target, source) of each source pixel in each target pixel of one axis."""
-    eye = torch.eye(source)[None]
-    return functional.interpolate(eye, size=target, mode="linear", align_corners=False)[0].T
+def _weights(source: int, target: int, step: float, like: Tensor) -> Tensor:
+    """Return the weight (target, source) of each source pixel in each target pixel of one axis.
 
-
-def _weights_at(source: int, target: int, step: float) -> Tensor:
-    """Return such weights for target pixels that are `step` source pixels large."""
-    place = ((torch.arange(target, device="cpu") + 0.5) * step - 0.5).clamp(0, source - 1)
-    distance = (place[:, None] - torch.arange(source, device="cpu")).abs()
-    return (1 - distance).clamp(min=0)
+    They are made on the device of `like`: a copy from the CPU would wait for it.
+    """
+    place = (torch.arange(target, device=like.device) + 0.5) * step - 0.5
+    place = place.clamp(0, source - 1)
+    distance = (place[:, None] - torch.arange(source, device=like.device)).abs()
+    return (1 - distance).clamp(min=0).to(like.dtype)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
+from reclip.clip.feature_cache import grid_of
 from reclip.config.models import DistillSettings
+from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss
 from reclip.distill.view_batches import ViewBatches
@@ -41,23 +46,32 @@ def build_student(teacher: Rectifier, side: int, settings: DistillSettings) -> S
     return Student(deeplab, head)
 
 
-def load(
-    views: ViewBatches, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray
-) -> tuple[torch.Tensor, ...]:
-    """Return the training images `rows` in the view of the epoch.
+class Batch(NamedTuple):
+    """A batch of one view."""
 
-    These are normalised photos (B, 3, H, W), pseudo-labels int64 (B, H, W), CLIP's features
-    (B, D, h, w) and hypotheses bool (B, C).
-    """
+    images: torch.Tensor  # normalised photos (B, 3, H, W)
+    labels: torch.Tensor  # pseudo-labels int64 (B, H, W)
+    z: torch.Tensor  # CLIP's features (B, D, h, w)
+    hypotheses: torch.Tensor  # bool (B, C)
+
+
+def load(views: ViewBatches, hypotheses: torch.Tensor, epoch: int, rows: np.ndarray) -> Batch:
+    """Return the training images `rows` in the view of the epoch."""
     number = epoch % views.features.view_count
     z, _ = views.features.view_batch(number, rows)
-    return *views(number, rows), z.permute(0, 3, 1, 2), hypotheses[rows]
+    return Batch(*views(number, rows), z.permute(0, 3, 1, 2), hypotheses[rows])
+
+
+def noise_of(batch: Batch) -> tuple[int, int]:
+    """Return the shape of an image's noise: the student's cells, and classes."""
+    cells = math.prod(grid_of(batch.images.shape[-2:], OUTPUT_STRIDE))
+    return cells, batch.hypotheses.shape[1]
 
 
 def losses(
     student: Student,
     w_query: torch.Tensor,
-    batch: tuple[torch.Tensor, ...],
+    batch: Batch,
     share: Share,
     settings: DistillSettings,
     patch: int,
@@ -66,7 +80,7 @@ def losses(
 
     patch: side of the teacher's cells in pixels.
     """
-    images, labels, z, hypotheses = (t.to(w_query.device) for t in batch)
+    images, labels, z, hypotheses = batch
     logits, feature = student(images)
     return distillation_loss(
         logits, feature, labels, z, w_query, hypotheses, settings, student.head.logit_scale, share,

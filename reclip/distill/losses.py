@@ -88,10 +88,11 @@ def text_loss(
         hypotheses: bool (B, C), the classes that each image may hold.
         settings: see `reclip.rectify.loss` for its Gumbel noise and temperatures.
         valid: bool (B, H, W) of any resolution; other cells enter no mask.
-        share: of the whole batch, with the source of the noise; None: the batch, without noise.
+        share: of the whole batch, with the noise (b, h*w, C); None: the batch, without noise.
     """
     cells = None if valid is None else _at_resolution(valid, logits.shape[-2:]).flatten(1)
-    masks = gumbel_masks(_as_tokens(logits), settings.gumbel_scale, settings.gumbel_tau, share)
+    noise = None if share is None else share.noise
+    masks = gumbel_masks(_as_tokens(logits), settings.gumbel_scale, settings.gumbel_tau, noise)
     pooled = masked_pool(masks, _as_tokens(feature), cells)
     images = None if share is None else share.images
     return contrastive_loss(pooled, w_q, hypotheses, settings.tau, images)

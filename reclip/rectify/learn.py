@@ -65,6 +65,11 @@ def load(features: FeatureCache, hypotheses: torch.Tensor, epoch: int, rows: np.
     return Batch(z, valid, hypotheses[rows])
 
 
+def noise_of(batch: Batch) -> tuple[int, int]:
+    """Return the shape of an image's noise: cells and classes."""
+    return batch.valid[0].numel(), batch.hypotheses.shape[1]
+
+
 def losses(
     model: BiasModel, batch: Batch, share: Share, settings: RectifySettings
 ) -> dict[str, torch.Tensor]:
@@ -73,10 +78,10 @@ def losses(
     Masked features are compared with the fixed Query (Sec. 3.4), even if a learned Query segments.
     With the learned one, texts and masks could agree on anything.
     """
-    z, valid, wanted = (t.to(model.w_query.device) for t in batch)
+    z, valid, wanted = batch
     valid = None if settings.padding == "counted" else valid.flatten(1)
     logits = model(z).flatten(1, 2)
-    masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, share)
+    masks = gumbel_masks(logits, settings.gumbel_scale, settings.gumbel_tau, share.noise)
     pooled = masked_pool(masks, z.flatten(1, 2), valid, settings.pool_over)
     loss = contrastive_loss(pooled, model.w_query, wanted, settings.tau, share.images)
     return {"contrastive": loss}

@@ -8,24 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reclip.training.share import Share
-
 
 def gumbel_masks(
     m: Tensor,
     scale: float = 1000.0,
     tau: float = 1.0,
-    share: Share | None = None,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Return candidate masks (..., n, C): the Gumbel-Softmax over classes of logits m (Eq. 4).
 
-    The softmax is of (scale * m + noise) / tau, with standard Gumbel noise for `share`; None
-    means no noise. The forward value is the one-hot argmax. The gradient is the softmax's
-    (straight-through). The paper names tau_1 only; the rest is the official code's.
+    The softmax is of (scale * m + g) / tau. The forward value is the one-hot argmax. The gradient
+    is the softmax's (straight-through). The paper names tau_1 only; the rest is the official
+    code's.
+
+    noise: of the standard exponential distribution, like m; minus its logarithm is the standard
+        Gumbel noise g. None: g is 0.
     """
     logits = scale * m
-    if share is not None:
-        logits = logits - share.exponential(logits).log()
+    if noise is not None:
+        logits = logits - noise.log()
     soft = (logits / tau).softmax(dim=-1)
     one_hot = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return one_hot - soft.detach() + soft

@@ -8,7 +8,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.device import setup
-from reclip.distill.learn import build_student, load, losses
+from reclip.distill.learn import build_student, load, losses, noise_of
 from reclip.distill.losses import counts
 from reclip.distill.view_batches import ViewBatches
 from reclip.pipeline.artifacts import WEIGHTS_FILE
@@ -46,8 +46,9 @@ def main(job: Job) -> None:
                 student, teacher.w_query, batch, share, settings, features.patch
             ),
             save=student.save,
-            counts=lambda batch: counts(batch[1], settings),
+            counts=lambda batch: counts(batch.labels, settings),
             noise=noise,
+            noise_of=noise_of,
             norms_images=True,
         )
 

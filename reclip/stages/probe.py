@@ -51,7 +51,7 @@ def main(job: Job) -> None:
         return Task(
             student,
             load,
-            losses=lambda batch, share: losses(student, *(t.to(device) for t in batch), share),
+            losses=lambda batch, share: losses(student, *batch, share),
             save=student.save,
             counts=lambda batch: {"pixels": (batch[1] != IGNORED).sum()},
         )

@@ -15,7 +15,7 @@ from reclip.pipeline.artifacts import CURVE_FILE, WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.rectify import health
 from reclip.rectify.hypotheses import read_hypotheses
-from reclip.rectify.learn import build_model, load, losses
+from reclip.rectify.learn import build_model, load, losses, noise_of
 from reclip.rectify.model import Rectifier
 from reclip.stages.train_seed import train_seed
 from reclip.training.task import Task
@@ -46,6 +46,7 @@ def main(job: Job) -> None:
             losses=lambda batch, share: losses(model, batch, share, settings),
             save=lambda path: model.freeze().save(path),
             noise=noise,
+            noise_of=noise_of,
             norms_images=model.decoder is not None,  # the positional net sees no image
         )
 

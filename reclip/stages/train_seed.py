@@ -52,6 +52,7 @@ def train_seed(
         held_out=held_out,
         label=job.name,
         loaders=job.settings["compute"].loaders,
+        compiled=job.settings["compute"].compile,
     )
     if not processes.writes():
         return

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from reclip.common.errors import ReclipError
-from reclip.training.share import Share
+from reclip.training.batches import to_device
+from reclip.training.share import Share, draw
 from reclip.training.task import Task
 
 LAST = 0.2
@@ -46,17 +47,21 @@ def measure(task: Task, images: np.ndarray, batch: int) -> dict[str, float]:
 
     The model is in evaluation mode, and the noise is the same every time.
     """
-    own = next(task.model.parameters()).device
-    noise = torch.Generator(own).manual_seed(0)
-    found: dict[str, float] = {}
+    generator = torch.Generator(task.device).manual_seed(0)
+    names, parts = [], []
     task.model.eval()
     with torch.no_grad():
         for start in range(0, len(images), batch):
             rows = images[start : start + batch]
-            terms = task.losses(task.load(0, rows), Share.whole(len(rows), noise))
-            for name, term in terms.items():
-                found[name] = found.get(name, 0.0) + float(term) * len(rows) / len(images)
+            loaded = to_device(task.load(0, rows), task.device)
+            noise = draw(len(rows), task.noise_of(loaded), generator) if task.noise_of else None
+            terms = task.losses(loaded, Share(len(rows), noise=noise))
+            names, parts = list(terms), [*parts, (len(rows), torch.stack([*terms.values()]))]
     task.model.train()
+    found = dict.fromkeys(names, 0.0)
+    for (number, _), values in zip(parts, torch.stack([v for _, v in parts]).tolist(), strict=True):
+        for name, value in zip(names, values, strict=True):
+            found[name] += value * number / len(images)
     return found
 
 

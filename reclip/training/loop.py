@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from reclip.common.errors import ReclipError
 from reclip.common.files import atomic
 from reclip.common.prefetch import prefetch
 from reclip.common.tables import write_table
 from reclip.config.models import OptimiserSettings
 from reclip.training import processes
+from reclip.training.batches import batches, pinned
 from reclip.training.checkpoint import Checkpoint
 from reclip.training.curve import Curve
 from reclip.training.held_out import measure, split_off
 from reclip.training.objective import Objective, Part
+from reclip.training.pending import PendingLosses
 from reclip.training.share import split
 from reclip.training.task import Task
 
 DROP, DROP_AT = 0.1, 25 / 60
 """MaskContrast's linear classification: a tenth of the rate from epoch 25 of 60."""
-
-
-def batches(
-    images: np.ndarray, size: int, epochs: int, seed: int, order: Literal["new", "same"] = "new"
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the epoch and the indices of each step, from those of all images to train with.
-
-    An epoch's last batch may be smaller than `size`. order: "new" in each epoch, or the "same".
-    """
-    for epoch in range(epochs):
-        drawn = epoch if order == "new" else 0
-        places = np.random.default_rng([seed, drawn]).permutation(len(images))
-        for start in range(0, len(images), size):
-            yield epoch, np.sort(images[places[start : start + size]])
 
 
 def poly_lr(step: int, total: int, base: float, power: float = 0.9, minimum: float = 0.0) -> float:
@@ -86,6 +72,7 @@ def train(
     held_out: Path,
     label: str,
     loaders: int = 0,
+    compiled: bool = False,
 ) -> list[int]:
     """Train by SGD; write the weights and the curve.
 
@@ -102,6 +89,7 @@ def train(
             losses. Not written if the settings hold none out.
         label: names the training in the progress bar and in errors.
         loaders: threads that prefetch batches.
+        compiled: see `Objective`.
 
     Raises ReclipError: the loss is infinite or not a number.
     """
@@ -121,9 +109,15 @@ def train(
         )
     if processes.count() not in by:
         by.append(processes.count())
-    curve = Curve(total, losses_so_far)
+    curve, pending = Curve(total, losses_so_far), PendingLosses(label)
+
+    def read_losses() -> None:
+        for read in pending.read():
+            curve.add(*read)
+            bar.set_postfix(loss=f"{read.losses['loss']:.3f}", refresh=False)
 
     def state() -> dict[str, Any]:
+        read_losses()
         return {
             "model": model.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -141,7 +135,10 @@ def train(
         shares = split(len(images), rank, number, settings.micro_batch)
         parts = [(rows, task.load(epoch, images[rows])) for rows in shares]
         whole = len(shares) == number == 1  # then the losses count for themselves
-        return [(rows, batch, {} if whole else task.counts(batch)) for rows, batch in parts]
+        return [
+            (rows, pinned(batch, task.device), {} if whole else task.counts(batch))
+            for rows, batch in parts
+        ]
 
     def test(epoch: int) -> None:
         nonlocal names
@@ -150,7 +147,7 @@ def train(
             names = ["loss", *terms]
             tests.append([epoch, sum(terms.values()), *terms.values()])
 
-    objective = Objective(task)
+    objective = Objective(task, compiled=compiled, micro_batch=settings.micro_batch)
     # A list would hold every order.
     steps = batches(kept, settings.batch, settings.epochs, seed, settings.order)
     model.train()
@@ -158,28 +155,24 @@ def train(
         test(0)
     loaded = prefetch(islice(steps, done, None), load, loaders)
     shown = None if writes else True  # None: hide the bar where nobody looks
-    with tqdm(desc=label, total=total, initial=done, disable=shown) as bar:
+    with tqdm(desc=label, total=total, initial=done, disable=shown) as bar, checkpoint:
         for step, ((epoch, images), parts) in enumerate(loaded, start=done):
             lr = learning_rate(settings, step, epoch, total)
             for group in optimiser.param_groups:
                 group["lr"] = lr
             optimiser.zero_grad(set_to_none=True)
             losses = objective.backward(len(images), parts)
-            values = {name: float(v) for name, v in losses.items()}
-            loss = float(sum(losses.values()))
-            if not math.isfinite(loss):
-                raise ReclipError(
-                    f"{label}: the loss is {loss} at step {step}: lower the learning rate (lr)"
-                )
             optimiser.step()
-            curve.add(step, epoch, lr, {"loss": loss, **values})
+            pending.add(step, epoch, lr, losses)
             done = step + 1
-            if (step + 1) % an_epoch == 0:
+            if done % an_epoch == 0:
                 test(epoch + 1)
+            if pending.due():
+                read_losses()
             if writes:
                 checkpoint.save_if_due(state)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
+        read_losses()
     model.eval()
     if writes:
         curve.write(curve_file)

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from reclip.common.errors import ReclipError
 from reclip.training import processes
 from reclip.training.batch_norm import SplitBatchNorm
-from reclip.training.share import Share
+from reclip.training.batches import to_device
+from reclip.training.share import Share, draw
 from reclip.training.task import Task
 
 Part = tuple[slice, Any, dict[str, Tensor]]
@@ -20,11 +22,24 @@ Part = tuple[slice, Any, dict[str, Tensor]]
 
 
 class Objective:
-    """The loss of a task. In a process group, every process computes its share of each batch."""
+    """The loss of a task. In a process group, every process computes its share of each batch.
 
-    def __init__(self, task: Task) -> None:
+    compiled: the loss and its gradient become one graph (`torch.compile`), on a GPU a CUDA graph.
+        The last bits of its numbers may differ.
+    Raises ReclipError: several processes or micro-batches are to be compiled.
+    """
+
+    def __init__(
+        self, task: Task, *, compiled: bool = False, micro_batch: int | None = None
+    ) -> None:
         self.task = task
         self.losses: nn.Module = _Losses(task)
+        if compiled:
+            _require_whole_batches(micro_batch)
+            on_gpu = task.device.type == "cuda"
+            # Batches have two sizes, the usual one and an epoch's last: a graph for each.
+            mode = "reduce-overhead" if on_gpu else "default"
+            self.losses = torch.compile(self.losses, dynamic=False, mode=mode)
         if processes.count() > 1:
             self.losses = DistributedDataParallel(self.losses)
             self.losses.register_comm_hook(None, _add_gradients)
@@ -39,15 +54,15 @@ class Objective:
         """
         split = processes.count() > 1 or len(parts) > 1
         counts = self._whole_counts([counts for _, _, counts in parts]) if split else {}
-        noise = self.task.noise
-        start = noise.get_state() if noise is not None and len(parts) > 1 else None
-        found: dict[str, Tensor] = {}
+        noise, found = None, {}
         for number, (rows, batch, _) in enumerate(parts):
-            if start is not None:
-                noise.set_state(start)  # each share is cut out of the same noise
             last = number == len(parts) - 1
+            batch = to_device(batch, self.task.device)
+            if noise is None and self.task.noise is not None:
+                noise = draw(images, self.task.noise_of(batch), self.task.noise)
+            share = Share(images, counts, None if noise is None else noise[rows])
             with self._no_sync(not last), self._norms(len(parts)):
-                terms = self.losses(batch, Share(images, rows, counts, noise))
+                terms = self.losses(batch, share)
                 sum(terms.values()).backward()
             for name, term in terms.items():
                 found[name] = found.get(name, 0) + term.detach()
@@ -58,9 +73,8 @@ class Objective:
     def _whole_counts(self, counts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         if not counts[0]:
             return {}
-        device = next(self.task.model.parameters()).device
         own = torch.stack([torch.stack([*of_part.values()]) for of_part in counts]).sum(dim=0)
-        return dict(zip(counts[0], processes.add_up(own.to(device)), strict=True))
+        return dict(zip(counts[0], processes.add_up(own.to(self.task.device)), strict=True))
 
     def _no_sync(self, wait: bool):
         return self.losses.no_sync() if wait and processes.count() > 1 else nullcontext()
@@ -70,6 +84,15 @@ class Objective:
         if micro_batches == 1 and not over_processes:
             return nullcontext()
         return SplitBatchNorm(micro_batches, over_processes)
+
+
+def _require_whole_batches(micro_batch: int | None) -> None:
+    """Raise ReclipError unless one process computes each batch at a time."""
+    if processes.count() > 1 or micro_batch is not None:
+        raise ReclipError(
+            "compute.compile is for whole batches in one process: set it to false, or compute.gpus "
+            "to 1 and micro_batch to null"
+        )
 
 
 class _Losses(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,34 +18,28 @@ class Share:
 
     Attributes:
         images: images of the whole batch.
-        rows: which of them are in this share; it may be none.
         counts: what else the terms divide by, over the whole batch (`Task.counts`). Empty if the
             share is the whole batch, which can count itself.
-        generator: source of the noise.
+        noise: the share's numbers of the standard exponential distribution (b, *Task.noise_of).
     """
 
     images: int
-    rows: slice
     counts: dict[str, Tensor] = field(default_factory=dict)
-    generator: torch.Generator | None = None
+    noise: Tensor | None = None
 
-    @classmethod
-    def whole(cls, images: int, generator: torch.Generator | None = None) -> Share:
-        """Return the share that is the whole batch."""
-        return cls(images, slice(0, images), generator=generator)
 
-    def exponential(self, like: Tensor) -> Tensor:
-        """Return noise of the standard exponential distribution, as large as `like` (b, ...).
+def draw(images: int, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return exponential noise (images, *shape) for a whole batch, on the generator's device.
 
-        The noise of the whole batch is drawn, and the share's rows are cut out. So the numbers do
-        not depend on the split, at the price that each process draws them all.
-        """
-        noise = like.new_empty((self.images, *like.shape[1:]))
-        return noise.exponential_(generator=self.generator)[self.rows]
+    A share gets its rows of it. So the numbers do not depend on the split, at the price that each
+    process draws them all.
+    """
+    noise = torch.empty(images, *shape, device=generator.device)
+    return noise.exponential_(generator=generator)
 
 
 def split(images: int, rank: int, processes: int, micro_batch: int | None = None) -> list[slice]:
-    """Return the shares of a process, one for each micro-batch.
+    """Return the shares of a process, one for each micro-batch: their rows in the batch.
 
     A micro-batch is computed by all processes together. So every process has as many shares, and
     the micro-batches do not depend on the number of processes. A share may be empty.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from torch import Tensor
 from reclip.config.models import DistillSettings
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
 from reclip.distill.losses import distillation_loss, feature_loss, mask_loss, text_loss
-from reclip.training.share import Share
+from reclip.training.share import Share, draw
 
 CLASSES, DIM, BATCH, SIZE = 5, 16, 2, 40
 SETTINGS = DistillSettings(gumbel_scale=1000.0, gumbel_tau=1.0, tau=0.01)
@@ -43,6 +45,12 @@ def student() -> Student:
     return Student(DeepLabV2("resnet18", DIM, backbone_args=backbone), head).train()
 
 
+def share_of(logits: Tensor, seed: int) -> Share:
+    """Return the whole batch of logits (B, C, h, w) as a share, with noise."""
+    images, classes, *grid = logits.shape
+    return Share(images, noise=draw(images, (math.prod(grid), classes), rng(seed)))
+
+
 def images() -> Tensor:
     return torch.randn(BATCH, 3, SIZE, SIZE, generator=rng(5))
 
@@ -59,7 +67,7 @@ def test_each_term_alone_trains_the_backbone(student: Student, term: str) -> Non
         HYPOTHESES,
         SETTINGS,
         logit_scale=student.head.logit_scale,
-        share=Share.whole(BATCH, rng(6)),
+        share=share_of(logits, 6),
     )
     losses[term].backward()
     deeplab = student.deeplab
@@ -70,9 +78,7 @@ def test_each_term_alone_trains_the_backbone(student: Student, term: str) -> Non
 
 def test_text_loss_also_trains_through_the_masks(student: Student) -> None:
     logits, feature = student(images())
-    loss = text_loss(
-        feature.detach(), logits, W_Q, HYPOTHESES, SETTINGS, share=Share.whole(BATCH, rng(6))
-    )
+    loss = text_loss(feature.detach(), logits, W_Q, HYPOTHESES, SETTINGS, share=share_of(logits, 6))
     loss.backward()
     assert student.deeplab.backbone.conv1[0].weight.grad.abs().max() > 0
 
@@ -124,7 +130,7 @@ def test_text_loss_is_low_for_right_masks_and_features() -> None:
     swapped = right[:, [1, 0, 2, 3, 4]]
     hypotheses = HYPOTHESES[:1]
     good, bad = (
-        text_loss(feature, m, W_Q, hypotheses, SETTINGS, share=Share.whole(1, rng(10)))
+        text_loss(feature, m, W_Q, hypotheses, SETTINGS, share=share_of(m, 10))
         for m in (right, swapped)
     )
     assert good < 0.01
@@ -139,7 +145,7 @@ def test_text_loss_ignores_cells_outside_the_photo() -> None:
     changed = feature.clone()
     changed[:, :, 2:] = unit(BATCH, DIM, 2, 4, seed=12)
     first, second = (
-        text_loss(f, logits, W_Q, HYPOTHESES, SETTINGS, valid, Share.whole(BATCH, rng(13)))
+        text_loss(f, logits, W_Q, HYPOTHESES, SETTINGS, valid, share_of(logits, 13))
         for f in (feature, changed)
     )
     torch.testing.assert_close(first, second)
@@ -156,11 +162,11 @@ def test_the_terms_are_those_of_eq_8() -> None:
         settings = SETTINGS.model_copy(update=changes)
         return distillation_loss(
             logits, feature, labels, TEACHER, W_Q, HYPOTHESES, settings,
-            logit_scale=logit_scale, share=Share.whole(BATCH, rng(15)),
+            logit_scale=logit_scale, share=share_of(logits, 15),
         )  # fmt: skip
 
     full = losses(alpha=0.5, beta=0.25)
-    text = text_loss(feature, logits, W_Q, HYPOTHESES, SETTINGS, valid, Share.whole(BATCH, rng(15)))
+    text = text_loss(feature, logits, W_Q, HYPOTHESES, SETTINGS, valid, share_of(logits, 15))
     wanted = {
         "mask": mask_loss(20.0 * logits, labels),
         "feature": 0.5 * feature_loss(feature, TEACHER, (SIZE, SIZE), valid),

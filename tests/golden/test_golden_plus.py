@@ -58,17 +58,12 @@ def seeded_plus(clip: Clip, w_query: torch.Tensor) -> BiasModel:
     return model
 
 
-class NoNoise(Share):
-    def exponential(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.ones_like(like)
-
-
 def loss_of(model: BiasModel, z: torch.Tensor, classes: list[int]) -> torch.Tensor:
     """Return the loss as the training computes it, but without noise."""
     present = torch.zeros(1, 20, dtype=torch.bool)
     present[0, classes] = True
     batch = Batch(z, torch.ones(z.shape[:3], dtype=torch.bool), present)
-    return losses(model, batch, NoNoise.whole(1), SETTINGS)["contrastive"]
+    return losses(model, batch, Share(1), SETTINGS)["contrastive"]
 
 
 def assert_map(ours: torch.Tensor, theirs: np.ndarray, atol: float) -> None:

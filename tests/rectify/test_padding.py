@@ -9,9 +9,9 @@ from torch.nn import functional
 from reclip.config.models import DistillSettings, RectifySettings
 from reclip.data.images import IGNORED
 from reclip.distill.losses import distillation_loss
-from reclip.rectify.learn import Batch, losses
+from reclip.rectify.learn import Batch, losses, noise_of
 from reclip.rectify.model import BiasModel, PositionalNet
-from reclip.training.share import Share
+from reclip.training.share import Share, draw
 
 CLASSES, DIM, SIDE = 3, 6, 4
 COVERED = (2, 3)  # rows and columns of the view that hold image
@@ -37,7 +37,7 @@ def rectification_loss(padding: str, padding_seed: int) -> tuple[float, torch.Te
     model = BiasModel(unit(CLASSES, DIM, seed=1), torch.randn(1 + 4, 5), (2, 2), positional=net)
     settings = RectifySettings(padding=padding, gumbel_scale=20)
     batch = Batch(*view(padding_seed), torch.tensor([[True, False, True]]))
-    share = Share.whole(1, torch.Generator().manual_seed(3))
+    share = Share(1, noise=draw(1, noise_of(batch), torch.Generator().manual_seed(3)))
     (loss,) = losses(model, batch, share, settings).values()
     loss.backward()
     return loss.item(), net[0].weight.grad.clone()

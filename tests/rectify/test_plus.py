@@ -26,11 +26,6 @@ GRID, CLASSES, DIM = (5, 7), 3, 12
 HYPOTHESES = [[0, 2], [1]]
 
 
-class NoNoise(Share):
-    def exponential(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.ones_like(like)
-
-
 def settings_of(**changes) -> RectifySettings:
     given = {"model": "reclip++", "prompt_length": 4, "gumbel_scale": 100, **changes}
     return RectifySettings(**given)
@@ -79,7 +74,7 @@ def test_logits_loss_and_gradients_are_those_of_plain_sums(z) -> None:
     for row, classes in zip(present, HYPOTHESES, strict=True):
         row[classes] = True
     batch = Batch(z, torch.ones(2, *GRID, dtype=torch.bool), present)
-    loss = losses(model, batch, NoNoise.whole(2), settings_of())["contrastive"]
+    loss = losses(model, batch, Share(2), settings_of())["contrastive"]
     assert loss.item() == pytest.approx(wanted_loss.item(), rel=1e-7)
     loss.backward()
     for name, gradient in zip(weights, wanted, strict=True):

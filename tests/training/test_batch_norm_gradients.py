@@ -18,7 +18,7 @@ from reclip.distill import learn as distillation
 from reclip.distill.deeplab import DeepLabV2, HeadKind, SegmentationHead, Student
 from reclip.rectify import learn as rectification
 from reclip.rectify.plus import Decoder, GuardedBatchNorm
-from reclip.training.share import Share
+from reclip.training.share import Share, draw
 from support.batch_norms import worst_error
 from support.tiny_clip import tiny_clip
 
@@ -34,8 +34,8 @@ def unit(*shape: int, dim: int) -> Tensor:
     return F.normalize(torch.randn(shape), dim=dim)
 
 
-def share_of(images: int) -> Share:
-    return Share.whole(images, torch.Generator().manual_seed(0))
+def share_of(images: int, shape: tuple[int, ...]) -> Share:
+    return Share(images, noise=draw(images, shape, torch.Generator().manual_seed(0)))
 
 
 def wanted(images: int) -> Tensor:
@@ -57,7 +57,8 @@ def rectifying(model: str, images: int) -> Callable[[], Tensor]:
     batch = rectification.Batch(z, valid, wanted(images))
 
     def step() -> Tensor:
-        return sum(rectification.losses(learner, batch, share_of(images), settings).values())
+        share = share_of(images, rectification.noise_of(batch))
+        return sum(rectification.losses(learner, batch, share, settings).values())
 
     return step
 
@@ -73,7 +74,7 @@ def distilling(head: str, images: int, **settings) -> Callable[[], Tensor]:
         DeepLabV2("resnet18", DIM, backbone_args=backbone),
         SegmentationHead(head, CLASSES, DIM, **heads),
     ).train()
-    batch = (
+    batch = distillation.Batch(
         torch.randn(images, 3, SIZE, SIZE),
         torch.randint(0, CLASSES, (images, SIZE, SIZE)),
         unit(images, DIM, SIZE // PATCH, SIZE // PATCH, dim=1),
@@ -82,7 +83,7 @@ def distilling(head: str, images: int, **settings) -> Callable[[], Tensor]:
     own = DistillSettings(head=head, gumbel_scale=10, **settings)
 
     def step() -> Tensor:
-        share = share_of(images)
+        share = share_of(images, distillation.noise_of(batch))
         return sum(distillation.losses(student, texts, batch, share, own, PATCH).values())
 
     return step

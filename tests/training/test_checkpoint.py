@@ -17,8 +17,9 @@ from reclip.pipeline.artifacts import WEIGHTS_FILE as WEIGHTS
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import why_stale
 from reclip.stages.train_seed import train_seed
+from reclip.training.batches import batches
 from reclip.training.checkpoint import Checkpoint
-from reclip.training.loop import batches, train
+from reclip.training.loop import train
 from reclip.training.share import Share
 from reclip.training.task import Task
 
@@ -52,7 +53,7 @@ def run(
         if len(steps) == stop_at:
             raise Stopped
         steps.append(epoch)
-        z = model(data[rows] + 0.1 * share.exponential(data[rows]))
+        z = model(data[rows] + 0.1 * share.noise)
         return {"first": z.square().mean(), "second": 0.5 * z[:, 0].exp().mean()}
 
     train(
@@ -62,6 +63,7 @@ def run(
             losses,
             lambda partial: save_file(model.state_dict(), partial),
             noise=noise,
+            noise_of=lambda batch: (5,),
         ),
         settings,
         count=COUNT,
@@ -123,8 +125,27 @@ def test_a_checkpoint_is_saved_when_due(tmp_path: Path) -> None:
     rare.save_if_due(lambda: pytest.fail("saved too early"))
     assert rare.load() is None
     often = Checkpoint(tmp_path / "seed-0.safetensors", "digest", every_seconds=0)
-    often.save_if_due(lambda: {"step": 3})
+    with often:
+        often.save_if_due(lambda: {"step": 3})
     assert often.load() == {"step": 3}
+
+
+def test_a_checkpoint_holds_the_state_of_its_moment(tmp_path: Path) -> None:
+    """Training goes on while a thread writes."""
+    weights, rows = torch.zeros(1000), [[0.0]]
+    with Checkpoint(tmp_path / "w.safetensors", "digest", every_seconds=0) as checkpoint:
+        checkpoint.save_if_due(lambda: {"weights": weights, "rows": rows})
+        weights += 1
+        rows.append([1.0])
+    saved = checkpoint.load()
+    assert not saved["weights"].any() and saved["rows"] == [[0.0]]
+
+
+def test_a_save_that_fails_stops_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()  # where a folder should be
+    checkpoint = Checkpoint(tmp_path / "file" / "w.safetensors", "digest", every_seconds=0)
+    with pytest.raises(ReclipError, match="Cannot write"), checkpoint:
+        checkpoint.save_if_due(lambda: {"step": 3})
 
 
 def test_every_epoch_visits_every_image_once_in_a_new_order() -> None:

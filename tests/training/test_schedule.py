@@ -8,7 +8,8 @@ import pytest
 from reclip.common.errors import ReclipError
 from reclip.config.load import validate
 from reclip.config.models import ProbeSettings, RectifySettings
-from reclip.training.loop import batches, learning_rate
+from reclip.training.batches import batches
+from reclip.training.loop import learning_rate
 
 STEPS, EPOCHS = 40, 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reclip.training.share import Share, split
+from reclip.training.share import draw, split
 
 
 @pytest.mark.parametrize("images", [1, 2, 7, 16])
@@ -31,15 +31,11 @@ def test_micro_batches_do_not_depend_on_the_processes() -> None:
         assert (rows[0].start, rows[-1].stop) == (whole.start, whole.stop)
 
 
-def test_shares_cut_the_noise_of_the_whole_batch() -> None:
-    def noise(rows: slice) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(5)
-        like = torch.empty(rows.stop - rows.start, 4, 3)
-        return Share(7, rows, generator=generator).exponential(like)
-
-    whole = noise(slice(0, 7))
-    assert torch.equal(
-        torch.cat([noise(slice(0, 3)), noise(slice(3, 3)), noise(slice(3, 7))]), whole
-    )
-    today = torch.empty(7, 4, 3).exponential_(generator=torch.Generator().manual_seed(5))
-    assert torch.equal(whole, today)
+def test_noise_is_exponential_and_comes_from_the_generator_alone() -> None:
+    state = torch.get_rng_state()
+    drawn = draw(7, (400, 3), torch.Generator().manual_seed(5))
+    assert drawn.shape == (7, 400, 3) and drawn.min() > 0
+    assert abs(drawn.mean() - 1) < 0.05 and abs(drawn.std() - 1) < 0.05
+    assert torch.equal(drawn, draw(7, (400, 3), torch.Generator().manual_seed(5)))
+    assert not torch.equal(drawn, draw(7, (400, 3), torch.Generator().manual_seed(6)))
+    assert torch.equal(state, torch.get_rng_state())
