@@ -73,6 +73,7 @@ soak: $(SETUP)
 	RECLIP_ROUNDS=$(ROUNDS) pytest -n 0 tests/soak/test_mlflow_kills.py
 	RECLIP_SLURM=1 pytest -n 0 tests/slurm/test_cluster.py
 	RECLIP_PODS=1 pytest -n 0 tests/soak/test_kubernetes.py
+	RECLIP_COMPILE=1 pytest -n 0 tests/training/test_compile.py
 
 slurm-test: $(SETUP)
 	@python tests/support/slurm.py

@@ -112,7 +112,9 @@ def test_the_compiled_step_is_the_plain_one(make) -> None:
     for wanted, found in zip(plain, compiled, strict=True):
         assert wanted.keys() == found.keys() and wanted
         for name, value in wanted.items():
-            assert (found[name] - value).norm() <= CLOSE * max(value.norm(), 1e-3), name
+            assert (found[name] - value).double().norm() <= CLOSE * max(
+                value.double().norm(), 1e-3
+            ), name
 
 
 def test_parts_of_batches_are_not_compiled() -> None:
