@@ -38,6 +38,7 @@ from reclip.common.files import read_json
 from reclip.common.tables import read_table
 from reclip.config.models import DistillSettings
 from reclip.data.images import read_image
+from reclip.data.layouts.class_names import VOC_CLASSES
 from reclip.data.photos import list_photos
 from reclip.data.reading import resize_image
 from reclip.data.resize_maps import resize
@@ -52,17 +53,15 @@ from reclip.pipeline.plan import Plan
 from reclip.training.loop import make_sgd
 
 BOTH: tuple[Precision, ...] = ("float32", "bfloat16")
-PAIRS = 5  # of timings; the first does not count
+PAIRS = 4  # of timings; the first does not count
 TOKENS = 4096  # of a batch of reclip.clip.extract
 CLASSES, DIM, PATCH = 20, 512, 16
 SIZES = ((224, 224), (336, 448))
-STUDENTS = (("resnet50c", 512, 2), ("resnet18", 160, 16), ("resnet18", 224, 16))
+STUDENTS = (("resnet50c", 512, 2), ("resnet18", 160, 16))
 EXTRACTORS = {
     "value": {},
     "naclip": {"attention": "naclip", "residual": False, "mlp": False},
 }
-VOC = ("aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike person "
-       "plant sheep sofa train monitor").split()  # fmt: skip
 
 
 # ---------------------------------------------------------------- speed
@@ -106,6 +105,7 @@ def student_step(backbone: str, side: int, batch: int, precision: Precision) -> 
     images, labels = torch.randn(batch, 3, side, side), torch.randint(CLASSES, (batch, side, side))
     teacher = F.normalize(torch.randn(batch, DIM, side // PATCH, side // PATCH), dim=1)
     hypotheses = torch.rand(batch, CLASSES) < 0.2
+    hypotheses[:, 0] = True
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
@@ -164,7 +164,7 @@ def fidelity(where: str | None, count: int) -> None:
     deterministic()
     torch.set_num_threads(2)
     clips = {name: vit(name) for name in BOTH}
-    texts = query_embeddings(clips["float32"], [[name] for name in VOC], ["a photo of a {}."])
+    texts = query_embeddings(clips["float32"], VOC_CLASSES, ["a photo of a {}."])
     print("| last block | photos | cosine, mean | cosine, least | changed pixels, % |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, options in EXTRACTORS.items():
