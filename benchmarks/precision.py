@@ -1,6 +1,6 @@
 """What bfloat16 saves and changes: speed, dense features, and mIoU on `mini`.
 
-    python benchmarks/precision.py speed [--threads 1 2]
+    python benchmarks/precision.py speed [--threads 1 2] [--pairs 4]
     python benchmarks/precision.py fidelity [--photos FOLDER_OR_TAR] [--count 20]
     python benchmarks/precision.py mini [--datasets voc context ade] [--epochs N]
 
@@ -53,7 +53,6 @@ from reclip.pipeline.plan import Plan
 from reclip.training.loop import make_sgd
 
 BOTH: tuple[Precision, ...] = ("float32", "bfloat16")
-PAIRS = 4  # of timings; the first does not count
 TOKENS = 4096  # of a batch of reclip.clip.extract
 CLASSES, DIM, PATCH = 20, 512, 16
 SIZES = ((224, 224), (336, 448))
@@ -67,10 +66,10 @@ EXTRACTORS = {
 # ---------------------------------------------------------------- speed
 
 
-def by_turns(steps: dict[Precision, Callable[[], object]]) -> tuple[float, float]:
-    """Return the median seconds in float32 and in bfloat16."""
+def by_turns(steps: dict[Precision, Callable[[], object]], pairs: int) -> tuple[float, float]:
+    """Return the median seconds in float32 and in bfloat16; the first pair does not count."""
     times: dict[Precision, list[float]] = {name: [] for name in BOTH}
-    for _ in range(PAIRS):
+    for _ in range(pairs):
         for name in BOTH:
             began = time.perf_counter()
             steps[name]()
@@ -117,7 +116,7 @@ def student_step(backbone: str, side: int, batch: int, precision: Precision) -> 
     return step
 
 
-def speed(threads: list[int]) -> None:
+def speed(threads: list[int], pairs: int) -> None:
     """Print the seconds of features and of student steps, and their ratios."""
     deterministic()
     clips = {name: vit(name) for name in BOTH}
@@ -136,7 +135,7 @@ def speed(threads: list[int]) -> None:
     for case, steps in cases.items():
         for number in threads:
             torch.set_num_threads(number)
-            slow, fast = by_turns(steps)
+            slow, fast = by_turns(steps, pairs)
             print(
                 f"| {case} | {number} | {slow:.2f} | {fast:.2f} | {slow / fast:.1f} |", flush=True
             )
@@ -227,6 +226,7 @@ def main() -> None:
     parts = parser.add_subparsers(dest="part", required=True)
     timed = parts.add_parser("speed")
     timed.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    timed.add_argument("--pairs", type=int, default=4)
     compared = parts.add_parser("fidelity")
     compared.add_argument("--photos", metavar="FOLDER_OR_TAR", help="instead of drawn scenes")
     compared.add_argument("--count", type=int, default=20, help="number of photos")
@@ -237,7 +237,7 @@ def main() -> None:
     if resolve("auto", torch.device("cpu")) != "bfloat16":
         print("This processor has no known bfloat16: times are those of its emulation.\n")
     if given.part == "speed":
-        speed(given.threads)
+        speed(given.threads, given.pairs)
     elif given.part == "fidelity":
         fidelity(given.photos, given.count)
     else:

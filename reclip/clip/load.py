@@ -74,12 +74,25 @@ class Clip:
         """
         self.precision = precision
         round_weights(self.model.visual, precision)
+        if precision == "bfloat16":
+            for block in self.model.visual.transformer.resblocks:
+                block.attn.register_forward_pre_hook(_tokens_first)
         return self
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         """Return image embeddings (B, D), not normalised, of images (B, 3, side, side)."""
         with autocast(self.precision, images.device):
             return widened(self.model.encode_image(images))
+
+
+def _tokens_first(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple:
+    """Return queries, keys and values (B, N, width) that lie in memory as (N, B, width).
+
+    Under autocast torch's attention swaps the two axes itself, and then copies its weights once a
+    token if a batch has more than one image: 20 images take 20 s instead of 2.
+    """
+    laid = {id(x): x.transpose(0, 1).contiguous().transpose(0, 1) for x in inputs}
+    return tuple(laid[id(x)] for x in inputs)
 
 
 def load_clip(spec: ClipSettings, device: str | torch.device = "cpu") -> Clip:
