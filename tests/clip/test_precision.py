@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reclip.clip.dense import dense_features
 from reclip.clip.extract import Extractor, centre_crop_embedding
@@ -56,6 +57,37 @@ def test_image_embeddings_are_float32_near_those_of_float32(of: str) -> None:
     found, wanted = embed(fast), embed(tiny_clip())
     assert types == {torch.bfloat16} and found.dtype == torch.float32
     assert F.cosine_similarity(found, wanted, dim=-1).min() > 0.99
+
+
+class Products(TorchDispatchMode):
+    """Keeps the shape of the second factor of each batch of matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.bmm.default:
+            self.shapes.append(tuple(args[1].shape))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("of", ["dense features", "embeddings"])
+def test_images_of_a_batch_are_computed_as_alone_without_copies_of_weights(of: str) -> None:
+    """torch's attention would copy its weights (32, 96) once a token: see `_tokens_first`."""
+    fast, images = tiny_clip().compute_in("bfloat16"), SQUARES
+
+    def compute(x: torch.Tensor) -> torch.Tensor:
+        if of == "embeddings":
+            return fast.encode_image(x)
+        return dense_features(fast, x, attention="vanilla")[0]
+
+    with torch.inference_mode():
+        with Products() as products:
+            both = compute(images)
+        alone = torch.cat([compute(image[None]) for image in images])
+    assert not [shape for shape in products.shapes if shape[1:] == (32, 96)]
+    torch.testing.assert_close(both, alone, rtol=0.02, atol=0.02)
 
 
 def test_texts_stay_in_float32_to_the_last_bit() -> None:
