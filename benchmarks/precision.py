@@ -1,6 +1,6 @@
 """What bfloat16 saves and changes: speed, dense features, and mIoU on `mini`.
 
-    python benchmarks/precision.py speed [--threads 1 2] [--pairs 4]
+    python benchmarks/precision.py speed [--threads 1 2] [--pairs 4] [--only student]
     python benchmarks/precision.py fidelity [--photos FOLDER_OR_TAR] [--count 20]
     python benchmarks/precision.py mini [--datasets voc context ade] [--epochs N]
 
@@ -116,29 +116,31 @@ def student_step(backbone: str, side: int, batch: int, precision: Precision) -> 
     return step
 
 
-def speed(threads: list[int], pairs: int) -> None:
-    """Print the seconds of features and of student steps, and their ratios."""
-    deterministic()
+def cases() -> Iterator[tuple[str, dict[Precision, Callable]]]:
+    """Yield what is timed, in words, and its call in each precision."""
     clips = {name: vit(name) for name in BOTH}
-    cases: dict[str, dict[Precision, Callable]] = {}
     for height, width in SIZES:
         whole = max(1, TOKENS // (height * width // PATCH**2))
         for batch in (1, whole):
             images = torch.randn(batch, 3, height, width)
             case = f"dense features, ViT-B/16, {width}×{height}, batch {batch}"
-            cases[case] = {name: features_of(clips[name], images) for name in BOTH}
+            yield case, {name: features_of(clips[name], images) for name in BOTH}
     for backbone, side, batch in STUDENTS:
         case = f"student step, {backbone}, {side}×{side}, batch {batch}"
-        cases[case] = {name: student_step(backbone, side, batch, name) for name in BOTH}
+        yield case, {name: student_step(backbone, side, batch, name) for name in BOTH}
+
+
+def speed(threads: list[int], pairs: int, only: str) -> None:
+    """Print the seconds of features and of student steps, and their ratios."""
+    deterministic()
     print("| what | threads | float32, s | bfloat16, s | times faster |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for case, steps in cases.items():
-        for number in threads:
+    for case, steps in cases():
+        for number in threads if only in case else ():
             torch.set_num_threads(number)
             slow, fast = by_turns(steps, pairs)
-            print(
-                f"| {case} | {number} | {slow:.2f} | {fast:.2f} | {slow / fast:.1f} |", flush=True
-            )
+            row = f"| {case} | {number} | {slow:.2f} | {fast:.2f} | {slow / fast:.1f} |"
+            print(row, flush=True)
 
 
 # ---------------------------------------------------------------- dense features
@@ -227,6 +229,7 @@ def main() -> None:
     timed = parts.add_parser("speed")
     timed.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     timed.add_argument("--pairs", type=int, default=4)
+    timed.add_argument("--only", metavar="TEXT", default="", help="cases that hold it")
     compared = parts.add_parser("fidelity")
     compared.add_argument("--photos", metavar="FOLDER_OR_TAR", help="instead of drawn scenes")
     compared.add_argument("--count", type=int, default=20, help="number of photos")
@@ -237,7 +240,7 @@ def main() -> None:
     if resolve("auto", torch.device("cpu")) != "bfloat16":
         print("This processor has no known bfloat16: times are those of its emulation.\n")
     if given.part == "speed":
-        speed(given.threads, given.pairs)
+        speed(given.threads, given.pairs, given.only)
     elif given.part == "fidelity":
         fidelity(given.photos, given.count)
     else:
