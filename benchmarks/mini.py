@@ -24,12 +24,16 @@ def committed() -> dict[str, Any]:
     return yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
 
-def write_experiment(experiment: str, datasets: dict[str, Any], runs: dict[str, Any]) -> Path:
+def write_experiment(
+    experiment: str, datasets: dict[str, Any], runs: dict[str, Any], **sections: Any
+) -> Path:
     """Write the committed settings with other datasets and runs, and return the file.
 
     It is results/<experiment>/params.yaml. There are no tables, no check, and nothing in MLflow.
+    sections: others that replace the committed ones.
     """
     params = committed() | {"experiment": experiment, "datasets": datasets, "runs": runs}
+    params |= sections
     params |= {"tables": {}, "tracking": {"enabled": False}}
     params.pop("check", None)
     path = Path(f"results/{experiment}/params.yaml")

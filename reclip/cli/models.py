@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from reclip.cli.options import params_option
 from reclip.common.errors import ReclipError
 from reclip.common.text import listed, printable
+from reclip.config.models import PrecisionSetting
 from reclip.pipeline.job import snakemake
 from reclip.pipeline.receipts import why_stale
 
@@ -57,11 +59,19 @@ def packaged_model(run: str | None, model: str | None, params_path: str) -> Path
 @click.option(
     "--clip", metavar="FILE", help="CLIP weights of a rectified model, if they were moved."
 )
-def predict(photos, run, model, params_path, out, overwrite, device, clip) -> None:
+@click.option(
+    "--precision",
+    type=click.Choice(get_args(PrecisionSetting)),
+    default="float32",
+    show_default=True,
+    help="bfloat16 is faster; auto takes it where the hardware has it.",
+)
+def predict(photos, run, model, params_path, out, overwrite, device, clip, precision) -> None:
     """Segment photos: masks, overlays with a legend, area of each class, contact sheets.
 
     Folders are searched for photos at any depth. Photos that the same model has segmented are
-    skipped unless their content changed, so an interrupted command can be resumed. areas.csv lists
+    skipped unless their content changed, so an interrupted command can be resumed; --overwrite
+    segments them again, as after a change of --precision. areas.csv lists
     all photos of the output folder. Its entropy says which to check first: 0 is certain, 1 knows
     nothing. A file that cannot be read does not stop the rest: it is named at the end, and the exit
     status is 1.
@@ -70,7 +80,7 @@ def predict(photos, run, model, params_path, out, overwrite, device, clip) -> No
     from reclip.inference.segmenter import Segmenter
 
     folder = packaged_model(run, model, params_path)
-    segmenter = Segmenter.load(folder, device=device, clip=clip)
+    segmenter = Segmenter.load(folder, device=device, clip=clip, precision=precision)
     found = run_predict(segmenter, photos, Path(out), overwrite=overwrite)
     done, failed = len(found.done), found.failed
     earlier = f" ({found.kept} of them earlier)" if found.kept else ""

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from reclip.clip.attention import attend
 from reclip.config.models import Attention
+from reclip.device.precision import autocast, widened
 
 if TYPE_CHECKING:
     from reclip.clip.load import Clip
@@ -45,6 +46,7 @@ def dense_features(
 ) -> tuple[Tensor, Tensor | None]:
     """Return features (B, h, w, D) of unit length of every patch, and the global image feature.
 
+    Both are float32, in whichever precision the image tower computes (`Clip.compute_in`).
     images (B, 3, H, W) are normalised and of any size. They are padded with zeros at the right and
     the bottom to whole patches. The global feature is the class-token embedding (B, D), not
     normalised; it is None without `with_global`.
@@ -55,11 +57,23 @@ def dense_features(
     describes v alone, with A the identity. The official code and MaskCLIP add both terms, so both
     are the defaults.
     """
-    visual = clip.model.visual
     height, width = images.shape[-2:]
     patch = clip.patch_size
     images = F.pad(images, (0, -width % patch, 0, -height % patch))
+    with autocast(clip.precision, images.device):
+        found, grid, vectors = _projected(clip, images, attention, residual, mlp, with_global)
+    z = F.normalize(widened(found), dim=-1).unflatten(1, grid)
+    return z, None if vectors is None else widened(vectors)
 
+
+def _projected(
+    clip: Clip, images: Tensor, attention: Attention, residual: bool, mlp: bool, with_global: bool
+) -> tuple[Tensor, tuple[int, int], Tensor | None]:
+    """Return projected patches (B, h*w, D), their grid, and the class token's (B, D) or None.
+
+    The arguments are those of `dense_features`; the images are of whole patches.
+    """
+    visual = clip.model.visual
     x = visual.conv1(images)
     grid = tuple(x.shape[-2:])
     positional = visual.positional_embedding
@@ -76,11 +90,11 @@ def dense_features(
         v = v + x[:, 1:]
     if mlp:
         v = v + last.mlp(last.ln_2(v))
-    z = F.normalize(visual.ln_post(v) @ visual.proj, dim=-1).unflatten(1, grid)
+    found = visual.ln_post(v) @ visual.proj
     if not with_global:
-        return z, None
+        return found, grid, None
 
     # Full attention is needed only for the class token.
     g = x[:, :1] + last.attn(normed[:, :1], normed, normed, need_weights=False)[0]
     g = g + last.mlp(last.ln_2(g))
-    return z, visual.ln_post(g[:, 0]) @ visual.proj
+    return found, grid, visual.ln_post(g[:, 0]) @ visual.proj

@@ -193,7 +193,7 @@ def centre_crop_embedding(clip: Clip, photo: np.ndarray) -> torch.Tensor:
     photo: uint8 (H, W, 3). It goes through CLIP's own preprocessing.
     """
     image = own_preprocessing(clip)(Image.fromarray(photo))[None].to(clip.device)
-    return clip.model.encode_image(image)[0].float()
+    return clip.encode_image(image)[0]
 
 
 def centre_crops(clip: Clip, items: list[Item]) -> np.ndarray:

@@ -86,4 +86,4 @@ def _pixels(cut: Cut) -> Image.Image:
 
 @torch.inference_mode()
 def _embed(clip: Clip, images: torch.Tensor) -> torch.Tensor:
-    return clip.model.encode_image(images.to(clip.device)).float()
+    return clip.encode_image(images.to(clip.device))

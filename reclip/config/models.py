@@ -40,6 +40,8 @@ Attention = Literal["value", "sclip", "clearclip", "naclip", "kk", "vanilla"]
 Norm = Literal["clip", "imagenet", "inception"]
 """Mean and deviation of photos (`reclip.data.reading.MEAN_STD`)."""
 
+PrecisionSetting = Literal["float32", "bfloat16", "auto"]
+
 
 class ComputeSettings(Settings):
     """Device and threads of a job. The number of threads changes the last bits of a sum."""
@@ -49,6 +51,9 @@ class ComputeSettings(Settings):
     # Make one graph of a training step's loss and gradient, on a GPU a CUDA graph (torch.compile).
     # To build it takes a minute, and a C++ compiler on a CPU. The last bits of a sum change.
     compile: bool = False
+    # Of CLIP's image tower and the student (`reclip.device.precision`); all else is float32.
+    # "auto": bfloat16 where the hardware has it. Results then depend on the machine.
+    precision: PrecisionSetting = "float32"  # official
     # Threads that prefetch photos; with a GPU use 8 or more. No result depends on them, so a change
     # makes nothing stale.
     loaders: int = Field(0, ge=0, exclude=True)

@@ -27,7 +27,8 @@ from reclip.cost.machines import Rates
 from reclip.data.images import read_image
 from reclip.data.resize_maps import resize
 from reclip.data.views import crop_image, draw_view, normalise
-from reclip.device import setup
+from reclip.device import precision, setup
+from reclip.device.precision import Precision, autocast, round_weights
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.deeplab import DeepLabV2
 
@@ -43,12 +44,18 @@ def calibrate(facts: Facts, dataset: str) -> Rates:
 
     Raises ReclipError: the device does not exist, or the folder is not writable.
     """
-    device = setup(facts.plan.params.compute)
+    compute = facts.plan.params.compute
+    device = setup(compute)
+    in_force = precision.resolve(compute.precision, device)
     write, read = _disk()
     small = torch.ones(64, 64, device=device)
+    conv = _student(facts, dataset, device, in_force)  # only the student has convolutions
+    reduced = None
+    if in_force == "bfloat16":
+        reduced = _blocks(facts, dataset, device, in_force), conv
     return Rates(
-        matmul=_blocks(facts, dataset, device),
-        conv=_student(facts, dataset, device),
+        matmul=_blocks(facts, dataset, device, "float32"),
+        conv=conv,
         resize=_resize(facts, dataset, device),
         # In a chain as deep as a training step's.
         operations=100 * _per_second(lambda: reduce(lambda y, _: y.tanh(), range(100), small)),
@@ -56,6 +63,7 @@ def calibrate(facts: Facts, dataset: str) -> Rates:
         read=read,
         write=write,
         gpu=device.type if device.type == "cuda" else "",
+        bfloat16=reduced,
     )
 
 
@@ -72,18 +80,21 @@ def _per_second(run: Callable[[], object]) -> float:
     return calls / seconds
 
 
-def _blocks(facts: Facts, dataset: str, device: torch.device) -> float:
+def _blocks(facts: Facts, dataset: str, device: torch.device, in_force: Precision) -> float:
     """Return the FLOP/s of blocks of the image tower on the tokens of a view."""
     tower = meta.clip(facts.model, BLOCKS).model.visual.transformer
     blocks = copy.deepcopy(tower).to_empty(device=device)
     for parameter in blocks.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
+    round_weights(blocks, in_force)
     x = torch.randn(1, facts.view_cells(dataset) + 1, tower.width, device=device)
     with torch.inference_mode():
-        return flops.count(lambda: tower(x.to("meta"))).flops * _per_second(lambda: blocks(x))
+        work = flops.count(lambda: tower(x.to("meta"))).flops
+        with autocast(in_force, device):
+            return work * _per_second(lambda: blocks(x))
 
 
-def _student(facts: Facts, dataset: str, device: torch.device) -> float:
+def _student(facts: Facts, dataset: str, device: torch.device, in_force: Precision) -> float:
     """Return the FLOP/s of the student, forward and backward, on a part of a batch or view."""
     settings, crop = facts.experiment.section(dataset, "distill"), facts.views(dataset).crop
     shape = (settings.backbone, json.dumps(settings.backbone_args), facts.dim)
@@ -92,6 +103,7 @@ def _student(facts: Facts, dataset: str, device: torch.device) -> float:
     crop = min(crop, OUTPUT_STRIDE * max(8, round(math.sqrt(part) * crop / OUTPUT_STRIDE)))
     net = DeepLabV2(settings.backbone, facts.dim, backbone_args=settings.backbone_args)
     net = net.to(device).train()
+    net.precision = in_force
     images = torch.randn(batch, 3, crop, crop, device=device)
 
     def step() -> None:

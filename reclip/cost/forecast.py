@@ -49,8 +49,8 @@ class Forecast:
             dataset: Census(sizes, plan.experiment.source(dataset).classes, "of a sample")
             for dataset in plan.params.datasets
         }
-        facts, threads = Facts(plan, census=census), plan.params.compute.threads
+        facts, compute = Facts(plan, census=census), plan.params.compute
         if self._rates is None:
-            slow = GPUS[SLOW_GPU] if uses_gpu(plan.params.compute) else machines.cpu(threads)
+            slow = GPUS[SLOW_GPU] if uses_gpu(compute) else machines.cpu(compute.threads)
             self._rates = calibrate(facts, next(iter(census))) if self._measure else slow
-        return total_hours(job_costs(facts), self._rates, threads)
+        return total_hours(job_costs(facts), self._rates, compute)

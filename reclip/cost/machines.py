@@ -1,19 +1,23 @@
 """Amounts of work, and the time they take: on a GPU from its data sheet, or at measured rates.
 
-The pipeline computes in float32. By default PyTorch uses TF32 for convolutions where the GPU has
-it, but not for matrix products. So the two have different peaks.
+In float32, PyTorch by default uses TF32 for convolutions where the GPU has it, but not for matrix
+products. So the two have different peaks. In bfloat16 both have the same.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from reclip.config.models import PrecisionSetting
 from reclip.pipeline.stages import STAGES
 
 TRAINING = tuple(name for name, stage in STAGES.items() if stage.trains)
 PREFETCHING = ("cache-features", *TRAINING)
 """Stages that read ahead with `compute.loaders` threads."""
+
+REDUCED = ("cache-features", "distill", "probe", "evaluate")
+"""Stages whose networks compute in `compute.precision`. Rectification is float32."""
 
 RESIZE_FLOPS = 8
 """FLOPs of one bilinearly resized value: four neighbours, each a multiply-add."""
@@ -48,6 +52,7 @@ class Work:
 # Assumptions about every GPU; none was measured.
 FP32_EFFICIENCY = 0.5  # large matrix products reach more, those of 134 text tokens less
 TF32_EFFICIENCY = 0.35  # lower: at this rate 1×1 convolutions and norms wait for memory
+BF16_EFFICIENCY = 0.5, 0.2  # of matrix products and of convolutions, which wait for memory longer
 RESIZE_BYTES = 16  # moved for a resized value: written, then read by the loss or argmax
 OPERATION_SECONDS = 1e-5  # to launch one small operation from Python
 READ_RATE = 1e9  # bytes/s, from disk to the GPU
@@ -71,10 +76,21 @@ class Rates:
     read: float  # bytes of the feature cache
     write: float  # bytes of outputs
     gpu: str = ""  # its name; Python launches operations while a GPU computes
+    bfloat16: tuple[float, float] | None = None  # FLOPs of `matmul` and of `conv`, if it has it
+
+    def of(self, stage: str, precision: PrecisionSetting) -> Rates:
+        """Return the rates of a stage's jobs under `compute.precision`."""
+        if precision == "float32" or stage not in REDUCED or self.bfloat16 is None:
+            return self
+        matmul, conv = self.bfloat16
+        return replace(self, matmul=matmul, conv=conv)
 
 
-def _gpu(name: str, fp32: float, tf32: float, bandwidth: float) -> Rates:
-    """Return rates by a data sheet: FLOP/s without and with (dense) TF32, bytes/s of memory."""
+def _gpu(name: str, fp32: float, tf32: float, bandwidth: float, bf16: float = 0.0) -> Rates:
+    """Return rates by a data sheet: FLOP/s without and with (dense) TF32, bytes/s of memory.
+
+    bf16: (dense) FLOP/s in bfloat16; 0 if the GPU has none.
+    """
     return Rates(
         matmul=FP32_EFFICIENCY * fp32,
         conv=TF32_EFFICIENCY * tf32,
@@ -84,16 +100,17 @@ def _gpu(name: str, fp32: float, tf32: float, bandwidth: float) -> Rates:
         read=READ_RATE,
         write=READ_RATE,
         gpu=name,
+        bfloat16=tuple(share * bf16 for share in BF16_EFFICIENCY) if bf16 else None,
     )
 
 
 GPUS = {
-    "h100": _gpu("H100 SXM", 67e12, 494e12, 3.35e12),
-    "a100": _gpu("A100 SXM 80 GB", 19.5e12, 156e12, 2.04e12),
-    "4090": _gpu("RTX 4090", 82.6e12, 82.6e12, 1.01e12),
-    "3090": _gpu("RTX 3090", 35.6e12, 35.6e12, 0.94e12),
-    "v100": _gpu("V100 SXM2", 15.7e12, 15.7e12, 0.90e12),  # has no TF32
-    "t4": _gpu("T4", 8.1e12, 8.1e12, 0.32e12),  # has no TF32
+    "h100": _gpu("H100 SXM", 67e12, 494e12, 3.35e12, 989e12),
+    "a100": _gpu("A100 SXM 80 GB", 19.5e12, 156e12, 2.04e12, 312e12),
+    "4090": _gpu("RTX 4090", 82.6e12, 82.6e12, 1.01e12, 165e12),
+    "3090": _gpu("RTX 3090", 35.6e12, 35.6e12, 0.94e12, 71e12),
+    "v100": _gpu("V100 SXM2", 15.7e12, 15.7e12, 0.90e12),  # has neither TF32 nor bfloat16
+    "t4": _gpu("T4", 8.1e12, 8.1e12, 0.32e12),  # has neither TF32 nor bfloat16
 }
 DEFAULT_GPU = "h100"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from reclip.common.templates import fill
+from reclip.config.models import ComputeSettings, PrecisionSetting
 from reclip.config.update_recipes import UPDATE_RECIPES
 from reclip.cost import machines
 from reclip.cost.calibrate import calibrate
@@ -47,11 +48,18 @@ def job_costs(facts: Facts) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(seed=pd.Series([row["seed"] for row in rows], dtype=object))
 
 
-def summary(costs: pd.DataFrame, gpu: Rates, here: Rates | None, at_once: int) -> pd.DataFrame:
+def summary(
+    costs: pd.DataFrame,
+    gpu: Rates,
+    here: Rates | None,
+    at_once: int,
+    precision: PrecisionSetting = "float32",
+) -> pd.DataFrame:
     """Return a row for each stage and dataset, in order, then the total and the check's part.
 
     Columns: jobs, trainings (one a seed), flops, bytes, gpu_hours and, with `here`, hours_here.
     at_once: number of jobs that run at the same time on this machine.
+    precision: `compute.precision` of the settings.
     """
     estimated = costs["stage"].isin(WORK_OF)
     jobs = costs.assign(
@@ -60,12 +68,17 @@ def summary(costs: pd.DataFrame, gpu: Rates, here: Rates | None, at_once: int) -
         jobs=1,
         flops=[work.flops for work in costs["work"]],
         bytes=[work.written for work in costs["work"]],
-        gpu_hours=[seconds(job.work, gpu, job.loaders) / 3600 for job in costs.itertuples()],
+        gpu_hours=[
+            seconds(job.work, gpu.of(job.stage, precision), job.loaders) / 3600
+            for job in costs.itertuples()
+        ],
     )
     if here:
         # On a CPU all cores compute, so prefetching threads save no time.
         jobs["hours_here"] = [
-            seconds(job.work, here, job.loaders * bool(here.gpu)) / at_once / 3600
+            seconds(job.work, here.of(job.stage, precision), job.loaders * bool(here.gpu))
+            / at_once
+            / 3600
             for job in costs.itertuples()
         ]
     parts = [jobs, jobs.assign(stage="total", dataset="")]
@@ -145,7 +158,7 @@ def recipes_table(plan: Plan, gpu: str, here: Rates | None, use_index: bool = Tr
     Columns: recipe; batch and lr; rectify jobs; updates of all these jobs; hours of these, and of
     all jobs of the plan.
     """
-    rows, threads = [], plan.params.compute.threads
+    rows, compute = [], plan.params.compute
     for name, values in UPDATE_RECIPES.items() if plan.params.recipe else ():
         facts = Facts(Plan(plan.params.model_copy(update={"recipe": name})), use_index)
         costs = job_costs(facts)
@@ -160,24 +173,25 @@ def recipes_table(plan: Plan, gpu: str, here: Rates | None, use_index: bool = Tr
         for place, rates in ((f", {GPUS[gpu].gpu} (estimate)", GPUS[gpu]), (" here", here)):
             if rates:
                 for what, jobs in (("hours to rectify", own), ("hours in all", costs)):
-                    row[what + place] = hours(total_hours(jobs, rates, threads))
+                    row[what + place] = hours(total_hours(jobs, rates, compute))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def total_hours(jobs: pd.DataFrame, rates: Rates, threads: int) -> float:
-    """Return the hours of jobs with so many threads each, as many at once as the machine runs."""
-    loaders = [job.loaders * bool(rates.gpu) for job in jobs.itertuples()]
-    pairs = zip(jobs["work"], loaders, strict=True)
-    total = sum(seconds(work, rates, number) for work, number in pairs)
-    return total / machines.jobs_at_once(threads, rates) / 3600
+def total_hours(jobs: pd.DataFrame, rates: Rates, compute: ComputeSettings) -> float:
+    """Return the hours of jobs with these settings, as many at once as the machine runs."""
+    total = sum(
+        seconds(job.work, rates.of(job.stage, compute.precision), job.loaders * bool(rates.gpu))
+        for job in jobs.itertuples()
+    )
+    return total / machines.jobs_at_once(compute.threads, rates) / 3600
 
 
 def _table_and_notes(facts: Facts, gpu: str, here: Rates | None) -> tuple[pd.DataFrame, list[str]]:
     """Return the summary in words, and the assumptions and measurements behind it."""
     compute, rates = facts.plan.params.compute, GPUS[gpu]
     at_once = machines.jobs_at_once(compute.threads, here) if here else 1
-    rows = summary(job_costs(facts), rates, here, at_once)
+    rows = summary(job_costs(facts), rates, here, at_once, compute.precision)
     table = pd.DataFrame(
         {
             "stage": rows["stage"],

@@ -107,7 +107,8 @@ def resources(plan: Plan, job: Job, costs: dict[str, Cost], machine: str | None)
     cost, gpu = costs[_key(job.stage, job.id)], gpus(job, machine)
     number, compute = processes(plan, job.stage), plan.params.compute
     loaders = compute.loaders * (job.stage in PREFETCHING) * bool(gpu)
-    time = seconds(_of_process(cost.work, number), _rates(plan, machine if gpu else CPU), loaders)
+    rates = _rates(plan, machine if gpu else CPU).of(job.stage, compute.precision)
+    time = seconds(_of_process(cost.work, number), rates, loaders)
     if job.stage == "fetch":
         time += cost.work.written / DOWNLOAD_RATE
     need = cost.need

@@ -14,12 +14,19 @@ from torch.nn import functional as F
 
 from reclip.common.errors import ReclipError
 from reclip.data.resize_maps import resize
+from reclip.device.precision import Precision, autocast, widened
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.backbone import create_backbone
 from reclip.weights.finite import not_finite
 
 ASPP_RATES = (6, 12, 18, 24)
 """Dilations of the four branches (DeepLabV2's ASPP-L; official code)."""
+
+SPLIT_CHANNELS = 512
+"""Input channels that oneDNN takes at a time in a dilated bfloat16 convolution on the CPU.
+
+With 2,048 at a dilation of 24 it is ten times slower (benchmarks/precision.py).
+"""
 
 HeadKind = Literal["classifier", "query", "query_reference", "query_reference_positional"]
 """The rows of Table 6, in order."""
@@ -36,6 +43,9 @@ class DeepLabV2(nn.Module):
             default (our choice): CLIP's features have both signs, and a sum of ReLUs cannot match
             them in the feature loss (Eq. 7). In the official code that loss has no gradient.
 
+    Attributes:
+        precision: of the convolutions. Weights, batch statistics and features are float32.
+
     Raises ReclipError: see `create_backbone`.
     """
 
@@ -49,6 +59,7 @@ class DeepLabV2(nn.Module):
         **weights: Any,
     ) -> None:
         super().__init__()
+        self.precision: Precision = "float32"
         args = backbone_args or {}
         self.config = {
             "backbone": backbone, "dim": dim, "backbone_args": args, "branch_relu": branch_relu
@@ -67,8 +78,9 @@ class DeepLabV2(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features (B, D, ceil(H/8), ceil(W/8)), not normalised, of images (B, 3, H, W)."""
-        x = self.backbone(images.contiguous(memory_format=torch.channels_last))[-1]
-        return sum(_branch(branch, x) for branch in self.branches)
+        with autocast(self.precision, images.device):
+            x = self.backbone(images.contiguous(memory_format=torch.channels_last))[-1]
+            return sum(widened(_branch(branch, x)) for branch in self.branches)
 
 
 class SegmentationHead(nn.Module):
@@ -196,9 +208,21 @@ def _branch(branch: nn.Sequential, x: Tensor) -> Tensor:
     Then all taps but the middle one read only padding, so a 1x1 convolution is exact.
     """
     conv, *rest = branch
-    if conv.dilation[0] < max(x.shape[-2:]):
-        return branch(x)
-    x = F.conv2d(x, conv.weight[:, :, 1:2, 1:2])
+    if conv.dilation[0] >= max(x.shape[-2:]):
+        x = F.conv2d(x, conv.weight[:, :, 1:2, 1:2])
+    elif x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.shape[1] > SPLIT_CHANNELS:
+        x = _in_parts(conv, x)
+    else:
+        x = conv(x)
     for layer in rest:
         x = layer(x)
     return x
+
+
+def _in_parts(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return `conv(x)` in float32, as a sum over parts of the input channels."""
+    parts = zip(x.split(SPLIT_CHANNELS, 1), conv.weight.split(SPLIT_CHANNELS, 1), strict=True)
+    return sum(
+        F.conv2d(part, weight, padding=conv.padding, dilation=conv.dilation).float()
+        for part, weight in parts
+    )

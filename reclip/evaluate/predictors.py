@@ -12,6 +12,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import RefinementSettings
 from reclip.data.images import read_label
 from reclip.data.index import DataSet, Item
+from reclip.device import precision
 from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.job import Job
 from reclip.rectify.hypotheses import read_hypotheses
@@ -44,7 +45,15 @@ def predictor(job: Job, features: FeatureCache, device: torch.device) -> Predict
     from reclip.distill.predict import predict_by_student
 
     student = Student.load(weights).to(device)
+    student.deeplab.precision = precision_of(job, device)
     return lambda _, item: predict_by_student(student, features, item, device)
+
+
+def precision_of(job: Job, device: torch.device) -> precision.Precision:
+    """Return the precision of an evaluate job's network; logits of cached features are float32."""
+    if job.settings["method"] in BY_CLIP:
+        return "float32"
+    return precision.resolve(job.settings["compute"].precision, device)
 
 
 def hypotheses_and_truth(job: Job) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from reclip.common.errors import ReclipError
-from reclip.config.models import ImageSettings
+from reclip.config.models import ImageSettings, PrecisionSetting
 from reclip.data.images import read_image, reading
 from reclip.data.reading import Frame, Piece, Window, whole_size
 from reclip.data.upright import upright_pixels
@@ -69,25 +69,39 @@ class Segmenter:
         self._palette = np.array(backend.info.palette, np.uint8)
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto", clip: str | None = None) -> Segmenter:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        clip: str | None = None,
+        precision: PrecisionSetting = "float32",
+    ) -> Segmenter:
         """Load a folder written by `reclip package`, or an .onnx file written by `reclip export`.
 
         Args:
             device: "auto", "cpu" or "cuda". An .onnx file runs on the CPU, without torch.
             clip: for a rectified CLIP, the file of its CLIP weights, if it was moved.
+            precision: "float32", "bfloat16", or "auto" for bfloat16 where the hardware has it. Only
+                float32 gives the same masks on every machine. An .onnx file has only float32.
 
         Raises ReclipError: `path` is missing, damaged or not a model; this machine has no such
-        device; the CLIP weights are missing or have another checksum.
+        device; the CLIP weights are missing or have another checksum; an .onnx file and bfloat16.
         """
         path = Path(path).expanduser()
         if path.suffix.lower() == ".onnx":
             from reclip.inference.onnx_backend import OnnxStudent
 
+            if precision == "bfloat16":
+                raise ReclipError(
+                    f"'{path}' computes in float32 alone: drop bfloat16, or name the folder written"
+                    f" by `reclip package`"
+                )
             return cls(OnnxStudent(path))
         info = read_folder(path)
         from reclip.inference.torch_backend import load_model
 
-        return cls(load_model(info, path / WEIGHTS, device, clip))
+        return cls(load_model(info, path / WEIGHTS, device, clip, precision))
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from reclip.clip.feature_cache import unit_features
 from reclip.clip.load import load_clip, weights_file
 from reclip.common.errors import ReclipError
 from reclip.common.files import file_sha256
-from reclip.config.models import ImageSettings
+from reclip.config.models import ImageSettings, PrecisionSetting
 from reclip.data.reading import Frame, Piece, read_in_windows
 from reclip.data.views import normalise
 from reclip.device import deterministic, pick_device
+from reclip.device.precision import Precision, resolve
 from reclip.distill.deeplab import Student
 from reclip.distill.predict import student_logits
 from reclip.inference.model_info import INFO, ModelInfo
@@ -58,9 +59,12 @@ class TorchBackend:
 class TorchStudent(TorchBackend):
     """A student, which needs no other weights."""
 
-    def __init__(self, info: ModelInfo, weights: Path, device: torch.device) -> None:
+    def __init__(
+        self, info: ModelInfo, weights: Path, device: torch.device, precision: Precision
+    ) -> None:
         self.info, self.cell, self.device = info, info.stride, device
         self.student = Student.load(weights).to(device)
+        self.student.deeplab.precision = precision
         self.classes = self.student.head.config["classes"]
 
     @torch.inference_mode()
@@ -75,14 +79,20 @@ class TorchRectifiedClip(TorchBackend):
     """
 
     def __init__(
-        self, info: ModelInfo, weights: Path, device: torch.device, checkpoint: str | None
+        self,
+        info: ModelInfo,
+        weights: Path,
+        device: torch.device,
+        precision: Precision,
+        checkpoint: str | None,
     ) -> None:
         changes = {} if checkpoint is None else {"checkpoint": checkpoint}
         settings = info.clip.settings.model_copy(update=changes)
         self.info = info
         self.model = Rectifier.load(weights, device)
         self.classes = len(self.model.w_query)
-        self.extractor = Extractor(load_clip(settings, device), settings, loaders=0)
+        loaded = load_clip(settings, device).compute_in(precision)
+        self.extractor = Extractor(loaded, settings, loaders=0)
         self.cell = self.extractor.patch
         file, wanted = weights_file(settings), info.clip.sha256
         if wanted and (sha256 := file_sha256(file)) != wanted:
@@ -102,19 +112,28 @@ class TorchRectifiedClip(TorchBackend):
         return rectified_logits(self.model, features, self.info.denoising), frame
 
 
-def load_model(info: ModelInfo, weights: Path, device: str, clip: str | None) -> TorchBackend:
+def load_model(
+    info: ModelInfo,
+    weights: Path,
+    device: str,
+    clip: str | None,
+    precision: PrecisionSetting = "float32",
+) -> TorchBackend:
     """Load a packaged model on a device: "auto", "cpu" or "cuda".
 
-    clip: file of CLIP's weights, if a rectified CLIP shall not use the file that its settings name.
+    Args:
+        clip: file of CLIP's weights, if a rectified CLIP shall not use the file that its settings
+            name.
+        precision: of CLIP's image tower or the student.
     Raises ReclipError: this machine has no such device; the weights are damaged or of another
     model; the CLIP weights of a rectified CLIP are missing or have another checksum.
     """
     deterministic()
     place = pick_device(device, "device")
     if info.kind == "student":
-        model = TorchStudent(info, weights, place)
+        model = TorchStudent(info, weights, place, resolve(precision, place))
     else:
-        model = TorchRectifiedClip(info, weights, place, clip)
+        model = TorchRectifiedClip(info, weights, place, resolve(precision, place), clip)
     if model.classes != len(info.classes):
         raise ReclipError(
             f"'{weights}' has {model.classes} classes, but {INFO} names {len(info.classes)}: "

@@ -35,6 +35,10 @@ WHY_PLUS = (
     "ReCLIP++, the authors' later model: published 85.4, 36.1 and 16.4 on VOC, Context and ADE, "
     "where ReCLIP has 58.5, 25.8 and 11.1"
 )
+WHY_AUTO = (
+    "; CLIP and the student compute in bfloat16 where the hardware has it, which is two to three "
+    "times faster (docs/precision.md)"
+)
 PHOTOS_OF_PRESET = {"mini": 1000, "voc": 1464, "paper": 1464}  # photos that its epochs are for
 RELATIVE = 0.7  # ours, on drawn scenes of other seeds than mini's (benchmarks/hypotheses.py)
 MOST_EPOCHS = 5  # times the preset's: a few photos need no more
@@ -111,13 +115,17 @@ def nearest_preset(photos: Photos, classes: Classes, model: str) -> str:
 
 
 def _compute(here: Machine, base: str) -> Choice:
+    value: dict[str, Any] = {"device": "cpu", "threads": 1}
+    why = "there is no GPU; one thread per job, as in the preset"
     if here.gpu:
         value = {"device": "auto", "threads": 1, "loaders": LOADERS}
-        return Choice("compute", value, f"on the GPU; {LOADERS} threads prefetch photos")
-    threads, why = 1, "there is no GPU; one thread per job, as in the preset"
-    if base == "paper":
-        threads, why = min(8, here.cores), "there is no GPU"
-    return Choice("compute", {"device": "cpu", "threads": threads}, why)
+        why = f"on the GPU; {LOADERS} threads prefetch photos"
+    elif base == "paper":
+        value["threads"], why = min(8, here.cores), "there is no GPU"
+    if base == "paper":  # mini-clip and its students are too small to gain
+        value["precision"] = "auto"
+        why += WHY_AUTO
+    return Choice("compute", value, why)
 
 
 def _clip(preset: dict[str, Any], clip: Reading, base: str) -> Choice:

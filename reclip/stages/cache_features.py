@@ -22,7 +22,7 @@ from reclip.common.npy import save_npy
 from reclip.common.tables import write_table
 from reclip.data.index import DataSet, Item
 from reclip.data.window_grid import WindowGrid
-from reclip.device import setup
+from reclip.device import precision, setup
 from reclip.pipeline.job import Job
 from reclip.pipeline.receipts import finish
 
@@ -34,7 +34,8 @@ def main(job: Job) -> None:
     cache = NewCache(job)
     cache.folder.remove_others()
     cache.make(cache.shards)
-    finish(job, cache.describe())
+    notes = precision.note(job.settings["compute"], cache.precision)
+    finish(job, cache.describe(), notes=notes)
     cache.folder.forget(cache.shards)
 
 
@@ -51,14 +52,18 @@ class NewCache:
     Attributes:
         folder: of the shards.
         shards: of both splits, in order.
+        precision: in which CLIP computes.
     """
 
     def __init__(self, job: Job) -> None:
         self.job, self.settings, self.image = job, job.settings, job.settings["image"]
         self.grid: WindowGrid | None = self.settings.get("hypothesis_windows")
         self.folder = ShardFolder(job.folder, job.digest)
-        clip = load_clip(self.settings["clip"], setup(self.settings["compute"]))
-        loaders = self.settings["compute"].loaders
+        compute = self.settings["compute"]
+        device = setup(compute)
+        self.precision = precision.resolve(compute.precision, device)
+        clip = load_clip(self.settings["clip"], device).compute_in(self.precision)
+        loaders = compute.loaders
         self.extractor = extract.Extractor(clip, self.settings["clip"], loaders)
         data = DataSet(job.inputs["data"].folder)
         self.items = {split: data.items(split) for split in ("train", "val")}
@@ -129,7 +134,7 @@ class NewCache:
         """
         changed = {"activation": "default", "block_ln_eps": None}
         spec = self.settings["clip"].model_copy(update=changed)
-        return load_clip(spec, self.extractor.clip.device)
+        return load_clip(spec, self.extractor.clip.device).compute_in(self.precision)
 
     def describe(self) -> list[Path]:
         """Write the lists of images and the manifest; return all files of the cache."""

@@ -7,7 +7,7 @@ import torch
 from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
-from reclip.device import setup
+from reclip.device import precision, setup
 from reclip.distill.learn import build_student, load, losses, noise_of
 from reclip.distill.losses import counts
 from reclip.distill.view_batches import ViewBatches
@@ -25,7 +25,9 @@ def main(job: Job) -> None:
     A seed learns from the same seed of its teacher.
     """
     settings = job.settings["distill"]
-    device = setup(job.settings["compute"])
+    compute = job.settings["compute"]
+    device = setup(compute)
+    in_force = precision.resolve(compute.precision, device)
     data = DataSet(job.inputs["data"].folder)
     features = FeatureCache(job.inputs["features"].folder)
     items = data.items("train")
@@ -38,6 +40,7 @@ def main(job: Job) -> None:
         masks = job.inputs["masks"].folder
         views = ViewBatches(items, features, lambda item: read_label(masks / f"{item.id}.png"))
         student = build_student(teacher, features.view_side, settings).to(device)
+        student.deeplab.precision = in_force
         noise = torch.Generator(device).manual_seed(job.seed)
         return Task(
             student,
@@ -52,4 +55,4 @@ def main(job: Job) -> None:
             norms_images=True,
         )
 
-    train_seed(job, len(items), start)
+    train_seed(job, len(items), start, lambda: precision.note(compute, in_force))

@@ -11,10 +11,16 @@ from reclip.common.files import atomic, write_json
 from reclip.common.tables import write_table
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
-from reclip.device import setup
+from reclip.device import precision, setup
 from reclip.evaluate.location import DistanceBins
 from reclip.evaluate.metrics import ConfusionMatrix
-from reclip.evaluate.predictors import hypotheses_and_truth, predictor, processing_of
+from reclip.evaluate.predictors import (
+    BY_CLIP,
+    hypotheses_and_truth,
+    precision_of,
+    predictor,
+    processing_of,
+)
 from reclip.evaluate.rings import Rings
 from reclip.pipeline.artifacts import (
     CONFUSION_FILE,
@@ -66,7 +72,11 @@ def main(job: Job) -> None:
             np.save(partial, array)
     write_table(job.folder / DISTANCE_FILE, DISTANCE_COLUMNS, distance.rows())
     write_json(job.folder / SCORES_FILE, scores)
-    finish(job, [job.folder / name for name in (SCORES_FILE, *arrays, DISTANCE_FILE)])
+    notes = {}
+    if settings["method"] not in BY_CLIP:
+        notes = precision.note(settings["compute"], precision_of(job, device))
+    outputs = [job.folder / name for name in (SCORES_FILE, *arrays, DISTANCE_FILE)]
+    finish(job, outputs, notes=notes)
 
 
 def diagnose_hypotheses(job: Job) -> dict[str, float]:

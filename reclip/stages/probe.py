@@ -14,7 +14,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
 from reclip.data.images import IGNORED, read_label
 from reclip.data.index import DataSet
-from reclip.device import setup
+from reclip.device import precision, setup
 from reclip.distill.deeplab import SegmentationHead, Student
 from reclip.distill.losses import mask_loss
 from reclip.distill.view_batches import ViewBatches
@@ -30,7 +30,9 @@ def main(job: Job) -> None:
 
     Raises ReclipError: the dataset has no training labels.
     """
-    device = setup(job.settings["compute"])
+    compute = job.settings["compute"]
+    device = setup(compute)
+    in_force = precision.resolve(compute.precision, device)
     data = DataSet(job.inputs["data"].folder)
     items = data.items("train")
     truth = data.train_labels()
@@ -48,6 +50,7 @@ def main(job: Job) -> None:
     def start() -> Task:
         student = Student.load(job.inputs["student"].folder / WEIGHTS_FILE)
         student = with_classifier(student, data.num_classes).to(device)
+        student.deeplab.precision = in_force
         return Task(
             student,
             load,
@@ -56,7 +59,7 @@ def main(job: Job) -> None:
             counts=lambda batch: {"pixels": (batch[1] != IGNORED).sum()},
         )
 
-    train_seed(job, len(items), start)
+    train_seed(job, len(items), start, lambda: precision.note(compute, in_force))
 
 
 def with_classifier(student: Student, classes: int) -> Student:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from reclip.device.precision import widened
 from reclip.training.processes import add_up
 
 
@@ -50,12 +51,12 @@ class SplitBatchNorm(TorchFunctionMode):
     ) -> Tensor:
         momentum = 1 - (1 - momentum) ** (1 / self.micro_batches)
         if training and self.over_processes:
-            mean, var, count = statistics(x)
+            mean, var, count = statistics(widened(x))
             if running_mean is not None and running_var is not None:
                 with torch.no_grad():
                     running_mean.lerp_(mean, momentum)
                     running_var.lerp_(var * count / (count - 1).clamp(min=1), momentum)
-            return _normalise(x, mean, var, weight, bias, eps)
+            return _normalise(x, mean, var, weight, bias, eps).to(x.dtype)
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
 
 

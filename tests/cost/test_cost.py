@@ -336,6 +336,43 @@ def test_gpus_are_ordered_by_their_peaks() -> None:
     assert seconds(tower, GPUS["4090"]) < seconds(tower, GPUS["h100"])
 
 
+def test_bfloat16_has_rates_of_its_own_in_the_stages_that_compute_in_it() -> None:
+    """Of a GPU that has it. Rectification is float32."""
+    gpu = GPUS["h100"]
+    assert gpu.of("distill", "float32") == gpu.of("rectify", "bfloat16") == gpu
+    for stage in ("cache-features", "distill", "probe", "evaluate"):
+        for precision in ("bfloat16", "auto"):
+            assert gpu.of(stage, precision).matmul > 5 * gpu.matmul
+            assert gpu.of(stage, precision).conv > gpu.conv
+            assert GPUS["v100"].of(stage, precision) == GPUS["v100"]
+
+
+def test_hours_know_the_precision(tiny_plan) -> None:
+    costs, plans = job_costs(Facts(tiny_plan())), {}
+    for name in ("float32", "bfloat16"):
+        rows = summary(costs, replace(RATES, bfloat16=(1e30, 1e30)), None, 1, name)
+        plans[name] = rows.set_index("stage")["gpu_hours"].groupby(level=0).sum()
+    for stage in ("cache-features", "distill"):
+        assert plans["bfloat16"][stage] < plans["float32"][stage]
+    assert plans["bfloat16"]["rectify"] == plans["float32"]["rectify"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_this_machine_is_measured_in_the_precision_in_force(
+    tiny_plan, precision: str, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    for name in ("_blocks", "_student"):
+        monkeypatch.setattr(
+            calibrate, name, lambda facts, dataset, device, given: seen.append(given) or 2.0
+        )
+    plan = tiny_plan({"compute": {"precision": precision}})
+    rates = calibrate.calibrate(Facts(plan), "voc")
+    assert rates.bfloat16 == ((2.0, 2.0) if precision == "bfloat16" else None)
+    assert seen == (["float32"] * 2 if precision == "float32" else ["bfloat16"] * 2 + ["float32"])
+
+
 def test_jobs_share_the_cores_but_not_a_gpu(tiny_plan, monkeypatch) -> None:
     monkeypatch.setattr(machines.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [machines.jobs_at_once(threads, RATES) for threads in (1, 3, 16)] == [8, 2, 1]

@@ -49,6 +49,26 @@ def test_two_processes_normalise_as_one(norm: type[nn.Module], first: int) -> No
         torch.testing.assert_close(one[name], wanted[name])
 
 
+def test_statistics_of_bfloat16_are_float32() -> None:
+    """Two processes normalise bfloat16 as one normalises the same values in float32."""
+    torch.manual_seed(0)
+    x = (30 + torch.randn(4, 3, 16, 16)).bfloat16()
+    plain, start = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    wanted = plain(x.float())
+
+    def share(rank: int) -> dict[str, torch.Tensor]:
+        with SplitBatchNorm(1, over_processes=True), torch.autocast("cpu", torch.bfloat16):
+            out = start(x[2 * rank : 2 * rank + 2])
+        return {"out": out.detach(), "mean": start.running_mean, "var": start.running_var}
+
+    one, other = together(2, share)
+    found = torch.cat([one["out"], other["out"]])
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, rtol=0.01, atol=0.01)
+    for name, value in {"mean": plain.running_mean, "var": plain.running_var}.items():
+        torch.testing.assert_close(one[name], value, rtol=1e-5, atol=1e-5)
+
+
 def test_micro_batches_move_the_running_statistics_as_far_as_a_batch() -> None:
     x = torch.randn(2, 3, 4, 4)
     whole, parts = nn.BatchNorm2d(3), nn.BatchNorm2d(3)

@@ -24,6 +24,7 @@ from support.tiny_clip import tiny_clip
 
 CLASSES, DIM, SIZE, PATCH = 3, 12, 72, 18
 WRONG, RIGHT = 0.05, 1e-4
+ROUNDED = 1e-2  # of gradients that are stored in bfloat16
 
 needs_the_trap = pytest.mark.skipif(
     not torch.__version__.startswith("2.15.0"), reason="only torch 2.15.0 is known to be wrong"
@@ -63,7 +64,9 @@ def rectifying(model: str, images: int) -> Callable[[], Tensor]:
     return step
 
 
-def distilling(head: str, images: int, **settings) -> Callable[[], Tensor]:
+def distilling(
+    head: str, images: int, precision: str = "float32", **settings
+) -> Callable[[], Tensor]:
     torch.manual_seed(0)
     backbone = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}
     backbone |= {"stem_type": "deep", "stem_width": 8}
@@ -74,6 +77,7 @@ def distilling(head: str, images: int, **settings) -> Callable[[], Tensor]:
         DeepLabV2("resnet18", DIM, backbone_args=backbone),
         SegmentationHead(head, CLASSES, DIM, **heads),
     ).train()
+    student.deeplab.precision = precision
     batch = distillation.Batch(
         torch.randn(images, 3, SIZE, SIZE),
         torch.randint(0, CLASSES, (images, SIZE, SIZE)),
@@ -104,6 +108,12 @@ def test_distillation(head: str, resolution: str, images: int) -> None:
     found, error = worst_error(distilling(head, images, feature_resolution=resolution))
     assert found > 10
     assert error < RIGHT
+
+
+@pytest.mark.parametrize("images", [1, 16])
+def test_distillation_in_bfloat16(images: int) -> None:
+    _, error = worst_error(distilling("query_reference", images, "bfloat16"))
+    assert error < ROUNDED
 
 
 @needs_the_trap

@@ -19,7 +19,7 @@ from reclip.common.files import read_json, write_text
 from reclip.common.templates import fill
 from reclip.common.text import nearest
 from reclip.data.index import DataSet
-from reclip.device import setup
+from reclip.device import precision, setup
 from reclip.evaluate.figures import heatmaps as maps
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.by_class import draw_matrices, most_confused
@@ -290,6 +290,7 @@ def predictor(
     from reclip.distill.deeplab import Student  # imports timm, which takes seconds
 
     student = Student.load(model.folder / WEIGHTS_FILE).to(device)
+    student.deeplab.precision = precision.resolve(plan.params.compute.precision, device)
     return partial(maps.of_student, student, teacher, features)
 
 
