@@ -31,6 +31,7 @@ class Work:
     conv: float = 0.0  # FLOPs of convolutions
     resized: float = 0.0  # output values of bilinear resizing, of logits and features
     steps: float = 0.0  # optimiser steps
+    graphs: float = 0.0  # of the steps, those that are one graph (`compute.compile`)
     calls: float = 0.0  # forward passes outside training
     megapixels: float = 0.0  # of photos and masks, read, resized or written on the CPU
     read: float = 0.0  # bytes from the feature cache
@@ -60,6 +61,7 @@ READ_RATE = 1e9  # bytes/s, from disk to the GPU
 # Small operations of a step: 12 blocks of about 25 forward and twice as many backward, losses and
 # optimiser. That is 15 ms a step at the rate above.
 STEP_OPERATIONS, CALL_OPERATIONS = 1500, 300
+GRAPH_OPERATIONS = 100  # a CUDA graph, copies, noise and optimiser: 1 ms
 MEGAPIXEL_SECONDS = 0.06  # measured on one core, 512×512 views of VOC's photos: 38 ms a view
 START_SECONDS = 5.0  # a job's imports
 
@@ -137,8 +139,9 @@ def seconds(work: Work, rates: Rates, loaders: int = 0) -> float:
     loaders: threads that prefetch while the job computes; without any it reads, then computes.
     """
     computing = work.matmul / rates.matmul + work.conv / rates.conv + work.resized / rates.resize
-    operations = STEP_OPERATIONS * work.steps + CALL_OPERATIONS * work.calls
-    launching = operations / rates.operations
+    graphs = work.graphs if rates.gpu else 0  # a CPU has no CUDA graphs
+    operations = STEP_OPERATIONS * (work.steps - graphs) + GRAPH_OPERATIONS * graphs
+    launching = (operations + CALL_OPERATIONS * work.calls) / rates.operations
     busy = max(computing, launching) if rates.gpu else computing + launching
     reading = work.megapixels / rates.megapixels + work.read / rates.read
     both = max(busy, reading / loaders) if loaders else busy + reading

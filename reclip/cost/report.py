@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
@@ -155,16 +156,22 @@ def _in_markdown(table: pd.DataFrame) -> str:
 def recipes_table(plan: Plan, gpu: str, here: Rates | None, use_index: bool = True) -> pd.DataFrame:
     """Return the rectifications under each named recipe, in words; empty if none is chosen.
 
+    Each recipe has a row with `compute.compile` and one without.
+
     Columns: recipe; batch and lr; rectify jobs; updates of all these jobs; hours of these, and of
     all jobs of the plan.
     """
     rows, compute = [], plan.params.compute
-    for name, values in UPDATE_RECIPES.items() if plan.params.recipe else ():
-        facts = Facts(Plan(plan.params.model_copy(update={"recipe": name})), use_index)
+    variants = itertools.product(UPDATE_RECIPES.items(), (False, True))
+    for (name, values), compiled in variants if plan.params.recipe else ():
+        changed = compute.model_copy(update={"compile": compiled})
+        params = plan.params.model_copy(update={"recipe": name, "compute": changed})
+        facts = Facts(Plan(params), use_index)
         costs = job_costs(facts)
         own = costs[costs["stage"] == "rectify"]
+        chosen = (name, compiled) == (plan.params.recipe, compute.compile)
         row = {
-            "recipe": name + " (chosen)" * (name == plan.params.recipe),
+            "recipe": name + ", compiled" * compiled + " (chosen)" * chosen,
             "batch": str(values["batch"]),
             "lr": str(values["lr"]),
             "rectify jobs": str(len(own)),
@@ -215,5 +222,6 @@ def _table_and_notes(facts: Facts, gpu: str, here: Rates | None) -> tuple[pd.Dat
         rates=rates,
         assumed=machines,
         here=here,
+        graphs=compute.compile or facts.plan.params.recipe,
     )
     return table, notes.splitlines()

@@ -239,7 +239,8 @@ def _training(
     """
     steps, images = facts.steps(facts.dataset(run), settings)
     kept += Work(written=CURVE_BYTES * min(steps, SINGLE + ROWS))
-    return steps * (step + Work(steps=1)) + images * image + kept
+    graph = facts.plan.params.compute.compile
+    return steps * (step + Work(steps=1, graphs=graph)) + images * image + kept
 
 
 def _training_on_views(facts: Facts, run: str, settings: OptimiserSettings, image: Work) -> Work:

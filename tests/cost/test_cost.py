@@ -328,6 +328,14 @@ def test_seconds_add_up() -> None:
     assert work.flops == 70 + 10 * RESIZE_FLOPS
 
 
+def test_a_compiled_step_costs_a_launch_on_a_gpu_alone() -> None:
+    plain, compiled = Work(steps=30), Work(steps=30, graphs=30)
+    on_gpu = replace(RATES, gpu="a GPU")
+    per_step = machines.GRAPH_OPERATIONS / machines.STEP_OPERATIONS
+    assert seconds(compiled, on_gpu) == pytest.approx(machines.START_SECONDS + 30 * per_step)
+    assert seconds(compiled, RATES) == seconds(plain, RATES) == machines.START_SECONDS + 30
+
+
 def test_gpus_are_ordered_by_their_peaks() -> None:
     student, tower = Work(conv=1e18), Work(matmul=1e18)
     times = {name: seconds(student, gpu) for name, gpu in GPUS.items()}

@@ -14,7 +14,7 @@ from reclip.config.models import DistillSettings
 from reclip.distill import deeplab as module
 from reclip.distill import learn
 from reclip.distill.deeplab import DeepLabV2, SegmentationHead, Student
-from reclip.training.share import Share
+from reclip.training.share import Share, draw
 
 CLASSES, DIM, SIZE, PATCH = 3, 12, 72, 18
 SETTINGS = DistillSettings(feature_resolution="grid")
@@ -38,13 +38,14 @@ def new_student(precision: str) -> Student:
 
 def losses(student: Student) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(2)
-    batch = (
+    batch = learn.Batch(
         torch.randn(4, 3, SIZE, SIZE, generator=generator),
         torch.randint(0, CLASSES, (4, SIZE, SIZE), generator=generator),
         unit(4, DIM, SIZE // PATCH, SIZE // PATCH),
         torch.ones(4, CLASSES, dtype=torch.bool),
     )
-    share = Share.whole(4, torch.Generator().manual_seed(0))
+    noise = draw(4, learn.noise_of(batch), torch.Generator().manual_seed(0))
+    share = Share(4, noise=noise)
     return learn.losses(student, TEXTS, batch, share, SETTINGS, PATCH)
 
 
