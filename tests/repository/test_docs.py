@@ -345,7 +345,7 @@ def options() -> set[str]:
 OTHERS_OPTIONS = {"--config", "--cores", "--dry-run", "--unlock", "--resources", "--report",
                   "--local", "--global", "--no-deps", "--profile", "--workflow-profile", "--mem",
                   "--gpus", "--me", "--step", "--default-storage-provider", "--train",
-                  "--parts", "--edge"}  # fmt: skip
+                  "--parts", "--edge", "--pairs", "--photos", "--count"}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
