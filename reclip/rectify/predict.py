@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import torch
 
@@ -13,6 +14,7 @@ from reclip.data.images import read_image
 from reclip.data.index import Item
 from reclip.data.reading import Frame, Piece, Window
 from reclip.data.resize_maps import resize
+from reclip.rectify.leading_classes import Axis, Leaders, axis_of, leading_classes
 from reclip.rectify.model import Rectifier
 from reclip.rectify.refine import Refiner, colours
 
@@ -58,13 +60,33 @@ def _grow(piece: Piece, frame: Frame) -> torch.Tensor:
 def class_map(
     pieces: Sequence[Piece],
     frame: Frame,
-    refine: Callable[[torch.Tensor], torch.Tensor] = lambda logits: logits,
+    refine: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Return the best class of every pixel, int16 (H, W); on a tie the first.
 
-    Classes are upsampled a few at a time, which bounds the memory and does not change the result.
+    On a CPU, `leading_classes` settles nearly all pixels of an image that is read whole. The result
+    is that of all upsampled logits, to the last bit.
 
     refine: changes the upsampled logits (C, H, W) of some classes, each class on its own.
+    """
+    first = pieces[0].logits
+    on_cpu = first.device.type == "cpu" and first.dtype == torch.float32
+    if refine is None and len(pieces) == 1 and len(first) > 1 and on_cpu:
+        sides = zip(first.shape[1:], frame.read, frame.size, strict=True)
+        rows, columns = (_axis(frame.cell, *map(int, s), frame.overhang) for s in sides)
+        steps = 1 if tuple(frame.read) == tuple(frame.size) else 2
+        leaders = leading_classes(first.detach(), rows, columns, steps)
+        if leaders is not None:
+            return _settled(leaders, pieces[0], frame)
+    return _best_of_all(pieces, frame, refine or (lambda logits: logits))
+
+
+def _best_of_all(
+    pieces: Sequence[Piece], frame: Frame, refine: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Return the best class of every pixel from all upsampled logits.
+
+    Classes are upsampled a few at a time, which bounds the memory and does not change the result.
     """
     largest = max(math.prod(frame.read), math.prod(frame.size))
     step = max(1, VALUES_AT_ONCE // largest)
@@ -79,6 +101,32 @@ def class_map(
             found = torch.where(value > best, index, found)
             torch.maximum(best, value, out=best)
     return found
+
+
+def _settled(leaders: Leaders, piece: Piece, frame: Frame) -> torch.Tensor:
+    """Return the class map, with open pixels by the upsampled logits of the classes near them."""
+    best, y, x, classes = leaders
+    if len(classes):
+        alone = (Piece(piece.window, piece.logits[k : k + 1]) for k in classes.tolist())
+        values = torch.cat([upsample([one], frame)[:, y, x] for one in alone])
+        best[y, x] = classes[values.argmax(0)].to(best.dtype)
+    return best
+
+
+@lru_cache(64)
+def _axis(cell: int, cells: int, read: int, size: int, overhang: str) -> Axis:
+    """Return the weights of the cells along one side of an image that is read whole.
+
+    They are what the steps of `upsample` make of maps that are 1 in one place. Both steps together
+    are in float64, so they have no rounding of their own.
+    """
+    unit = Piece(Window(0, 0, read, 1), torch.eye(cells)[:, :, None])
+    weights = _grow(unit, Frame(cell, (read, 1), (size, 1), overhang))[..., 0].T.double()
+    if read != size:
+        weights = (
+            resize(torch.eye(read)[None, :, :, None], (size, 1))[0, ..., 0].T.double() @ weights
+        )
+    return axis_of(weights)
 
 
 def denoise(pieces: Sequence[Piece], settings: DenoisingSettings) -> list[Piece]:
