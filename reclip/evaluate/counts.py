@@ -54,23 +54,26 @@ class Counts:
         check_sizes(pred, label, name)
         places, c = self._places_of(pred), self.num_classes
         ignored = label == IGNORED
-        seen = torch.where(ignored, 0, label)
         # Ignored pixels get a class beyond the last: to pick the others takes longer. Ids that are
         # out of range are only looked at below, so that a GPU does not wait twice. 32 bits: with
         # 64, the maps of a photo of 40 megapixels would take gigabytes.
-        true = label.to(torch.int32, copy=True).clamp_(0, c).masked_fill_(ignored, c)
+        true = label.to(torch.int32, copy=True)
+        lowest = true.amin()
+        true.clamp_(0, c).masked_fill_(ignored, c)
         bins = true.mul(c).add_(pred.int().clamp(0, c - 1)).add_(places.rings)
         found = _histogram(bins, (self._rings, c + 1, c))[:, :c]
         matrix = found.sum(0)
         height, width = pred.shape
-        by_row = _histogram(true + places.rows, (height, c + 1))[:, :c]
-        by_column = _histogram(true + places.columns, (width, c + 1))[:, :c]
-        ids = torch.stack([*pred.aminmax(), *seen.aminmax()]).long()
+        by_row = _histogram(true + places.rows, (height, c + 1))
+        by_column = _histogram(true + places.columns, (width, c + 1))
+        beyond = by_row[:, c].sum() - ignored.sum()
+        ids = torch.stack([*pred.aminmax(), lowest, beyond]).long()
         of_classes = [
-            matrix.diagonal(), matrix.sum(0), matrix.sum(1), _moment(by_row), _moment(by_column)
+            matrix.diagonal(), matrix.sum(0), matrix.sum(1),
+            _moment(by_row[:, :c]), _moment(by_column[:, :c]),
         ]  # fmt: skip
-        *numbers, low, high, lowest, highest = torch.cat([*of_classes, ids]).tolist()
-        if min(low, lowest) < 0 or max(high, highest) >= c:
+        *numbers, low, high, lowest, beyond = torch.cat([*of_classes, ids]).tolist()
+        if min(low, lowest) < 0 or high >= c or beyond:
             check_ids(pred, label, c, name)
         self._pixels = self._pixels.to(found.device).add_(found)
         self.distances.add(np.array(numbers, np.int64).reshape(5, c), (height, width))

@@ -19,6 +19,7 @@ from reclip.rectify.model import Rectifier
 from reclip.rectify.refine import Refiner, colours
 
 VALUES_AT_ONCE = 2**25  # ours: all logits of a photo of 40 megapixels would fill the memory
+SMALL_RESULT = 128  # PyTorch: height + width up to which it resizes by another kernel
 CERTAIN = 2.0**-25
 """What a threshold of 1 leaves to the other classes: up to here float32 rounds to 1.
 
@@ -69,16 +70,33 @@ def class_map(
 
     refine: changes the upsampled logits (C, H, W) of some classes, each class on its own.
     """
-    first = pieces[0].logits
-    on_cpu = first.device.type == "cpu" and first.dtype == torch.float32
-    if refine is None and len(pieces) == 1 and len(first) > 1 and on_cpu:
-        sides = zip(first.shape[1:], frame.read, frame.size, strict=True)
+    if refine is None and _by_leaders(pieces, frame):
+        logits = pieces[0].logits.detach()
+        sides = zip(logits.shape[1:], frame.read, frame.size, strict=True)
         rows, columns = (_axis(frame.cell, *map(int, s), frame.overhang) for s in sides)
         steps = 1 if tuple(frame.read) == tuple(frame.size) else 2
-        leaders = leading_classes(first.detach(), rows, columns, steps)
+        leaders = leading_classes(logits, rows, columns, steps)
         if leaders is not None:
             return _settled(leaders, pieces[0], frame)
     return _best_of_all(pieces, frame, refine or (lambda logits: logits))
+
+
+def _by_leaders(pieces: Sequence[Piece], frame: Frame) -> bool:
+    """Return whether PyTorch upsamples these logits by the kernel that `leading_classes` follows.
+
+    It has others for a small result and for logits whose classes are last in memory, which compute
+    their weights in another way. Of more classes than are upsampled at once, each part is as if its
+    classes were first.
+    """
+    first = pieces[0].logits
+    if len(pieces) > 1 or first.device.type != "cpu" or first.dtype != torch.float32:
+        return False
+    large = min(sum(frame.read), sum(frame.size)) > SMALL_RESULT
+    return large and (first.is_contiguous() or len(first) > _classes_at_once(frame))
+
+
+def _classes_at_once(frame: Frame) -> int:
+    return max(1, VALUES_AT_ONCE // max(math.prod(frame.read), math.prod(frame.size)))
 
 
 def _best_of_all(
@@ -88,8 +106,7 @@ def _best_of_all(
 
     Classes are upsampled a few at a time, which bounds the memory and does not change the result.
     """
-    largest = max(math.prod(frame.read), math.prod(frame.size))
-    step = max(1, VALUES_AT_ONCE // largest)
+    step = _classes_at_once(frame)
     best = found = None
     for start in range(0, len(pieces[0].logits), step):
         some = [Piece(p.window, p.logits[start : start + step]) for p in pieces]
@@ -117,16 +134,20 @@ def _settled(leaders: Leaders, piece: Piece, frame: Frame) -> torch.Tensor:
 def _axis(cell: int, cells: int, read: int, size: int, overhang: str) -> Axis:
     """Return the weights of the cells along one side of an image that is read whole.
 
-    They are what the steps of `upsample` make of maps that are 1 in one place. Both steps together
-    are in float64, so they have no rounding of their own.
+    Both steps of `upsample` together are in float64, so they have no rounding of their own.
     """
-    unit = Piece(Window(0, 0, read, 1), torch.eye(cells)[:, :, None])
-    weights = _grow(unit, Frame(cell, (read, 1), (size, 1), overhang))[..., 0].T.double()
-    if read != size:
-        weights = (
-            resize(torch.eye(read)[None, :, :, None], (size, 1))[0, ..., 0].T.double() @ weights
-        )
-    return axis_of(weights)
+    weights = _weights(cells, read if overhang == "squeezed" else cells * cell)[:read]
+    return axis_of(weights if read == size else _weights(read, size) @ weights)
+
+
+def _weights(source: int, target: int) -> torch.Tensor:
+    """Return the weight float64 (target, source) of each old place in each new one.
+
+    It is what `resize` makes of maps that are 1 in one place, in a result that is not small.
+    """
+    maps = torch.eye(source)[None, :, :, None]
+    wide = max(1, SMALL_RESULT + 1 - target)
+    return resize(maps, (target, wide))[0, ..., 0].T.double()
 
 
 def denoise(pieces: Sequence[Piece], settings: DenoisingSettings) -> list[Piece]:
