@@ -20,10 +20,10 @@ OPEN_SHARE = 1 / 256  # ours: with more open pixels, to look at each would take 
 MOST_IN_COMMON = 1000  # ours: logits that differ by less than this share of them are nearly equal
 MAX_CLASSES = 256  # 23 bits of a value and 8 of a class fill 31
 
-UPSAMPLING = 4.1 * 2.0**-24
+UPSAMPLING = 5.1 * 2.0**-24
 """What a resize may round off a logit, as a share of its cells' weighted sizes.
 
-It rounds four times, by at most 2^-24 of a number.
+It rounds four or five times, by at most 2^-24 of a number.
 """
 PRODUCTS = 20
 """What it may change in the difference of two products of matrices, in steps of 2^-23.
@@ -32,7 +32,7 @@ Here logits are in [1, 2). Each is rounded 3 times before the products and, as t
 most along an axis, 5 times along each, by half a step: 13 steps for two logits. The weights' own
 rounding adds 2.
 """
-OTHER_WAY = 10  # the same by `upsample`, times largest logit over largest lead: 8 steps
+OTHER_WAY = 12  # the same by `upsample`, times largest logit over largest lead: 10 steps
 
 
 class Axis(NamedTuple):

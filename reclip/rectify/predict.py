@@ -82,17 +82,24 @@ def class_map(
 
 
 def _by_leaders(pieces: Sequence[Piece], frame: Frame) -> bool:
-    """Return whether PyTorch upsamples these logits by the kernel that `leading_classes` follows.
+    """Return whether PyTorch upsamples these logits by a kernel that `leading_classes` follows.
 
-    It has others for a small result and for logits whose classes are last in memory, which compute
-    their weights in another way. Of more classes than are upsampled at once, each part is as if its
-    classes were first.
+    It has others for a small result, for three classes (as for colours), and for logits whose
+    classes are last in memory, which compute their weights in another way. Where cells are 8, 16 or
+    32 pixels wide, the weights of the last have no rounding, so they are the same. Of more classes
+    than are upsampled at once, each part is as if its classes were first.
     """
     first = pieces[0].logits
     if len(pieces) > 1 or first.device.type != "cpu" or first.dtype != torch.float32:
         return False
-    large = min(sum(frame.read), sum(frame.size)) > SMALL_RESULT
-    return large and (first.is_contiguous() or len(first) > _classes_at_once(frame))
+    last = first[None].is_contiguous(memory_format=torch.channels_last)
+    exact = frame.cell in (8, 16, 32) and frame.overhang == "cut" and min(first.shape[1:]) > 2
+    if min(sum(frame.read), sum(frame.size)) <= SMALL_RESULT:
+        return False
+    step = _classes_at_once(frame)
+    if 3 in (min(step, len(first)), len(first) % step):
+        return False
+    return first.is_contiguous() or (last and exact) or len(first) > step
 
 
 def _classes_at_once(frame: Frame) -> int:
@@ -124,10 +131,52 @@ def _settled(leaders: Leaders, piece: Piece, frame: Frame) -> torch.Tensor:
     """Return the class map, with open pixels by the upsampled logits of the classes near them."""
     best, y, x, classes = leaders
     if len(classes):
-        alone = (Piece(piece.window, piece.logits[k : k + 1]) for k in classes.tolist())
-        values = torch.cat([upsample([one], frame)[:, y, x] for one in alone])
+        logits = piece.logits
+        if logits.is_contiguous() or len(logits) > _classes_at_once(frame):
+            alone = (Piece(piece.window, logits[k : k + 1]) for k in classes.tolist())
+            values = torch.cat([upsample([one], frame)[:, y, x] for one in alone])
+        else:
+            values = _upsampled_near(logits, frame, y, x, classes)
         best[y, x] = classes[values.argmax(0)].to(best.dtype)
     return best
+
+
+def _upsampled_near(
+    logits: torch.Tensor, frame: Frame, y: torch.Tensor, x: torch.Tensor, classes: torch.Tensor
+) -> torch.Tensor:
+    """Return what `upsample` gives at a few pixels, (K, N), of logits with classes last in memory.
+
+    PyTorch rounds each class by its place among all. So all classes are resized, but of 3 × 3 cells
+    around each pixel only: the weights in cells of 8, 16 or 32 pixels do not depend on the place.
+    """
+    cell, channels_last = frame.cell, torch.channels_last
+    places = [
+        (at + 0.5) * read / size - 0.5
+        for at, read, size in zip((y, x), frame.read, frame.size, strict=True)
+    ]
+    starts = [
+        (place / cell).floor().long().sub(1).clamp(0, cells - 3)
+        for place, cells in zip(places, logits.shape[1:], strict=True)
+    ]
+    three = torch.arange(3)
+    rows, columns = (start[:, None] + three for start in starts)
+    around = logits[:, rows[:, :, None], columns[:, None]].transpose(0, 1)
+    around = resize(around.contiguous(memory_format=channels_last), (3 * cell, 3 * cell))
+    read = logits.new_zeros(len(classes), *frame.read)
+    near = torch.arange(-1, 3)
+    rows, columns = (
+        (place.floor().long()[:, None] + near).clamp(0, side - 1)
+        for place, side in zip(places, frame.read, strict=True)
+    )
+    rows, columns = rows[:, :, None], columns[:, None]
+    inside = [
+        at - cell * start[:, None, None] for at, start in zip((rows, columns), starts, strict=True)
+    ]
+    photo = torch.arange(len(y))[:, None, None]
+    read[:, rows, columns] = around[photo, :, inside[0], inside[1]].movedim(3, 0)[classes]
+    if tuple(frame.read) == tuple(frame.size):
+        return read[:, y, x]
+    return torch.cat([resize(one[None, None], frame.size)[0, :, y, x] for one in read])
 
 
 @lru_cache(64)

@@ -55,7 +55,7 @@ def leaders(logits: torch.Tensor, frame: Frame) -> fast.Leaders | None:
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-@pytest.mark.parametrize("classes", [2, 20, 150, 300])
+@pytest.mark.parametrize("classes", [2, 3, 20, 150, 300])
 def test_logits_of_any_kind(frame: Frame, classes: int) -> None:
     for logits in (
         noise(classes, *grid(frame)),
@@ -76,7 +76,8 @@ def test_classes_that_nearly_tie(frame: Frame, ulps: int) -> None:
     both = torch.cat([logits, moved])[
         torch.randperm(16, generator=torch.Generator().manual_seed(3))
     ]
-    assert torch.equal(class_map(whole(both, frame), frame), plain(both, frame))
+    for given in (both, both.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        assert torch.equal(class_map(whole(given, frame), frame), plain(given, frame))
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
@@ -139,7 +140,7 @@ def test_rounding_stays_below_its_bound(frame: Frame) -> None:
 
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-@pytest.mark.parametrize("at_once", [3, 100])
+@pytest.mark.parametrize("at_once", [3, 6, 17, 100])
 def test_classes_that_are_last_in_memory(
     monkeypatch: pytest.MonkeyPatch, frame: Frame, at_once: int
 ) -> None:
