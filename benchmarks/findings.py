@@ -105,7 +105,8 @@ def print_parts() -> None:
     from reclip.config.models import EvaluateSettings
     from reclip.data.images import read_label
     from reclip.data.index import DataSet
-    from reclip.evaluate.metrics import ConfusionMatrix
+    from reclip.evaluate.counts import Counts
+    from reclip.evaluate.metrics import miou
     from reclip.rectify.model import Rectifier
     from reclip.rectify.predict import predict_from_features
 
@@ -137,14 +138,14 @@ def print_parts() -> None:
             values = []
             for job in jobs:
                 model = kind.load(job.inputs["model"].folder / "weights.safetensors")
-                confusion = ConfusionMatrix(data.num_classes)
+                counts = Counts(data.num_classes)
                 for i, (item, label) in enumerate(zip(items, labels, strict=True)):
                     with torch.inference_mode():
                         found = predict_from_features(
                             model, features, "val", i, item, EvaluateSettings()
                         )
-                    confusion.update(found, label)
-                values.append(100 * confusion.miou())
+                    counts.update(found, label)
+                values.append(100 * miou(counts.confusion))
             print(f"| {dataset} | {name} | {mini.mean(values, 1)} |", flush=True)
 
 

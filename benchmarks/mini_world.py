@@ -30,8 +30,8 @@ from reclip.data.resize_maps import resize
 from reclip.data.world.bias import PlantedBias
 from reclip.data.world.scenes import WORLDS
 from reclip.evaluate import preference
-from reclip.evaluate.metrics import ConfusionMatrix
-from reclip.evaluate.rings import Rings
+from reclip.evaluate.counts import Counts
+from reclip.evaluate.metrics import miou
 from reclip.rectify.hypotheses import hypothesise
 
 SEED, SCENES, RINGS = 7, 200, 8
@@ -63,14 +63,13 @@ def examine(checkpoint: Path | None) -> list[str]:
     for name, world in WORLDS.items():
         names = [[text] for text in world.class_names]
         query = query_embeddings(clip, names, templates("single"))
-        confusion, rings = ConfusionMatrix(len(names)), Rings(len(names), RINGS)
+        counts = Counts(len(names), RINGS)
         scores, present = [], []
         for image, label in mini.scenes(world, "val", SEED, SCENES, clip.patch_size):
             z, vector = dense_features(clip, image, residual=False, mlp=False, with_global=True)
             logits = resize((z @ query.T).permute(0, 3, 1, 2), image.shape[-2:])[0]
             predicted = logits[:, : label.shape[0], : label.shape[1]].argmax(0)
-            confusion.update(predicted, label)
-            rings.update(predicted, label)
+            counts.update(predicted, label)
             scores.append(100 * F.normalize(vector, dim=-1)[0] @ query.T)
             present.append(torch.from_numpy(np.isin(np.arange(len(names)), label)))
         found, true = (
@@ -79,10 +78,10 @@ def examine(checkpoint: Path | None) -> list[str]:
         )
         right = int((found & true).sum())
         values = (
-            100 * confusion.miou(),
-            float(preference.drop(rings.counts)),
-            float(preference.total_variation(confusion.matrix)),
-            float(preference.asymmetry(confusion.matrix)),
+            100 * miou(counts.confusion),
+            float(preference.drop(counts.rings)),
+            float(preference.total_variation(counts.confusion)),
+            float(preference.asymmetry(counts.confusion)),
             100 * right / int(found.sum()),
             100 * right / int(true.sum()),
         )

@@ -8,11 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from reclip.data.images import IGNORED
-from reclip.evaluate.metrics import check_label
 from reclip.evaluate.shares import ratio
 
 
@@ -36,25 +32,20 @@ class DistanceBins:
         self._intersection = np.zeros((num_classes, bins), dtype=np.int64)
         self._union = np.zeros((num_classes, bins), dtype=np.int64)
 
-    def update(
-        self, pred: Tensor | np.ndarray, label: Tensor | np.ndarray, name: str = "label map"
-    ) -> None:
-        """Add one image: class ids (H, W), 0 to C-1; `label` may also have 255 (ignored).
+    def add(self, numbers: np.ndarray, size: tuple[int, int]) -> None:
+        """Add one image of a size (H, W).
 
-        name: the file of the label map, for errors.
-        Raises ReclipError: the sizes differ, or an id is out of range.
+        numbers: int64 (5, C), of each class the right, the predicted and the labelled pixels, and
+            the sums of the labelled ones' rows and columns. Ignored pixels do not count.
         """
-        pred, label = torch.as_tensor(pred).cpu(), torch.as_tensor(label).cpu()
-        check_label(pred, label, self.num_classes, name)
-        pred, label = pred.numpy(), label.numpy()
-        keep = label != IGNORED
-        for cls in np.unique(label[keep]):
-            region = label == cls
-            predicted = (pred == cls) & keep
-            b = min(int(centre_distance(region) * len(self.counts)), len(self.counts) - 1)
+        right, predicted, labelled, rows, columns = numbers
+        bins = len(self.counts)
+        for k in np.flatnonzero(labelled):
+            distance = centre_distance(rows[k] / labelled[k], columns[k] / labelled[k], size)
+            b = min(int(distance * bins), bins - 1)
             self.counts[b] += 1
-            self._intersection[cls, b] += np.count_nonzero(region & predicted)
-            self._union[cls, b] += np.count_nonzero(region | predicted)
+            self._intersection[k, b] += right[k]
+            self._union[k, b] += predicted[k] + labelled[k] - right[k]
 
     def miou_per_bin(self) -> np.ndarray:
         """Return (bins,), in [0, 1]: mean IoU over the classes with an object; NaN if none has."""
@@ -71,10 +62,8 @@ class DistanceBins:
         ]
 
 
-def centre_distance(region: np.ndarray) -> float:
-    """Return the distance of a region (H, W bool): 0 at the image centre, 1 at a corner."""
-    height, width = region.shape
-    pixels = np.count_nonzero(region)
-    dy = np.arange(height) @ region.sum(axis=1) / pixels - (height - 1) / 2
-    dx = np.arange(width) @ region.sum(axis=0) / pixels - (width - 1) / 2
-    return math.hypot(dy, dx) / (math.hypot(height, width) / 2)
+def centre_distance(y: float, x: float, size: tuple[int, int]) -> float:
+    """Return the distance of a point in an image (H, W): 0 at its centre, 1 at a corner."""
+    height, width = size
+    away = math.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+    return away / (math.hypot(height, width) / 2)

@@ -12,8 +12,8 @@ from reclip.common.tables import write_table
 from reclip.data.images import read_label
 from reclip.data.index import DataSet
 from reclip.device import precision, setup
-from reclip.evaluate.location import DistanceBins
-from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.evaluate.counts import Counts
+from reclip.evaluate.metrics import iou, miou, pixel_accuracy
 from reclip.evaluate.predictors import (
     BY_CLIP,
     hypotheses_and_truth,
@@ -21,7 +21,6 @@ from reclip.evaluate.predictors import (
     predictor,
     processing_of,
 )
-from reclip.evaluate.rings import Rings
 from reclip.pipeline.artifacts import (
     CONFUSION_FILE,
     DISTANCE_COLUMNS,
@@ -41,21 +40,17 @@ def main(job: Job) -> None:
     data = DataSet(job.inputs["data"].folder)
     features = FeatureCache(job.inputs["features"].folder)
     predict, items = predictor(job, features, device), data.items("val")
-    confusion = ConfusionMatrix(data.num_classes)
-    distance = DistanceBins(data.num_classes, settings["evaluate"].distance_bins)
-    rings = Rings(data.num_classes, settings["evaluate"].distance_bins)
+    counts = Counts(data.num_classes, settings["evaluate"].distance_bins)
     for i, item in enumerate(tqdm(items, desc=job.name, disable=None)):
         with torch.inference_mode():
             predicted = predict(i, item)
-        label = read_label(item.label)
-        confusion.update(predicted, label, str(item.label))
-        distance.update(predicted, label, str(item.label))
-        rings.update(predicted, label, str(item.label))
+        counts.update(predicted, read_label(item.label), str(item.label))
+    confusion = counts.confusion
     scores = {
         "seed": job.seed,
-        "miou": 100 * confusion.miou(),
-        "pixel_accuracy": 100 * confusion.pixel_accuracy(),
-        "iou": [None if np.isnan(v) else 100 * float(v) for v in confusion.iou()],
+        "miou": 100 * miou(confusion),
+        "pixel_accuracy": 100 * pixel_accuracy(confusion),
+        "iou": [None if np.isnan(v) else 100 * float(v) for v in iou(confusion)],
         # The same for every seed of a run.
         "split": "val",
         "images": len(items),
@@ -66,11 +61,11 @@ def main(job: Job) -> None:
     }
     if settings["method"] == "query":
         scores["hypotheses"] = diagnose_hypotheses(job)
-    arrays = {CONFUSION_FILE: confusion.matrix, RINGS_FILE: rings.counts}
+    arrays = {CONFUSION_FILE: confusion, RINGS_FILE: counts.rings}
     for name, array in arrays.items():
         with atomic(job.folder / name) as partial:
             np.save(partial, array)
-    write_table(job.folder / DISTANCE_FILE, DISTANCE_COLUMNS, distance.rows())
+    write_table(job.folder / DISTANCE_FILE, DISTANCE_COLUMNS, counts.distances.rows())
     write_json(job.folder / SCORES_FILE, scores)
     notes = {}
     if settings["method"] not in BY_CLIP:

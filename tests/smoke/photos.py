@@ -23,7 +23,8 @@ from reclip.common.files import read_json
 from reclip.config.load import load_params
 from reclip.data.images import read_label, write_image, write_label
 from reclip.data.world.scenes import WORLDS, draw_scene, scene_rng, scene_size
-from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.evaluate import metrics
+from reclip.evaluate.counts import Counts
 
 VOC, COUNT = "VOCtrainval-subset.tar", 30
 CLASSES = "person=person|man|woman, car, dog, cat, grass, sky"
@@ -125,10 +126,10 @@ def scenes(output: Path) -> None:
 
 def miou(masks: Path, labels: Path, classes: int) -> float:
     """Return the mIoU of all masks together, in percent."""
-    confusion = ConfusionMatrix(classes)
+    counts = Counts(classes)
     for label in sorted(labels.iterdir()):
-        confusion.update(read_label(masks / label.name), read_label(label), label.name)
-    return 100 * confusion.miou()
+        counts.update(read_label(masks / label.name), read_label(label), label.name)
+    return 100 * metrics.miou(counts.confusion)
 
 
 def mini_by_seed() -> dict[str, list[float]]:

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 
 from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
+from reclip.evaluate.counts import Counts
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import ROLES, Comparison, evenly_spaced
-from reclip.evaluate.metrics import ConfusionMatrix
+from reclip.evaluate.metrics import iou
 from reclip.evaluate.predictors import Predictor
 
 STAGES = {
@@ -40,10 +41,10 @@ def photo_miou(pred: torch.Tensor | np.ndarray, label: np.ndarray, num_classes: 
 
     NaN if the label map holds no class.
     """
-    confusion = ConfusionMatrix(num_classes)
-    confusion.update(pred, label)
-    labelled = confusion.matrix.sum(axis=1) > 0
-    return 100 * float(confusion.iou()[labelled].mean()) if labelled.any() else math.nan
+    counts = Counts(num_classes)
+    counts.update(pred, label)
+    labelled = counts.confusion.sum(axis=1) > 0
+    return 100 * float(iou(counts.confusion)[labelled].mean()) if labelled.any() else math.nan
 
 
 def at_quantiles(gains: np.ndarray, ids: Sequence[str]) -> dict[str, int]:
