@@ -41,9 +41,10 @@ def name(device: torch.device) -> str:
 
 def slug(machine: dict[str, str | int]) -> str:
     """Return the name of a machine's files; of a processor with its cores, which decide as much."""
-    cores = "" if machine["device"] == "cuda" else f" {machine['cores']} cores"
-    plain = re.sub(r"\((?:R|TM)\)|@.*", "", f"{machine['name']}{cores}", flags=re.I)
-    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    name = re.sub(r"\((?:R|TM)\)|@.*", "", str(machine["name"]), flags=re.I)
+    if machine["device"] != "cuda":
+        name += f" {machine['cores']} cores"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _cpu_info(key: str) -> str:
