@@ -44,11 +44,14 @@ def draw(rows: Sequence[Row], title: str) -> Figure:
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter("")
     right.margins(x=0.12)
+    right.spines["left"].set_visible(False)  # the line at 1 is the axis
     for ax in (left, right):
         ax.tick_params(axis="y", length=0)
+        ax.margins(y=0.01)
     shown = [p for p in COLOURS if any(row.precision == p for row in rows)]
     handles = [style.Patch(facecolor=COLOURS[p], label=p) for p in shown]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
+    style.note(figure, "Limit: the time that the machine needs at least, see docs/speed.md")
     return figure
 
 

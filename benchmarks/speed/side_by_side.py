@@ -7,6 +7,8 @@ from multiprocessing.synchronize import Barrier
 import torch
 from torch import multiprocessing
 
+from reclip.config.models import ComputeSettings
+from reclip.device import setup
 from speed.inputs import Inputs
 from speed.sizes import SIZES
 from speed.stages import rectification
@@ -29,7 +31,7 @@ def _work(
     seconds: float,
 ) -> None:  # fmt: skip
     """Put the steps a second of one process on the queue; all begin at once."""
-    torch.set_num_threads(1)
+    setup(ComputeSettings(device=device, threads=1))
     case = rectification(Inputs(SIZES[size], torch.device(device)))
     for _ in range(3):
         case.ours(case.many)
