@@ -59,6 +59,11 @@ class Inputs:
         """Return numbers of the normal distribution (*shape), the same on every device."""
         return torch.randn(shape, generator=torch.Generator().manual_seed(SEED)).to(self.device)
 
+    def noise(self, *shape: int) -> Tensor:
+        """Return the noise (*shape) that a `Share` draws from a generator with this seed."""
+        generator = torch.Generator(self.device).manual_seed(SEED)
+        return torch.empty(shape, device=self.device).exponential_(generator=generator)
+
     @cached_property
     def w_query(self) -> Tensor:
         return F.normalize(self.random(self.classes, self.clip.embed_dim), dim=-1)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 
 from reclip.common.errors import ReclipError
+from speed.case import Case, difference
 from speed.inputs import Inputs
 from speed.limits import Precision, Probes, limit
-from speed.stages import Case, difference
 from speed.timing import Budget, Clock, Turn, by_turns, median, synchronised
 
 

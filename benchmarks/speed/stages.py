@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -35,34 +33,13 @@ from reclip.rectify.predict import class_map, rectified_logits
 from reclip.training.loop import make_sgd
 from reclip.training.share import Share
 from speed import plain
+from speed.case import Case, Result
 from speed.inputs import SEED, Inputs
-from speed.limits import FLOATS, Need, Precision, Probe, decoding
+from speed.limits import FLOATS, Need, decoding
 
-Result = Iterable[Tensor | np.ndarray]
 TEMPLATES = 10
 """Prompts of a class in the measurement; the official code has 85, whose time is in proportion."""
 FLOAT = 4  # bytes
-
-
-class Case(NamedTuple):
-    """A stage at a size.
-
-    plain, ours: functions of a number of units, which return what is compared.
-    need: of one unit. few, many: units that the plain version and ours get; a plain version takes
-    one after the other, so its time for a unit does not depend on their number.
-    work: of one unit as the cost model counts it, if its rate is wanted there.
-    """
-
-    unit: str
-    plain: Callable[[int], Result]
-    ours: Callable[[int], Result]
-    need: Need
-    few: int = 1
-    many: int = 1
-    precisions: tuple[Precision, ...] = ("float32",)
-    tolerance: float = 1e-3
-    probes: Mapping[str, Probe] = MappingProxyType({})
-    work: Work = Work()
 
 
 def _need(work: Work, copied: float = 0.0) -> Need:
@@ -74,12 +51,6 @@ def _learned(model: nn.Module) -> list[Tensor]:
     found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     model.zero_grad(set_to_none=True)
     return [torch.cat(found)]
-
-
-def _noise(inputs: Inputs, *shape: int) -> Tensor:
-    """Return the noise (shape) that a `Share` draws from a generator with this seed."""
-    generator = torch.Generator(inputs.device).manual_seed(SEED)
-    return torch.empty(shape, device=inputs.device).exponential_(generator=generator)
 
 
 def _share(inputs: Inputs, images: int) -> Share:
@@ -194,7 +165,7 @@ def rectification(inputs: Inputs) -> Case:
         return [loss.detach(), *_learned(model)]
 
     def obvious(number: int) -> Result:
-        noise, total = _noise(inputs, number, cells, inputs.classes), 0.0
+        noise, total = inputs.noise(number, cells, inputs.classes), 0.0
         for i in range(number):
             loss = plain.rectification_loss(
                 model, inputs.z[i], inputs.hypotheses[i], noise[i], settings
@@ -255,7 +226,7 @@ def _distillation(inputs: Inputs, resolution: str) -> Case:
         return [loss.detach(), *_learned(student)]
 
     def obvious(number: int) -> Result:
-        noise, found = _noise(inputs, number, number_of_cells, inputs.classes), []
+        noise, found = inputs.noise(number, number_of_cells, inputs.classes), []
         for i in range(number):
             loss = plain.distillation_loss(
                 student, inputs.views[i], labels[i], z[i], inputs.w_query, inputs.hypotheses[i],
@@ -333,19 +304,3 @@ STAGES: dict[str, Callable[[Inputs], Case]] = {
     "distillation-grid": distillation_grid,
     "evaluation": evaluation,
 }
-
-
-def difference(found: Result, expected: Result) -> float:
-    """Return how far two results are apart, as the largest of their parts.
-
-    Of numbers it is the norm of the difference over the norm; of class numbers and counts the
-    share that differs.
-    """
-    return max(_apart(a, b) for a, b in zip(found, expected, strict=True))
-
-
-def _apart(found: Any, expected: Any) -> float:
-    a, b = (torch.as_tensor(x).detach().cpu().double() for x in (found, expected))
-    if not torch.as_tensor(found).is_floating_point():
-        return (a != b).double().mean().item()
-    return ((a - b).norm() / b.norm().clamp(min=1e-12)).item()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from speed import stages
+from speed.case import Case, difference
 from speed.inputs import Inputs
 from speed.limits import FLOATS, Need, Probe, limit, probes
 from speed.machine import slug
@@ -20,7 +20,7 @@ from speed.measure import Row, measure
 from speed.rates import Measured, rates
 from speed.reasons import REASONS, reason, unexplained
 from speed.sizes import MINI_STUDENT, Size
-from speed.stages import STAGES, Case
+from speed.stages import STAGES
 from speed.table import duration, lines
 from speed.timing import Budget, by_turns
 
@@ -64,7 +64,7 @@ def row(**changes) -> Row:
 def test_the_plain_version_gives_the_same_result(inputs: Inputs, stage: str) -> None:
     case = STAGES[stage](inputs)
     images = 1 if stage.startswith("distillation") else 2  # its batch norms see the whole batch
-    assert stages.difference(case.ours(images), case.plain(images)) <= case.tolerance
+    assert difference(case.ours(images), case.plain(images)) <= case.tolerance
     assert sum(case.need) > 0
 
 
@@ -75,7 +75,7 @@ def test_another_result_is_an_error(inputs: Inputs) -> None:
 
 
 def test_no_number_is_another_result() -> None:
-    assert not stages.difference([torch.tensor([torch.nan])], [torch.ones(1)]) <= 1
+    assert not difference([torch.tensor([torch.nan])], [torch.ones(1)]) <= 1
 
 
 def test_versions_take_turns() -> None:
