@@ -52,8 +52,8 @@ REASONS = (
     ),
     Reason(
         None, "cpu",
-        "AMX multiplies so fast that norms, softmax, activations, residuals and conversions of "
-        "weights to bfloat16 take most of the time",
+        "products in bfloat16 take so little time that norms, softmax, activations, residuals and "
+        "the conversion of weights take most of it",
         precision="bfloat16",
     ),
     Reason(
