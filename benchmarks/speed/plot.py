@@ -15,6 +15,7 @@ from speed.reasons import ENOUGH
 
 COLOURS = dict(zip(("integer", *FLOATS), ("#666666", *style.SERIES[1:3]), strict=True))
 LINE = 0.2  # inches a bar
+WIDEST = 1.2
 
 
 def draw(rows: Sequence[Row], title: str) -> Figure:
@@ -26,9 +27,9 @@ def draw(rows: Sequence[Row], title: str) -> Figure:
     at, labels = _places(rows)
     for row, y in zip(rows, at, strict=True):
         look = {"height": 0.8, "color": COLOURS[row.precision]}
-        left.barh(y, 100 * row.share, **look)
+        left.barh(y, shown(row.share), **look)
         right.barh(y, row.ratio - 1, left=1, **look)
-        _say(left, y, 100 * row.share, f"{100 * row.share:.0f}" if row.share >= 0.01 else "<1")
+        _say(left, y, shown(row.share), f"{100 * row.share:.0f}" if row.share >= 0.01 else "<1")
         _say(
             right,
             y,
@@ -48,8 +49,8 @@ def draw(rows: Sequence[Row], title: str) -> Figure:
     for ax in (left, right):
         ax.tick_params(axis="y", length=0)
         ax.margins(y=0.01)
-    shown = [p for p in COLOURS if any(row.precision == p for row in rows)]
-    handles = [style.Patch(facecolor=COLOURS[p], label=p) for p in shown]
+    present = [p for p in COLOURS if any(row.precision == p for row in rows)]
+    handles = [style.Patch(facecolor=COLOURS[p], label=p) for p in present]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
     style.note(figure, "Limit: the time that the machine needs at least, see docs/speed.md")
     return figure
@@ -65,6 +66,11 @@ def _places(rows: Sequence[Row]) -> tuple[list[float], list[str]]:
         at.append(y)
         labels.append(f"{row.stage}, {row.size}" if new else row.size if first else "")
     return at, labels
+
+
+def shown(share: float) -> float:
+    """Return the length of a bar in percent; a disturbed one does not squeeze the others."""
+    return 100 * min(share, WIDEST)
 
 
 def _say(ax: Axes, y: float, x: float, text: str) -> None:
