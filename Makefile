@@ -3,6 +3,7 @@
 # make test    set up, then all tests
 # make readers   create .venv-readers: datumaro and Label Studio's converter, which tests compare with
 # make check   lint, format, import contract, spelling, rules
+# make bench   every stage against its plain version and the machine's limit (docs/speed.md; ten minutes); BENCH="--sizes voc"
 # make audit   known vulnerabilities of the pinned packages and of this code (docs/security.md)
 # make lock    resolve the dependencies again
 # make smoke-paper SAMPLES=DIR    every stage of the paper's experiments on sample photos, under both recipes
@@ -26,9 +27,10 @@ DOCS_PORT ?= 8000
 SEQUENCES ?= 200
 KILLS ?= 50
 ROUNDS ?= 10
+BENCH ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup readers demo test check soak slurm-test smoke-paper smoke-strong smoke-photos audit lock ui clean
+.PHONY: setup readers demo test check bench soak slurm-test smoke-paper smoke-strong smoke-photos audit lock ui clean
 
 setup: $(SETUP)
 
@@ -65,6 +67,9 @@ check: $(SETUP)
 	codespell
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+
+bench: $(SETUP)
+	python benchmarks/bench.py $(BENCH)
 
 # A failure prints its seed; set RECLIP_SEED to repeat it.
 soak: $(SETUP)

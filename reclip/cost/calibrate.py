@@ -48,7 +48,6 @@ def calibrate(facts: Facts, dataset: str) -> Rates:
     device = setup(compute)
     in_force = precision.resolve(compute.precision, device)
     write, read = _disk()
-    small = torch.ones(64, 64, device=device)
     conv = _student(facts, dataset, device, in_force)  # only the student has convolutions
     reduced = None
     if in_force == "bfloat16":
@@ -57,14 +56,19 @@ def calibrate(facts: Facts, dataset: str) -> Rates:
         matmul=_blocks(facts, dataset, device, "float32"),
         conv=conv,
         resize=_resize(facts, dataset, device),
-        # In a chain as deep as a training step's.
-        operations=100 * _per_second(lambda: reduce(lambda y, _: y.tanh(), range(100), small)),
+        operations=operations_per_second(device),
         megapixels=_photos(facts, dataset),
         read=read,
         write=write,
         gpu=device.type if device.type == "cuda" else "",
         bfloat16=reduced,
     )
+
+
+def operations_per_second(device: torch.device) -> float:
+    """Return the small operations that Python calls in a second, in chains as deep as a step's."""
+    small = torch.ones(64, 64, device=device)
+    return 100 * _per_second(lambda: reduce(lambda y, _: y.tanh(), range(100), small))
 
 
 def _per_second(run: Callable[[], object]) -> float:
