@@ -19,7 +19,8 @@ Result = Iterable[Tensor | np.ndarray]
 class Case(NamedTuple):
     """A stage at a size.
 
-    plain, ours: functions of a number of units, which return what is compared.
+    plain, ours: functions of a number of units, and ours of a precision, too. They return what is
+    compared.
     need: of one unit. few, many: units that the plain version and ours get; a plain version takes
     one after the other, so its time for a unit does not depend on their number.
     work: of one unit as the cost model counts it, if its rate is wanted there.
@@ -27,7 +28,7 @@ class Case(NamedTuple):
 
     unit: str
     plain: Callable[[int], Result]
-    ours: Callable[[int], Result]
+    ours: Callable[[int, Precision], Result]
     need: Need
     few: int = 1
     many: int = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,12 @@ from reclip.clip.load import Clip
 from reclip.config.models import ClipSettings, ImageSettings, ViewSettings
 from reclip.data.images import IGNORED
 from reclip.data.views import View, draw_view
+from reclip.device.precision import Precision
 from reclip.distill.deeplab import Student
 from reclip.distill.learn import build_student
 from reclip.rectify.learn import build_model
 from reclip.rectify.model import BiasModel
+from reclip.training.share import draw
 from speed.sizes import Size
 
 SEED = 0
@@ -35,6 +38,14 @@ class Inputs:
         self.size, self.device = size, device
         self.image = ImageSettings(short_side=size.short)
         self.many = size.few if device.type == "cpu" else size.batch
+
+    def clip_in(self, precision: Precision) -> Clip:
+        """Return CLIP with an image tower that computes in a precision."""
+        return self.clip if precision == "float32" else self._reduced
+
+    @cached_property
+    def _reduced(self) -> Clip:
+        return copy.deepcopy(self.clip).compute_in("bfloat16")
 
     @cached_property
     def clip(self) -> Clip:
@@ -51,6 +62,11 @@ class Inputs:
         return len(self.size.classes)
 
     @property
+    def names(self) -> list[str]:
+        """The first name of each class."""
+        return [names[0] for names in self.size.classes]
+
+    @property
     def side(self) -> int:
         """Cells along a view."""
         return -(-self.size.crop // self.clip.patch_size)
@@ -60,9 +76,8 @@ class Inputs:
         return torch.randn(shape, generator=torch.Generator().manual_seed(SEED)).to(self.device)
 
     def noise(self, *shape: int) -> Tensor:
-        """Return the noise (*shape) that a `Share` draws from a generator with this seed."""
-        generator = torch.Generator(self.device).manual_seed(SEED)
-        return torch.empty(shape, device=self.device).exponential_(generator=generator)
+        """Return exponential noise (*shape), the same every time."""
+        return draw(shape[0], shape[1:], torch.Generator(self.device).manual_seed(SEED))
 
     @cached_property
     def w_query(self) -> Tensor:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
-
-import torch
 
 from reclip.common.errors import ReclipError
 from speed.case import Case, difference
@@ -50,7 +47,7 @@ def measure(
     probes = {**probes, **case.probes}
     versions: dict[str, Callable[[], object]] = {"plain": partial(case.plain, case.few)}
     for precision in case.precisions:
-        versions[precision] = partial(_run, case, inputs, precision, case.many)
+        versions[precision] = partial(case.ours, case.many, precision)
         if case.many != case.few:
             versions[precision]()  # warm-up
     wanted = {name: probe for name, probe in probes.items() if _is_needed(name, case)}
@@ -67,21 +64,10 @@ def _is_needed(probe: str, case: Case) -> bool:
     return bool(getattr(case.need, kind)) and (not precision or precision in case.precisions)
 
 
-def _run(case: Case, inputs: Inputs, precision: Precision, number: int) -> Iterable:
-    with _in_precision(inputs.device, precision):
-        return case.ours(number)
-
-
-def _in_precision(device: torch.device, precision: Precision) -> AbstractContextManager:
-    if precision == "bfloat16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
 def _compare(stage: str, case: Case, inputs: Inputs) -> dict[Precision, float]:
     """Return how far ours is from the plain version in each precision."""
     expected = list(case.plain(case.few))
-    found = {p: difference(_run(case, inputs, p, case.few), expected) for p in case.precisions}
+    found = {p: difference(case.ours(case.few, p), expected) for p in case.precisions}
     apart = found[case.precisions[0]]
     if not apart <= case.tolerance:
         raise ReclipError(

@@ -5,11 +5,14 @@ Each function gives the same result as what reclip computes; `speed.measure` com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from reclip.clip.load import Clip
 from reclip.clip.text import ReferenceEncoder
@@ -69,28 +72,35 @@ def query_embeddings(clip: Clip, names: list[str], templates: list[str]) -> Tens
     return torch.stack(found)
 
 
-def reference_embeddings(encoder: ReferenceEncoder) -> Tensor:
+def reference_embeddings(encoder: ReferenceEncoder, names: Sequence[str]) -> Tensor:
     """Return Reference embeddings (C, D) of whole sequences [SOS][v1..vL][class][EOT]."""
-    model = encoder.clip.model
-    classes, slots, _ = encoder.suffix.shape
-    prefix = torch.cat([encoder.start, encoder.prompt]).expand(classes, -1, -1)
-    x = torch.cat([prefix, encoder.suffix], dim=1)
+    clip, model = encoder.clip, encoder.clip.model
+    embed, tokenizer = model.token_embedding, clip.tokenizer
+    own = [[*tokenizer.encode(name), tokenizer.eot_token_id] for name in names]
+    prefix = torch.cat([encoder.start, encoder.prompt])
+    rows = [torch.cat([prefix, embed(torch.tensor(row, device=clip.device))]) for row in own]
+    x = pad_sequence(rows, batch_first=True)
     length = x.shape[1]
     mask = model.attn_mask[:length, :length]
     x = model.transformer(x + model.positional_embedding[:length], attn_mask=mask)
-    rows = torch.arange(classes, device=x.device)
-    return model.ln_final(x[rows, length - slots + encoder.end]) @ model.text_projection
+    ends = torch.stack([x[i, len(row) - 1] for i, row in enumerate(rows)])
+    return model.ln_final(ends) @ model.text_projection
 
 
 def rectification_loss(
-    model: BiasModel, z: Tensor, hypotheses: Tensor, noise: Tensor, settings: RectifySettings
+    model: BiasModel,
+    names: Sequence[str],
+    z: Tensor,
+    hypotheses: Tensor,
+    noise: Tensor,
+    settings: RectifySettings,
 ) -> Tensor:
     """Return the loss of one view (Eqs. 1 to 5).
 
-    z (h, w, D); hypotheses bool (C,); noise: exponential (h*w, C).
+    names: of the classes; z (h, w, D); hypotheses bool (C,); noise: exponential (h*w, C).
     """
     w_q = model.w_query
-    w_r = reference_embeddings(model.reference)
+    w_r = reference_embeddings(model.reference, names)
     w_r = w_r / torch.linalg.matrix_norm(w_r)
     m = z @ w_q.T - (z @ w_r.T + model.positional_logits(z.shape[:2]))
     return _contrastive(m.flatten(0, 1), z.flatten(0, 1), w_q, hypotheses, noise, settings)

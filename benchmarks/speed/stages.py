@@ -25,17 +25,15 @@ from reclip.data.reading import Frame, Window, whole_size
 from reclip.data.views import crop_image, normalise
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill import learn as distill_learn
-from reclip.evaluate.location import DistanceBins
-from reclip.evaluate.metrics import ConfusionMatrix
-from reclip.evaluate.rings import Rings
+from reclip.evaluate.counts import Counts
 from reclip.rectify import learn as rectify_learn
 from reclip.rectify.predict import class_map, rectified_logits
 from reclip.training.loop import make_sgd
 from reclip.training.share import Share
 from speed import plain
 from speed.case import Case, Result
-from speed.inputs import SEED, Inputs
-from speed.limits import FLOATS, Need, decoding
+from speed.inputs import Inputs
+from speed.limits import FLOATS, Need, Precision, decoding
 
 TEMPLATES = 10
 """Prompts of a class in the measurement; the official code has 85, whose time is in proportion."""
@@ -53,14 +51,10 @@ def _learned(model: nn.Module) -> list[Tensor]:
     return [torch.cat(found)]
 
 
-def _share(inputs: Inputs, images: int) -> Share:
-    return Share.whole(images, torch.Generator(inputs.device).manual_seed(SEED))
-
-
 def read_photos(inputs: Inputs) -> Case:
     """Decode, resize, cut, recolour and normalise a view, on one core."""
 
-    def ours(number: int) -> Result:
+    def ours(number: int, precision: Precision) -> Result:
         return [
             normalise(crop_image(read_image(inputs.file), inputs.view(i)), "clip")
             for i in range(number)
@@ -81,11 +75,11 @@ def read_photos(inputs: Inputs) -> Case:
 def dense_features(inputs: Inputs) -> Case:
     """CLIP's dense features of views, as the stage caches them."""
     clip, images = inputs.clip, inputs.views
-    extract = Extractor(clip, ClipSettings(model=inputs.size.model), loaders=0)
+    settings = ClipSettings(model=inputs.size.model)
     step = max(1, TOKENS_A_BATCH // inputs.side**2)
 
-    def ours(number: int) -> Result:
-        found = []
+    def ours(number: int, precision: Precision) -> Result:
+        extract, found = Extractor(inputs.clip_in(precision), settings, loaders=0), []
         for start in range(0, number, step):
             some = list(images[start : min(start + step, number)])
             found.append(extract(some, ["photo"] * len(some))[0])
@@ -107,18 +101,17 @@ def text_queries(inputs: Inputs) -> Case:
     many = len(classes) if inputs.device.type != "cpu" else min(4, len(classes))
     encode = inputs.clip.tokenizer.encode
 
-    def ours(number: int) -> Result:
+    def ours(number: int, precision: Precision) -> Result:
         with torch.inference_mode():
             return [query_embeddings(inputs.clip, classes[:number], wordings)]
 
     def obvious(number: int) -> Result:
         with torch.inference_mode():
-            names = [names[0] for names in classes[:number]]
-            return [plain.query_embeddings(inputs.clip, names, wordings)]
+            return [plain.query_embeddings(inputs.clip, inputs.names[:number], wordings)]
 
     lengths = [len(encode(w.format(names[0]))) + 2 for w in wordings for names in classes[:many]]
     work = sum((flops.text_embedding(inputs.size.model, n) for n in lengths), Work())
-    return Case("class", obvious, ours, _need(1 / many * work), 1, many, FLOATS)
+    return Case("class", obvious, ours, _need(1 / many * work), 1, many)
 
 
 def _reference_work(inputs: Inputs) -> Work:
@@ -142,10 +135,9 @@ def reference_encoder(inputs: Inputs) -> Case:
 
     return Case(
         "pass",
-        lambda _: backward(lambda: plain.reference_embeddings(encoder)),
-        lambda _: backward(encoder),
+        lambda _: backward(lambda: plain.reference_embeddings(encoder, inputs.names)),
+        lambda _, precision: backward(encoder),
         _need(_reference_work(inputs)),
-        precisions=FLOATS,
         tolerance=1e-2,
     )
 
@@ -155,11 +147,12 @@ def rectification(inputs: Inputs) -> Case:
     model, settings, cells = inputs.bias, inputs.size.rectify, inputs.side**2
     still = make_sgd(model, settings.model_copy(update={"lr": 0.0}))  # every step is the first
 
-    def ours(number: int) -> Result:
+    def ours(number: int, precision: Precision) -> Result:
         z = inputs.z[:number]
         valid = torch.ones(z.shape[:3], dtype=torch.bool, device=z.device)
         batch = rectify_learn.Batch(z, valid, inputs.hypotheses[:number])
-        loss = sum(rectify_learn.losses(model, batch, _share(inputs, number), settings).values())
+        share = Share(number, noise=inputs.noise(number, *rectify_learn.noise_of(batch)))
+        loss = sum(rectify_learn.losses(model, batch, share, settings).values())
         loss.backward()
         still.step()
         return [loss.detach(), *_learned(model)]
@@ -168,7 +161,7 @@ def rectification(inputs: Inputs) -> Case:
         noise, total = inputs.noise(number, cells, inputs.classes), 0.0
         for i in range(number):
             loss = plain.rectification_loss(
-                model, inputs.z[i], inputs.hypotheses[i], noise[i], settings
+                model, inputs.names, inputs.z[i], inputs.hypotheses[i], noise[i], settings
             )
             (loss / number).backward()
             still.step()
@@ -179,7 +172,7 @@ def rectification(inputs: Inputs) -> Case:
     net = flops.rectifier(inputs.size.model, inputs.classes, settings).train
     image = flops.rectify_image(inputs.clip.embed_dim, inputs.classes, cells, head_learns=True)
     step = cells * net + _reference_work(inputs) + many * image
-    return Case("view", obvious, ours, _need(1 / many * step), 1, many, FLOATS, tolerance=2e-2)
+    return Case("view", obvious, ours, _need(1 / many * step), 1, many, tolerance=2e-2)
 
 
 def class_maps(inputs: Inputs) -> Case:
@@ -191,7 +184,7 @@ def class_maps(inputs: Inputs) -> Case:
     z = normalize(inputs.random(*grid, inputs.clip.embed_dim), dim=-1)
 
     @torch.inference_mode()
-    def ours(number: int) -> Result:
+    def ours(number: int, precision: Precision) -> Result:
         found = []
         for _ in range(number):
             pieces = rectified_logits(model, [(Window(0, 0, *read), z)], RefinementSettings())
@@ -216,9 +209,12 @@ def _distillation(inputs: Inputs, resolution: str) -> Case:
     labels = (inputs.labels(crop, crop).long() % inputs.classes).to(inputs.device)
     z = inputs.z.permute(0, 3, 1, 2)
 
-    def ours(number: int) -> Result:
-        batch = (inputs.views[:number], labels[:number], z[:number], inputs.hypotheses[:number])
-        share = _share(inputs, number)
+    def ours(number: int, precision: Precision) -> Result:
+        batch = distill_learn.Batch(
+            inputs.views[:number], labels[:number], z[:number], inputs.hypotheses[:number]
+        )
+        share = Share(number, noise=inputs.noise(number, *distill_learn.noise_of(batch)))
+        student.deeplab.precision = precision
         terms = distill_learn.losses(student, inputs.w_query, batch, share, settings, patch)
         loss = sum(terms.values())
         loss.backward()
@@ -227,6 +223,7 @@ def _distillation(inputs: Inputs, resolution: str) -> Case:
 
     def obvious(number: int) -> Result:
         noise, found = inputs.noise(number, number_of_cells, inputs.classes), []
+        student.deeplab.precision = "float32"
         for i in range(number):
             loss = plain.distillation_loss(
                 student, inputs.views[i], labels[i], z[i], inputs.w_query, inputs.hypotheses[i],
@@ -275,15 +272,13 @@ def evaluation(inputs: Inputs) -> Case:
     predicted = predicted.to(inputs.device)
     bins = EvaluateSettings().distance_bins
 
-    def ours(number: int) -> Result:
-        classes = inputs.classes
-        confusion, distance = ConfusionMatrix(classes), DistanceBins(classes, bins)
-        rings = Rings(classes, bins)
+    def ours(number: int, precision: Precision) -> Result:
+        counts = Counts(inputs.classes, bins)
         for pred, label in zip(predicted[:number], labels[:number].numpy(), strict=True):
-            for counter in (confusion, distance, rings):
-                counter.update(pred, label)
-        objects = distance.counts, distance._intersection, distance._union
-        return [confusion.matrix, *objects, rings.counts]
+            counts.update(pred, label)
+        found = counts.distances
+        objects = found.counts, found._intersection, found._union
+        return [counts.confusion, *objects, counts.rings]
 
     def obvious(number: int) -> Result:
         pairs = predicted[:number].cpu().numpy(), labels[:number].numpy()

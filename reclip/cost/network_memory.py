@@ -23,7 +23,7 @@ from reclip.cost.stage_work import TEXTS_A_BATCH
 from reclip.data.reading import Frame, Piece, windows
 from reclip.distill.deeplab import Student
 from reclip.distill.losses import distillation_loss, mask_loss
-from reclip.rectify.learn import Batch, build_model, losses
+from reclip.rectify.learn import Batch, build_model, losses, noise_of
 from reclip.rectify.model import BiasModel
 from reclip.rectify.predict import class_map
 from reclip.rectify.refine import Refiner
@@ -71,7 +71,8 @@ def _rectify_step(learner: BiasModel, settings: RectifySettings, classes: int, s
     images = settings.batch
     z = meta.tensor(images, side, side, learner.w_query.shape[1])
     batch = Batch(z, meta.tensor(*z.shape[:3]) > 0, meta.tensor(images, classes) > 0)
-    sum(losses(learner, batch, Share.whole(images), settings).values()).backward()
+    share = Share(images, noise=meta.tensor(images, *noise_of(batch)))
+    sum(losses(learner, batch, share, settings).values()).backward()
 
 
 @cache
@@ -103,7 +104,7 @@ def distill_step(settings: DistillSettings, dim: int, classes: int, crop: int, p
         labels, wanted = meta.tensor(batch, crop, crop).long(), meta.tensor(batch, classes) > 0
         z, texts = meta.tensor(batch, dim, side, side), meta.tensor(classes, dim)
         logits, unit = Student(torch.nn.Identity(), head)(feature)
-        share = Share.whole(batch)
+        share = Share(batch, noise=meta.tensor(batch, cells**2, classes))
         terms = distillation_loss(logits, unit, labels, z, texts, wanted, settings, 1.0, share)
         sum(terms.values()).backward()
 
