@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def load(features: FeatureCache, hypotheses: torch.Tensor, epoch: int, rows: np.
 
 def noise_of(batch: Batch) -> tuple[int, int]:
     """Return the shape of an image's noise: cells and classes."""
-    return batch.valid[0].numel(), batch.hypotheses.shape[1]
+    return math.prod(batch.valid.shape[1:]), batch.hypotheses.shape[1]
 
 
 def losses(
