@@ -30,7 +30,7 @@ from reclip.data.reading import Frame, Piece, Window
 from reclip.evaluate.counts import Counts
 from reclip.evaluate.location import centre_distance
 from reclip.evaluate.rings import ring_map
-from reclip.rectify.predict import class_map
+from reclip.rectify.class_map import class_map
 
 # Classes, how many are in a label map, and how a photo is read.
 CASES = (

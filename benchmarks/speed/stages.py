@@ -27,7 +27,8 @@ from reclip.distill import OUTPUT_STRIDE
 from reclip.distill import learn as distill_learn
 from reclip.evaluate.counts import Counts
 from reclip.rectify import learn as rectify_learn
-from reclip.rectify.predict import class_map, rectified_logits
+from reclip.rectify.class_map import class_map
+from reclip.rectify.predict import rectified_logits
 from reclip.training.loop import make_sgd
 from reclip.training.share import Share
 from speed import plain

@@ -23,9 +23,9 @@ from reclip.cost.stage_work import TEXTS_A_BATCH
 from reclip.data.reading import Frame, Piece, windows
 from reclip.distill.deeplab import Student
 from reclip.distill.losses import distillation_loss, mask_loss
+from reclip.rectify.class_map import class_map
 from reclip.rectify.learn import Batch, build_model, losses, noise_of
 from reclip.rectify.model import BiasModel
-from reclip.rectify.predict import class_map
 from reclip.rectify.refine import Refiner
 from reclip.training.share import Share
 

@@ -11,11 +11,11 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.config.models import ImageSettings
 from reclip.data.images import read_image
 from reclip.data.index import Item
-from reclip.data.reading import read_in_windows
+from reclip.data.reading import Frame, Piece, read_in_windows
 from reclip.data.views import normalise, pad_to
 from reclip.distill import OUTPUT_STRIDE
 from reclip.distill.deeplab import Student
-from reclip.rectify.predict import Frame, Piece, class_map
+from reclip.rectify.class_map import class_map
 
 
 def predict_by_student(

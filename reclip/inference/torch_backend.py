@@ -22,8 +22,10 @@ from reclip.distill.deeplab import Student
 from reclip.distill.predict import student_logits
 from reclip.inference.model_info import INFO, ModelInfo
 from reclip.inference.uncertainty import Square, logits_in_squares, most_entropy
+from reclip.rectify.class_map import class_map
 from reclip.rectify.model import Rectifier
-from reclip.rectify.predict import class_map, rectified_logits, upsample
+from reclip.rectify.predict import rectified_logits
+from reclip.rectify.upsample import upsample
 
 
 class TorchBackend:

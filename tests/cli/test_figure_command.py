@@ -18,7 +18,7 @@ from reclip.common.files import write_json
 from reclip.common.tables import write_table
 from reclip.config.models import ImageSettings
 from reclip.data.index import Item, write_dataset
-from reclip.data.reading import Window
+from reclip.data.reading import Frame, Piece, Window
 from reclip.distill.deeplab import SegmentationHead
 from reclip.evaluate.figures import heatmaps as heat_maps
 from reclip.evaluate.figures import style
@@ -29,7 +29,6 @@ from reclip.pipeline.artifacts import WEIGHTS_FILE
 from reclip.pipeline.plan import Plan
 from reclip.pipeline.receipts import finish
 from reclip.rectify.model import PositionalNet, Rectifier
-from reclip.rectify.predict import Frame, Piece
 from support.fake_cache import write_cache
 
 NAMES = ["cat", "dog", "a class of which the name is long", "bird"]

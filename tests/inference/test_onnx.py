@@ -23,8 +23,8 @@ from reclip.inference.model_info import read_folder
 from reclip.inference.onnx_backend import class_map, probabilities, upsample
 from reclip.inference.onnx_export import compare, export_onnx
 from reclip.inference.segmenter import Segmenter
-from reclip.rectify.predict import class_map as class_map_by_torch
-from reclip.rectify.predict import upsample as upsample_by_torch
+from reclip.rectify.class_map import class_map as class_map_by_torch
+from reclip.rectify.upsample import upsample as upsample_by_torch
 from support.at_the_shell import reclip
 from support.readings import READINGS, random_logits
 

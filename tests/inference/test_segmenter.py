@@ -16,7 +16,7 @@ from reclip.clip.feature_cache import FeatureCache
 from reclip.common.errors import ReclipError
 from reclip.config.models import ImageSettings, RefinementSettings
 from reclip.data.index import DataSet
-from reclip.data.reading import windows
+from reclip.data.reading import Frame, Piece, windows
 from reclip.distill.deeplab import Student
 from reclip.distill.predict import predict_by_student
 from reclip.inference import segmenter
@@ -24,7 +24,8 @@ from reclip.inference.model_info import read_folder
 from reclip.inference.segmenter import Segmenter, as_pixels, bounded, without_margins
 from reclip.inference.torch_backend import load_model
 from reclip.rectify.model import Rectifier
-from reclip.rectify.predict import Frame, Piece, predict_from_features, upsample
+from reclip.rectify.predict import predict_from_features
+from reclip.rectify.upsample import upsample
 from support.needs import needs_own_peak
 from support.odd_photos import COLOURS, PHOTOS
 

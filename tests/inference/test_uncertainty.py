@@ -13,7 +13,7 @@ from reclip.inference import segmenter, uncertainty
 from reclip.inference.segmenter import Segmenter
 from reclip.inference.torch_backend import TorchBackend
 from reclip.inference.uncertainty import Square, mean_of, squares_by_numpy
-from reclip.rectify.predict import upsample
+from reclip.rectify.upsample import upsample
 from support.readings import READINGS, random_logits
 
 

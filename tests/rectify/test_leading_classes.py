@@ -8,7 +8,8 @@ import torch
 from reclip.data.reading import Frame, Piece, Window
 from reclip.rectify import leading_classes as fast
 from reclip.rectify import predict
-from reclip.rectify.predict import class_map, upsample
+from reclip.rectify.class_map import _axis, class_map
+from reclip.rectify.upsample import upsample
 
 ONE_STEP = Frame(8, (61, 90), (61, 90))
 FRAMES = {
@@ -50,7 +51,7 @@ def plain(logits: torch.Tensor, frame: Frame) -> torch.Tensor:
 
 def leaders(logits: torch.Tensor, frame: Frame) -> fast.Leaders | None:
     sides = zip(logits.shape[1:], frame.read, frame.size, strict=True)
-    axes = (predict._axis(frame.cell, *side, frame.overhang) for side in sides)
+    axes = (_axis(frame.cell, *side, frame.overhang) for side in sides)
     return fast.leading_classes(logits, *axes, 1 if frame.read == frame.size else 2)
 
 
@@ -131,7 +132,7 @@ def test_rounding_stays_below_its_bound(frame: Frame) -> None:
     """Of `upsample`, against the same weights in float64."""
     logits = 3 + noise(9, *grid(frame))
     sides = zip(logits.shape[1:], frame.read, frame.size, strict=True)
-    rows, columns = (predict._axis(frame.cell, *side, frame.overhang) for side in sides)
+    rows, columns = (_axis(frame.cell, *side, frame.overhang) for side in sides)
     exact = rows.weights @ logits.double() @ columns.weights.T
     sizes = rows.weights @ logits.double().abs() @ columns.weights.T
     away = (upsample(whole(logits, frame), frame).double() - exact).abs()
@@ -146,7 +147,7 @@ def test_classes_that_are_last_in_memory(
 ) -> None:
     """As the models give them; PyTorch rounds in another way, but not of a part of the classes."""
     largest = max(frame.read[0] * frame.read[1], frame.size[0] * frame.size[1])
-    monkeypatch.setattr(predict, "VALUES_AT_ONCE", at_once * largest)
+    monkeypatch.setattr("reclip.rectify.class_map.VALUES_AT_ONCE", at_once * largest)
     for logits in (noise(20, *grid(frame)), cosines(frame, 20)):
         last = logits.permute(1, 2, 0).contiguous().permute(2, 0, 1)
         parts = [upsample(whole(part, frame), frame) for part in last.split(at_once)]

@@ -7,17 +7,10 @@ import pytest
 import torch
 
 from reclip.config.models import DenoisingSettings, ImageSettings, RefinementSettings
-from reclip.data.reading import Window, windows
-from reclip.rectify import predict
-from reclip.rectify.predict import (
-    Frame,
-    Piece,
-    class_map,
-    denoise,
-    post_processing,
-    protocol,
-    upsample,
-)
+from reclip.data.reading import Frame, Piece, Window, windows
+from reclip.rectify.class_map import class_map
+from reclip.rectify.predict import denoise, post_processing, protocol
+from reclip.rectify.upsample import upsample
 
 
 def one(logits: torch.Tensor, read: tuple[int, int]) -> list[Piece]:
@@ -126,7 +119,7 @@ def test_a_few_classes_at_a_time_give_the_same_map(monkeypatch, at_once: int) ->
     pieces = one(logits, (32, 40))
     plain = upsample(pieces, Frame(8, (32, 40), (40, 50))).argmax(0)
     assert 3 not in plain and 1 in plain
-    monkeypatch.setattr(predict, "VALUES_AT_ONCE", at_once)
+    monkeypatch.setattr("reclip.rectify.class_map.VALUES_AT_ONCE", at_once)
     assert torch.equal(class_map(pieces, Frame(8, (32, 40), (40, 50))), plain)
 
 

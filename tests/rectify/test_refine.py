@@ -19,16 +19,12 @@ from reclip.data.images import read_image, read_label
 from reclip.data.index import DataSet
 from reclip.data.reading import Frame, Piece, Window
 from reclip.pipeline.plan import Plan
-from reclip.rectify import predict, refine
+from reclip.rectify import refine
+from reclip.rectify.class_map import class_map
 from reclip.rectify.model import Rectifier
-from reclip.rectify.predict import (
-    class_map,
-    feature_frame,
-    predict_from_features,
-    rectified_logits,
-    upsample,
-)
+from reclip.rectify.predict import feature_frame, predict_from_features, rectified_logits
 from reclip.rectify.refine import Refiner, colours
+from reclip.rectify.upsample import upsample
 
 CPU = torch.device("cpu")
 
@@ -146,7 +142,7 @@ def test_a_few_classes_at_a_time_give_the_same_map(monkeypatch, at_once: int) ->
     wanted = refiner(upsample(pieces, frame)).argmax(0)
     assert 3 not in wanted and 1 in wanted
     assert not torch.equal(wanted, upsample(pieces, frame).argmax(0))
-    monkeypatch.setattr(predict, "VALUES_AT_ONCE", at_once)
+    monkeypatch.setattr("reclip.rectify.class_map.VALUES_AT_ONCE", at_once)
     assert torch.equal(class_map(pieces, frame, refiner), wanted.to(torch.int16))
 
 

@@ -12,12 +12,15 @@ from matplotlib.figure import Figure, SubFigure
 from reclip.clip.feature_cache import FeatureCache
 from reclip.data.images import IGNORED, read_image, read_label
 from reclip.data.index import Item
+from reclip.data.reading import Frame, Piece
 from reclip.data.resize_maps import resize
 from reclip.evaluate.figures import style
 from reclip.evaluate.figures.comparison import Comparison
 from reclip.pipeline.artifacts import WEIGHTS_FILE
+from reclip.rectify.class_map import class_map
 from reclip.rectify.model import Rectifier
-from reclip.rectify.predict import Frame, Piece, class_map, feature_frame, upsample
+from reclip.rectify.predict import feature_frame
+from reclip.rectify.upsample import upsample
 
 PHOTOS = 2
 Scale = Literal["common", "own"]
