@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from reclip.cost.machines import Work
 from speed.timing import Budget, Clock, by_turns, synchronised
 
 Precision = str
@@ -28,6 +29,11 @@ class Need(NamedTuple):
     conv: float = 0.0
     copied: float = 0.0
     decoded: float = 0.0
+
+    @classmethod
+    def of(cls, work: Work, copied: float = 0.0) -> Need:
+        """Return what `work` needs, and `copied` bytes."""
+        return cls(work.matmul, work.conv, copied)
 
 
 class Probe(NamedTuple):

@@ -55,11 +55,12 @@ SIZES = {
         ),
         Size(
             "context", "Context", "ViT-B-16", CONTEXT_CLASSES, 480, (375, 500), 390,
-            RectifySettings(), STUDENT, gpu_only=("distillation-image", "distillation-grid"),
+            RectifySettings(), STUDENT,
+            gpu_only=("distillation-image", "distillation-grid", "rectification-compiled"),
         ),
         Size(
             "ade", "ADE", "ViT-B-16", ADE_CLASSES, 512, (512, 683), 512, RectifySettings(),
-            STUDENT,
+            STUDENT, gpu_only=("rectification-compiled",),
         ),
     )
 }  # fmt: skip

@@ -5,51 +5,40 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from reclip.clip.extract import TOKENS_A_BATCH, Extractor
 from reclip.clip.prompts import templates
-from reclip.clip.text import ReferenceEncoder, query_embeddings
-from reclip.config.models import ClipSettings, DistillSettings, EvaluateSettings, RefinementSettings
+from reclip.clip.text import query_embeddings
+from reclip.config.models import ClipSettings, EvaluateSettings, RefinementSettings
 from reclip.cost import flops
-from reclip.cost.machines import RESIZE_BYTES, Work
+from reclip.cost.machines import Work
 from reclip.data.images import read_image
 from reclip.data.reading import Frame, Window, whole_size
 from reclip.data.views import crop_image, normalise
-from reclip.distill import OUTPUT_STRIDE
-from reclip.distill import learn as distill_learn
 from reclip.evaluate.counts import Counts
-from reclip.rectify import learn as rectify_learn
 from reclip.rectify.class_map import class_map
 from reclip.rectify.predict import rectified_logits
-from reclip.training.loop import make_sgd
-from reclip.training.share import Share
 from speed import plain
 from speed.case import Case, Result
 from speed.inputs import Inputs
 from speed.limits import FLOATS, Need, Precision, decoding
+from speed.trainings import (
+    distillation_grid,
+    distillation_image,
+    rectification,
+    rectification_compiled,
+    reference_encoder,
+)
 
 TEMPLATES = 10
 """Prompts of a class in the measurement; the official code has 85, whose time is in proportion."""
 FLOAT = 4  # bytes
-
-
-def _need(work: Work, copied: float = 0.0) -> Need:
-    return Need(work.matmul, work.conv, copied)
-
-
-def _learned(model: nn.Module) -> list[Tensor]:
-    """Return the gradients of a model as one vector, and remove them."""
-    found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
-    model.zero_grad(set_to_none=True)
-    return [torch.cat(found)]
 
 
 def read_photos(inputs: Inputs) -> Case:
@@ -91,7 +80,7 @@ def dense_features(inputs: Inputs) -> Case:
         return [torch.stack([plain.dense_features(clip, image) for image in images[:number]]).cpu()]
 
     work = flops.dense(inputs.size.model, inputs.side**2, mlp=True)
-    return Case("view", obvious, ours, _need(work), 1, inputs.many, FLOATS, work=work)
+    return Case("view", obvious, ours, Need.of(work), 1, inputs.many, FLOATS, work=work)
 
 
 def text_queries(inputs: Inputs) -> Case:
@@ -112,68 +101,7 @@ def text_queries(inputs: Inputs) -> Case:
 
     lengths = [len(encode(w.format(names[0]))) + 2 for w in wordings for names in classes[:many]]
     work = sum((flops.text_embedding(inputs.size.model, n) for n in lengths), Work())
-    return Case("class", obvious, ours, _need(1 / many * work), 1, many)
-
-
-def _reference_work(inputs: Inputs) -> Work:
-    encode = inputs.clip.tokenizer.encode
-    slots = max(len(encode(names[0])) + 1 for names in inputs.size.classes)
-    length = inputs.size.rectify.prompt_length
-    return flops.reference(
-        inputs.size.model, inputs.classes, slots, length=length, class_slots="any"
-    ).train
-
-
-def reference_encoder(inputs: Inputs) -> Case:
-    """Reference embeddings of all classes, forward and backward."""
-    names = [list(names) for names in inputs.size.classes]
-    encoder = ReferenceEncoder(inputs.clip, names, inputs.size.rectify.prompt_length)
-
-    def backward(embed: Callable[[], Tensor]) -> Result:
-        found = embed()
-        found.sum().backward()
-        return [found.detach(), *_learned(encoder)]
-
-    return Case(
-        "pass",
-        lambda _: backward(lambda: plain.reference_embeddings(encoder, inputs.names)),
-        lambda _, precision: backward(encoder),
-        _need(_reference_work(inputs)),
-        tolerance=1e-2,
-    )
-
-
-def rectification(inputs: Inputs) -> Case:
-    """A step of rectification on cached features: loss, gradient and update."""
-    model, settings, cells = inputs.bias, inputs.size.rectify, inputs.side**2
-    still = make_sgd(model, settings.model_copy(update={"lr": 0.0}))  # every step is the first
-
-    def ours(number: int, precision: Precision) -> Result:
-        z = inputs.z[:number]
-        valid = torch.ones(z.shape[:3], dtype=torch.bool, device=z.device)
-        batch = rectify_learn.Batch(z, valid, inputs.hypotheses[:number])
-        share = Share(number, noise=inputs.noise(number, *rectify_learn.noise_of(batch)))
-        loss = sum(rectify_learn.losses(model, batch, share, settings).values())
-        loss.backward()
-        still.step()
-        return [loss.detach(), *_learned(model)]
-
-    def obvious(number: int) -> Result:
-        noise, total = inputs.noise(number, cells, inputs.classes), 0.0
-        for i in range(number):
-            loss = plain.rectification_loss(
-                model, inputs.names, inputs.z[i], inputs.hypotheses[i], noise[i], settings
-            )
-            (loss / number).backward()
-            still.step()
-            total = total + loss.detach() / number
-        return [total, *_learned(model)]
-
-    many = inputs.size.batch
-    net = flops.rectifier(inputs.size.model, inputs.classes, settings).train
-    image = flops.rectify_image(inputs.clip.embed_dim, inputs.classes, cells, head_learns=True)
-    step = cells * net + _reference_work(inputs) + many * image
-    return Case("view", obvious, ours, _need(1 / many * step), 1, many, tolerance=2e-2)
+    return Case("class", obvious, ours, Need.of(1 / many * work), 1, many)
 
 
 def class_maps(inputs: Inputs) -> Case:
@@ -201,68 +129,6 @@ def class_maps(inputs: Inputs) -> Case:
         "photo", obvious, ours, Need(copied=2 * FLOAT * values), 2, 2,
         tolerance=1e-3, work=Work(resized=values),
     )  # fmt: skip
-
-
-def _distillation(inputs: Inputs, resolution: str) -> Case:
-    settings = inputs.size.student.model_copy(update={"feature_resolution": resolution})
-    student, crop, patch = inputs.student, inputs.size.crop, inputs.clip.patch_size
-    still = make_sgd(student, settings.model_copy(update={"lr": 0.0}))
-    labels = (inputs.labels(crop, crop).long() % inputs.classes).to(inputs.device)
-    z = inputs.z.permute(0, 3, 1, 2)
-
-    def ours(number: int, precision: Precision) -> Result:
-        batch = distill_learn.Batch(
-            inputs.views[:number], labels[:number], z[:number], inputs.hypotheses[:number]
-        )
-        share = Share(number, noise=inputs.noise(number, *distill_learn.noise_of(batch)))
-        student.deeplab.precision = precision
-        terms = distill_learn.losses(student, inputs.w_query, batch, share, settings, patch)
-        loss = sum(terms.values())
-        loss.backward()
-        still.step()
-        return [loss.detach(), *_learned(student)]
-
-    def obvious(number: int) -> Result:
-        noise, found = inputs.noise(number, number_of_cells, inputs.classes), []
-        student.deeplab.precision = "float32"
-        for i in range(number):
-            loss = plain.distillation_loss(
-                student, inputs.views[i], labels[i], z[i], inputs.w_query, inputs.hypotheses[i],
-                noise[i], settings,
-            )  # fmt: skip
-            loss.backward()
-            still.step()
-            found += [loss.detach(), *_learned(student)]
-        return found
-
-    number_of_cells = (-(-crop // OUTPUT_STRIDE)) ** 2
-    many = 1 if inputs.device.type == "cpu" and crop > 100 else inputs.size.batch
-    work = _student_work(inputs, settings, number_of_cells)
-    return Case(
-        "view", obvious, ours, _need(work, RESIZE_BYTES * work.resized), 1, many, FLOATS, 2e-2,
-        work=work,
-    )  # fmt: skip
-
-
-def _student_work(inputs: Inputs, settings: DistillSettings, cells: int) -> Work:
-    """Return the work on one view, as `reclip.cost.stage_work` counts it."""
-    dim, classes, crop = inputs.clip.embed_dim, inputs.classes, inputs.size.crop
-    arguments = json.dumps(settings.backbone_args)
-    work = flops.student(settings.backbone, arguments, dim, crop).train
-    work += flops.distill_image(settings, dim, classes, cells)
-    large = settings.feature_resolution == "image"
-    resized = 2 * classes * crop**2 + (3 * dim * crop**2 if large else dim * cells)
-    return work + Work(resized=resized)
-
-
-def distillation_image(inputs: Inputs) -> Case:
-    """A step of distillation, features compared at the photo's resolution."""
-    return _distillation(inputs, "image")
-
-
-def distillation_grid(inputs: Inputs) -> Case:
-    """A step of distillation, features compared on the student's grid."""
-    return _distillation(inputs, "grid")
 
 
 def evaluation(inputs: Inputs) -> Case:
@@ -295,6 +161,7 @@ STAGES: dict[str, Callable[[Inputs], Case]] = {
     "text-queries": text_queries,
     "reference-encoder": reference_encoder,
     "rectification": rectification,
+    "rectification-compiled": rectification_compiled,
     "class-map": class_maps,
     "distillation-image": distillation_image,
     "distillation-grid": distillation_grid,
