@@ -25,8 +25,8 @@ SIZES = (
 )
 """Largest first. Our choices."""
 
-SHORTEST, MINUTES_A_PHOTO, MORE = 20, 0.3, 0.1
-"""Minutes: 20, and 0.3 for each of the first 100 photos, so 50 for 100; then 0.1 for each."""
+SHORTEST, MINUTES_A_PHOTO, MORE = 10, 0.15, 0.05
+"""Minutes: 10, and 0.15 for each of the first 100 photos, so 25 for 100; then 0.05 for each."""
 
 
 def usual_hours(photos: int) -> float:
