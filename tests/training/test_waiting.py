@@ -183,7 +183,11 @@ def test_a_reading_in_a_step_would_be_seen(copies: Copies, tmp_path: Path) -> No
         train(task, RectifySettings(), tmp_path)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="no GPU: only CUDA itself can tell that it waited. The tests above forbid every reading "
+    "of a value on a device without data, on any machine",
+)
 def test_a_gpu_says_that_it_was_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     deterministic()
     monkeypatch.setitem(globals(), "DEVICE", torch.device("cuda"))
