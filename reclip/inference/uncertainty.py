@@ -3,7 +3,7 @@
 The logits of all classes at every pixel of a large photo would fill the memory, so they are
 upsampled a square of pixels at a time. Upsampling is linear along each axis: a square of logits is
 the product of row weights, the logits of cells, and column weights. It equals
-`reclip.rectify.predict.upsample` up to rounding. The weights are numpy arrays, so a model in ONNX
+`reclip.rectify.upsample.upsample` up to rounding. The weights are numpy arrays, so a model in ONNX
 needs no torch; both libraries share them.
 """
 

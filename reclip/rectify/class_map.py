@@ -89,24 +89,28 @@ def _best_of_all(
 def _settled(leaders: Leaders, piece: Piece, frame: Frame) -> torch.Tensor:
     """Return the class map, with open pixels by the upsampled logits of the classes near them."""
     best, y, x, classes = leaders
-    if len(classes):
+    if len(y):
         logits = piece.logits
         if logits.is_contiguous() or len(logits) > _classes_at_once(frame):
-            alone = (Piece(piece.window, logits[k : k + 1]) for k in classes.tolist())
+            names, places = classes.unique(return_inverse=True)
+            alone = (Piece(piece.window, logits[k : k + 1]) for k in names.tolist())
             values = torch.cat([upsample([one], frame)[:, y, x] for one in alone])
+            values = values.gather(0, places)
         else:
             values = _upsampled_near(logits, frame, y, x, classes)
-        best[y, x] = classes[values.argmax(0)].to(best.dtype)
+        best[y, x] = classes.gather(0, values.argmax(0)[None])[0].to(best.dtype)
     return best
 
 
 def _upsampled_near(
     logits: torch.Tensor, frame: Frame, y: torch.Tensor, x: torch.Tensor, classes: torch.Tensor
 ) -> torch.Tensor:
-    """Return what `upsample` gives at a few pixels, (K, N), of logits with classes last in memory.
+    """Return what `upsample` gives at a few pixels, of logits with classes last in memory.
 
     PyTorch rounds each class by its place among all. So all classes are resized, but of 3 × 3 cells
     around each pixel only: the weights in cells of 8, 16 or 32 pixels do not depend on the place.
+
+    classes: int64 (K, N), of each of the N pixels; the result has the same shape.
     """
     cell, channels_last = frame.cell, torch.channels_last
     places = [
@@ -121,7 +125,6 @@ def _upsampled_near(
     rows, columns = (start[:, None] + three for start in starts)
     around = logits[:, rows[:, :, None], columns[:, None]].transpose(0, 1)
     around = resize(around.contiguous(memory_format=channels_last), (3 * cell, 3 * cell))
-    read = logits.new_zeros(len(classes), *frame.read)
     near = torch.arange(-1, 3)
     rows, columns = (
         (place.floor().long()[:, None] + near).clamp(0, side - 1)
@@ -132,10 +135,23 @@ def _upsampled_near(
         at - cell * start[:, None, None] for at, start in zip((rows, columns), starts, strict=True)
     ]
     photo = torch.arange(len(y))[:, None, None]
-    read[:, rows, columns] = around[photo, :, inside[0], inside[1]].movedim(3, 0)[classes]
+    values = around[photo, :, inside[0], inside[1]]  # (N, 4, 4, C)
     if tuple(frame.read) == tuple(frame.size):
-        return read[:, y, x]
-    return torch.cat([resize(one[None, None], frame.size)[0, :, y, x] for one in read])
+        return values[:, 1, 1].T.gather(0, classes)
+
+    def resized(wanted: torch.Tensor) -> tuple[torch.Tensor, bool]:
+        """Return (M, N) by M maps of the image as read, and whether all pixels have their own."""
+        read = logits.new_zeros(len(wanted), *frame.read)
+        given = values.gather(3, wanted.T[:, None, None].expand(-1, 4, 4, -1)).movedim(3, 0)
+        read[:, rows, columns] = given
+        intact = torch.equal(read[:, rows, columns], given)
+        return torch.cat([resize(one[None, None], frame.size)[0, :, y, x] for one in read]), intact
+
+    found, intact = resized(classes)
+    if not intact:  # pixels close by want different classes of one map: a map for each class
+        names, which = classes.unique(return_inverse=True)
+        found = resized(names[:, None].expand(-1, len(y)))[0].gather(0, which)
+    return found
 
 
 @lru_cache(64)

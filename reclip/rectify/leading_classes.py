@@ -1,7 +1,7 @@
 """Find each pixel's best class fast, and the pixels where rounding could decide. Ours.
 
 Bilinear upsampling is a product with one matrix for the rows and one for the columns. Computed so,
-a few rows of pixels at a time, logits differ from those of `reclip.rectify.predict.upsample` only
+a few rows of pixels at a time, logits differ from those of `reclip.rectify.upsample.upsample` only
 by rounding. Where the best class leads by more than both roundings, it is the best one there, too.
 The other pixels are few; they are named, with the classes that may be theirs.
 """
@@ -55,7 +55,8 @@ class Leaders(NamedTuple):
 
     best: int16 (H, W), right but for open pixels.
     rows, columns: int64 (N,), where the open pixels are.
-    classes: int64 (K,), in rising order: those that may be the best of an open pixel.
+    classes: int64 (K, N), those that may be the best of each open pixel, in rising order. Where
+        there are fewer than K, the first is repeated.
     """
 
     best: Tensor
@@ -86,7 +87,7 @@ def leading_classes(logits: Tensor, rows: Axis, columns: Axis, steps: int) -> Le
     names = (cells.amax(1) >= cells.amin(1).amax() - margin).nonzero()[:, 0]
     if len(names) == 1:
         shape, none = (len(rows.first), len(columns.first)), names[:0]
-        return Leaders(names.short().expand(shape).clone(), none, none, none)
+        return Leaders(names.short().expand(shape).clone(), none, none, none[None])
     if not 1 < len(names) <= MAX_CLASSES:
         return None
     logits = logits[names]
@@ -106,7 +107,7 @@ def leading_classes(logits: Tensor, rows: Axis, columns: Axis, steps: int) -> Le
     near = values + margin >= (values - margin).amax(0)
     best[y, x] = names[values.argmax(0)].short()
     is_open = near.sum(0) > 1
-    return Leaders(best, y[is_open], x[is_open], names[near[:, is_open].any(1)])
+    return Leaders(best, y[is_open], x[is_open], _listed(near[:, is_open], names))
 
 
 def _best_of_products(
@@ -157,6 +158,13 @@ def _two_largest(scaled: Tensor, rows: Axis, columns: Tensor, best: Tensor, seco
         highest = torch.amax(values, 1, keepdim=True, out=best[top:bottom])
         values.scatter_(1, highest.bitwise_and(low).long(), torch.iinfo(torch.int32).min)
         torch.amax(values, 1, keepdim=True, out=second[top:bottom])
+
+
+def _listed(near: Tensor, names: Tensor) -> Tensor:
+    """Return the names of the classes that are near each pixel, bool (C, N), as in `Leaders`."""
+    most = int(near.sum(0).amax()) if near.shape[1] else 0
+    places = torch.where(near, torch.arange(len(near))[:, None], -1).sort(0).values
+    return names[places[len(near) - most :].maximum(near.int().argmax(0))]
 
 
 def _values_at(

@@ -156,6 +156,21 @@ def test_classes_that_are_last_in_memory(
         )
 
 
+@pytest.mark.parametrize("frame", FOLLOWED)
+def test_neighbours_that_are_open_between_other_classes(
+    monkeypatch: pytest.MonkeyPatch, frame: Frame
+) -> None:
+    """Each class has a second copy, a rounding away, and many pixels must be settled alone."""
+    monkeypatch.setattr(fast, "OPEN_SHARE", 1)
+    logits = cosines(frame, 8)
+    logits = torch.cat([logits, logits + 2.0**-26 * noise(*logits.shape, seed=2).round()])
+    last = logits.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for given in (logits, last):
+        found = leaders(given, frame)
+        assert found is not None and len(found.rows) > 1000
+        assert torch.equal(class_map(whole(given, frame), frame), plain(given, frame))
+
+
 def test_gradients_are_not_needed() -> None:
     logits = noise(5, *grid(ONE_STEP)).requires_grad_()
     assert torch.equal(class_map(whole(logits, ONE_STEP), ONE_STEP), plain(logits, ONE_STEP))
