@@ -21,7 +21,7 @@ from reclip.data.reading import MEAN_STD
 from reclip.data.resize import resize_linear
 from reclip.data.views import View, distort
 from reclip.distill.deeplab import Student
-from reclip.rectify.model import BiasModel, Rectifier
+from reclip.rectify.model import BiasModel
 
 
 def read_view(path: object, view: View, norm: str) -> Tensor:
@@ -127,20 +127,16 @@ def _contrastive(
     return torch.stack(losses).mean()
 
 
-def class_map(
-    model: Rectifier, z: Tensor, patch: int, read: tuple[int, int], size: tuple[int, int]
-) -> Tensor:
-    """Return the best class (H, W) of a photo from features z (h, w, D), a class at a time.
+def class_map(logits: Tensor, patch: int, read: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Return the best class (H, W) of a photo from logits (C, h, w), a class at a time.
 
     patch: side of a cell. read: (H, W) of the image as read; size: (H, W) of the photo.
     """
-    w_q, padded = model.w_query, tuple(side * patch for side in z.shape[:2])
-    m = z @ w_q.T - (z @ model.w_reference.T + model.positional_logits(z.shape[:2]))
-    grown = []
-    for cls in range(m.shape[-1]):
-        one = m[None, None, :, :, cls]
-        one = F.interpolate(one, size=padded, mode="bilinear")[..., : read[0], : read[1]]
-        grown.append(F.interpolate(one, size=size, mode="bilinear")[0, 0])
+    padded, grown = tuple(side * patch for side in logits.shape[1:]), []
+    for one in logits:
+        one = F.interpolate(one[None, None], size=padded, mode="bilinear")
+        one = F.interpolate(one[..., : read[0], : read[1]], size=size, mode="bilinear")
+        grown.append(one[0, 0])
     return torch.stack(grown).argmax(dim=0)
 
 

@@ -14,9 +14,9 @@ ENOUGH = 0.6
 
 
 class Reason(NamedTuple):
-    """A reason for the rows that it fits; None fits every value."""
+    """A reason for the rows that it fits; no stages, or None, fit every value."""
 
-    stage: str | None
+    stages: tuple[str, ...]
     device: str
     text: str
     precision: str | None = None
@@ -24,65 +24,63 @@ class Reason(NamedTuple):
 
     def fits(self, row: Row, device: str) -> bool:
         pairs = (
-            (self.stage, row.stage), (self.device, device),
-            (self.precision, row.precision), (self.size, row.size),
+            (self.device, device), (self.precision, row.precision), (self.size, row.size)
         )  # fmt: skip
-        return all(wanted is None or wanted == value for wanted, value in pairs)
+        here = not self.stages or row.stage in self.stages
+        return here and all(wanted is None or wanted == value for wanted, value in pairs)
 
 
 REASONS = (
     Reason(
-        "read-photos", "cpu",
-        "the limit is decoding alone; resizing as OpenCV does, and the colours of the view, work "
-        "on several times as many bytes in numpy",
+        ("read-photos",), "cpu",
+        "the limit is decoding alone; resizing as OpenCV does takes two fifths of the time, the "
+        "colours of the view most of the rest",
     ),
     Reason(
-        "class-map", "cpu",
-        "the limit writes and reads each value once; interpolation reads four neighbours for each, "
-        "and the maximum over classes is a pass of its own",
+        ("class-map",), "cpu",
+        "the limit writes and reads each value once; products make them a second time where the "
+        "maximum over classes finds them in the cache, and a few pixels are interpolated again",
     ),
     Reason(
-        "evaluation", "cpu",
+        ("evaluation",), "cpu",
         "the limit reads both maps once; counting adds to scattered places, on integers of 32 "
         "bits, once for each of three measures",
     ),
     Reason(
-        None, "cpu", "its networks are so small that calling operations takes the time",
+        (), "cpu", "its networks are so small that calling operations takes the time",
         size="mini",
     ),
     Reason(
-        None, "cpu",
-        "products in bfloat16 take so little time that norms, softmax, activations, residuals and "
-        "the conversion of weights take most of it",
+        ("dense-features",), "cpu",
+        "products take two fifths of the time; the rest is attention, copies between the two "
+        "precisions, GELU and norms",
         precision="bfloat16",
     ),
     Reason(
-        "text-queries", "cpu",
-        "norms, softmax and activations; matrices of a dozen tokens a prompt",
-        precision="float32",
+        ("text-queries",), "cpu",
+        "products take five sixths of the time, of a dozen tokens a prompt: half as fast as large "
+        "ones",
     ),
     Reason(
-        "reference-encoder", "cpu",
-        "a few tokens a class attend to a shared start: small matrices, and softmax, GELU and "
-        "norms forward and backward",
-        precision="float32",
+        ("reference-encoder",), "cpu",
+        "products of a few tokens a class take two thirds of the time; the rest is hundreds of "
+        "small operations, forward and backward",
     ),
     Reason(
-        "rectification", "cpu",
-        "the text tower's small matrices, and Gumbel noise, softmax and masks of every cell and "
-        "class, which multiply nothing",
-        precision="float32",
+        ("rectification", "rectification-compiled"), "cpu",
+        "products and convolutions take four fifths of the time, of a few tokens a class and of "
+        "one map of cells: half as fast as large ones; the rest is hundreds of small operations",
     ),
     Reason(
-        "distillation-image", "cpu",
-        "features and gradients are resized to every pixel: some GB a view of reads and writes "
-        "that multiply nothing; batch norms of a ResNet, too",
-        precision="float32",
+        ("distillation-image",), "cpu",
+        "convolutions take half of the time or less; the feature loss at the photo's resolution "
+        "and batch norms read and write some GB and multiply nothing",
     ),
     Reason(
-        "distillation-grid", "cpu",
-        "batch norms and activations of a ResNet read and write every map and multiply nothing",
-        precision="float32",
+        ("distillation-grid",), "cpu",
+        "convolutions take three fifths of the time; batch norms, activations and sums of parts "
+        "read and write every map",
+        precision="bfloat16",
     ),
 )  # fmt: skip
 """The first that fits counts. Reasons of a GPU are written with the first run on one."""

@@ -105,24 +105,23 @@ def text_queries(inputs: Inputs) -> Case:
 
 
 def class_maps(inputs: Inputs) -> Case:
-    """The class map of a photo from its features: pseudo masks and predictions."""
+    """The class map of a photo from rectified logits: pseudo masks and predictions."""
     model, size = inputs.bias.freeze(), inputs.size.photo
     read = whole_size(*size, inputs.image)
     patch = inputs.clip.patch_size
     grid = [-(-side // patch) for side in read]
     z = normalize(inputs.random(*grid, inputs.clip.embed_dim), dim=-1)
+    with torch.inference_mode():
+        pieces = rectified_logits(model, [(Window(0, 0, *read), z)], RefinementSettings())
 
     @torch.inference_mode()
     def ours(number: int, precision: Precision) -> Result:
-        found = []
-        for _ in range(number):
-            pieces = rectified_logits(model, [(Window(0, 0, *read), z)], RefinementSettings())
-            found.append(class_map(pieces, Frame(patch, read, size)).cpu())
-        return found
+        return [class_map(pieces, Frame(patch, read, size)).cpu() for _ in range(number)]
 
     @torch.inference_mode()
     def obvious(number: int) -> Result:
-        return [plain.class_map(model, z, patch, read, size).short().cpu() for _ in range(number)]
+        logits = pieces[0].logits
+        return [plain.class_map(logits, patch, read, size).short().cpu() for _ in range(number)]
 
     values = inputs.classes * (math.prod(read) + math.prod(size))
     return Case(
