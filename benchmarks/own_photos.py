@@ -100,7 +100,6 @@ def write(version: Version, settings: dict[str, Any], share: float) -> dict[str,
         epochs = settings[training]["epochs"]
         settings[training]["epochs"] = max(1, round(share * epochs))
         found[training] = settings[training]["epochs"] / epochs
-    settings["tracking"] = {"enabled": False}
     version.settings.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return found
 
@@ -110,10 +109,9 @@ def seconds(version: Version) -> tuple[dict[str, float], float]:
     began = time.monotonic()
     version.run("snakemake", "--cores", "1", "--config", f"params={version.settings.name}")
     whole = time.monotonic() - began
-    found: dict[str, float] = {}
-    for path in sorted((version.folder / "logs/own/usage").rglob("*.json")):
-        stage = path.relative_to(version.folder / "logs/own/usage").parts[0].removesuffix(".json")
-        usage = read_json(path)
+    notes, found = version.folder / "logs/own/usage", {}
+    for path in sorted(notes.rglob("*.json")):
+        usage, stage = read_json(path), path.relative_to(notes).parts[0]
         found[stage] = found.get(stage, 0.0) + usage["ended"] - usage["began"]
     return found, whole
 

@@ -32,7 +32,8 @@ OFFICIAL = ("downloads", "archives", "folders")  # of datasets in their official
 @click.option("--experiment", metavar="NAME", help="folder: results/NAME.  [default: the folder's]")
 @click.option(
     "--hours", type=click.FloatRange(min=0, min_open=True),
-    help="folder: time for all jobs without a GPU.  [default: 25 minutes for 100 photos]",
+    help="folder: time for all jobs without a GPU.  [default: 50 minutes for 100 photos, 25 where "
+    "bfloat16 is fast]",
 )  # fmt: skip
 @click.option(
     "--calibrate/--no-calibrate", default=True,

@@ -24,6 +24,7 @@ from reclip.data.folder import label_pairs
 from reclip.data.images import image_size
 from reclip.data.photos import list_photos, require_apart
 from reclip.device import uses_gpu
+from reclip.device.precision import resolve
 from reclip.presets import PRESETS, preset_text
 from reclip.presets.choose import Machine, Photos, Reading, choose, nearest_preset
 from reclip.presets.options import require_checkpoint
@@ -106,8 +107,10 @@ def folder_preset(
         flow=flow,
         comment=comment,
     )
-    may_take = usual_hours(photos.count) if hours is None else hours
     sized = not gpu and nearest_preset(photos, names, weights["model"]) == "paper"
+    may_take = hours
+    if hours is None and sized:
+        may_take = usual_hours(photos.count, bfloat16=_bfloat16_on_the_cpu())
     for size in SIZES if sized else SIZES[:1]:
         choices = choose(photos, names, reading, here, size)
         text = write(choices=choices)
@@ -129,6 +132,13 @@ def folder_preset(
     if unread:
         lines.append(f"note: {unread} of the measured photos cannot be read and will be skipped")
     return Written(text, lines + notes, sizes)
+
+
+def _bfloat16_on_the_cpu() -> bool:
+    """Return whether `compute.precision: auto`, as `choose` writes it, takes bfloat16 here."""
+    import torch
+
+    return resolve("auto", torch.device("cpu")) == "bfloat16"
 
 
 def measure(paths: list[Path], folder: str) -> tuple[Photos, int]:

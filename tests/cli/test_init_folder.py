@@ -290,9 +290,29 @@ def test_the_time_can_be_measured_here() -> None:
     assert time_of(said) < 60
 
 
-def test_a_hundred_photos_may_take_half_an_hour() -> None:
-    hours = [usual_hours(photos) for photos in (1, 40, 100, 1000)]
-    assert hours == sorted(hours) and hours[1] < 20 / 60 and hours[2] < 0.5
+def test_a_hundred_photos_may_take_an_hour_and_half_of_it_in_bfloat16() -> None:
+    hours, fast = (
+        [usual_hours(photos, bfloat16=reduced) for photos in (1, 40, 100, 1000)]
+        for reduced in (False, True)
+    )
+    assert hours == sorted(hours) and hours[1] < 40 / 60 and hours[2] < 1
+    assert fast == [time / 2 for time in hours]
+
+
+@pytest.mark.parametrize("known", ["float32", "bfloat16"])
+def test_the_time_that_it_may_take_depends_on_the_processor(
+    known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without bfloat16 does not get a smaller training for being slower."""
+    for i in range(40):
+        Image.new("RGB", (500, 375), (9, 9, i)).save(f"photos/more-{i}.jpg")
+    monkeypatch.setattr("reclip.presets.folder.resolve", lambda *_: known)
+    took: list[float] = []
+    monkeypatch.setattr(
+        "reclip.cost.forecast.Forecast.hours", lambda *_: took.append(0.4) or took[-1]
+    )
+    said = init()
+    assert ("note: the training is " in said.out) == (known == "bfloat16"), said.out
 
 
 @pytest.mark.parametrize(
