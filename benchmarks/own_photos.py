@@ -1,6 +1,6 @@
 """Own photos from `reclip init` to a model, in two versions of the code: seconds by stage, ratio.
 
-    python benchmarks/own_photos.py 711bbd8 HEAD [--photos 100] [--share 1.0]
+    python benchmarks/own_photos.py 711bbd8 HEAD [--photos 100] [--shares 0.05 0.15]
 
 Draws photos of 500×375 pixels and writes ViT-B/16 with seeded weights. Each version runs
 `reclip init folder` and then `snakemake`, side by side with one core each, so that both meet the
@@ -8,13 +8,14 @@ same machine. The later version gets the sizes that the earlier one chose, so bo
 what `init` chose else, such as the precision, is its own. Seeded weights make meaningless masks:
 quality is measured on drawn scenes (`make smoke-photos`).
 
-With `--share 0.1` both make a tenth of the steps of each training, and the whole is computed from
-them: a training's steps all take the same time.
+With two shares, each version trains twice: a twentieth and then three twentieths of the steps of
+each training, say. The whole is on the line through both, because steps take the same time.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import subprocess
 import sys
@@ -95,12 +96,12 @@ def init(version: Version, inputs: Path) -> dict[str, Any]:
 
 def write(version: Version, settings: dict[str, Any], share: float) -> dict[str, float]:
     """Write settings with a share of the epochs; return the share of each training in fact."""
-    found = {}
+    given, found = copy.deepcopy(settings), {}
     for training in TRAININGS:
         epochs = settings[training]["epochs"]
-        settings[training]["epochs"] = max(1, round(share * epochs))
-        found[training] = settings[training]["epochs"] / epochs
-    version.settings.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        given[training]["epochs"] = max(1, round(share * epochs))
+        found[training] = given[training]["epochs"] / epochs
+    version.settings.write_text(yaml.safe_dump(given, sort_keys=False), encoding="utf-8")
     return found
 
 
@@ -116,12 +117,20 @@ def seconds(version: Version) -> tuple[dict[str, float], float]:
     return found, whole
 
 
+def at_full_length(shares: list[float], took: list[float]) -> float:
+    """Return the seconds of a training from those of one or two shares of its steps."""
+    if len(set(shares)) == 1:
+        return took[0] / shares[0]
+    (first, last), (began, ended) = (shares[0], shares[-1]), (took[0], took[-1])
+    return began + (ended - began) / (last - first) * (1 - first)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("before")
     parser.add_argument("after")
     parser.add_argument("--photos", type=int, default=100)
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps of each training")
+    parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the trainings")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor() as both:
         inputs = Path(temporary)
@@ -137,15 +146,20 @@ def main() -> None:
         for section, key in (("image", "short_side"), ("views", "crop"), ("distill", "epochs")):
             print(f"{section}.{key}: {chosen[0][section][key]}, {chosen[1][section][key]}")
             chosen[1][section][key] = chosen[0][section][key]
-        shares = write(versions[0], chosen[0], given.share)
-        write(versions[1], chosen[1], given.share)
-        (before, whole), (after, whole_after) = both.map(seconds, versions)
+        shares, runs = [], []
+        for share in given.shares:
+            shares.append(write(versions[0], chosen[0], share))
+            write(versions[1], chosen[1], share)
+            runs.append(list(both.map(seconds, versions)))
+    (before, whole), (after, whole_after) = runs[0]
     rest = [whole - sum(before.values()), whole_after - sum(after.values())]
     print("| stage | before, s | after, s | times faster |\n| --- | ---: | ---: | ---: |")
     totals = np.zeros(2)
     for stage in [*before, "starts of jobs"]:
         pair = rest if stage == "starts of jobs" else [before[stage], after[stage]]
-        pair = np.array(pair) / shares.get(stage, 1.0)
+        if stage in TRAININGS:
+            parts = [share[stage] for share in shares]
+            pair = [at_full_length(parts, [run[i][0][stage] for run in runs]) for i in (0, 1)]
         totals += pair
         print(f"| {stage} | {pair[0]:.0f} | {pair[1]:.0f} | {pair[0] / max(pair[1], 1e-9):.1f} |")
     print(f"| all | {totals[0]:.0f} | {totals[1]:.0f} | {totals[0] / totals[1]:.1f} |")
