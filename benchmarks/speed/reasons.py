@@ -37,18 +37,18 @@ REASONS = (
         "colours of the view most of the rest",
     ),
     Reason(
-        ("class-map",), "cpu",
-        "the limit writes and reads each value once; products make them a second time where the "
-        "maximum over classes finds them in the cache, and a few pixels are interpolated again",
-    ),
-    Reason(
         ("evaluation",), "cpu",
         "the limit reads both maps once; counting adds to scattered places, on integers of 32 "
         "bits, once for each of three measures",
     ),
     Reason(
-        (), "cpu", "its networks are so small that calling operations takes the time",
+        (), "cpu", "its networks and maps are so small that calling operations takes the time",
         size="mini",
+    ),
+    Reason(
+        ("class-map",), "cpu",
+        "the limit writes and reads each value once; products make them a second time where the "
+        "maximum over classes finds them in the cache, and a few pixels are interpolated again",
     ),
     Reason(
         ("dense-features",), "cpu",
