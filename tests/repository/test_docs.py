@@ -72,7 +72,10 @@ INSTEAD = {
         "reclip figure heatmaps --help",
         "nothing was trained; tests/cli/test_figure_command.py draws them",
     ),
-    r"python benchmarks/(bench|overhead|own_photos|strong|versions)\.py.*": ("", "ten minutes and more"),
+    r"python benchmarks/(bench|overhead|own_photos|strong|versions)\.py.*": (
+        "",
+        "ten minutes and more",
+    ),
     r"python benchmarks/scale\.py .*": ("", "tests/repository/test_scale.py runs it"),
     r'sbatch .* --wrap "(snakemake .*)"': (r"\1 -n", "no cluster"),
     r"snakemake .*profiles/(slurm|gpus).*": (
